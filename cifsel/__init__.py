@@ -1,0 +1,1 @@
+"""Transfer learning on small image sets with JAX and Flax."""

@@ -1,0 +1,1 @@
+"""Bytes to arrays: data sets, batches and augmentation."""

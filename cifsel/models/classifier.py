@@ -1,0 +1,142 @@
+"""Preprocessing, backbone and head as one module: uint8 images in, logits out."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cifsel.models.efficientnet_v2 import VARIANTS, EfficientNetV2
+from cifsel.models.mobilenet import MobileNet
+
+MODELS = ("mobilenet", *(f"efficientnetv2-{variant}" for variant in VARIANTS))
+
+# keras.applications: per-channel mean and standard deviation of ImageNet, of RGB in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def preprocess(images: jax.Array, name: str) -> jax.Array:
+    """Scales RGB as the named model's published weights expect it.
+
+    Args:
+      images: (B, H, W, 3) uint8, or float in [0, 255].
+      name: one of MODELS.
+
+    Returns:
+      (B, H, W, 3) float32: for MobileNet and the larger EfficientNetV2 about [-1, 1], for B0 to B3
+      standardised by ImageNet's mean and standard deviation.
+    """
+    images = images.astype(jnp.float32)
+    if name == "mobilenet":
+        return images / 127.5 - 1.0
+    if name.removeprefix("efficientnetv2-") in ("s", "m", "l"):
+        return images / 128.0 - 1.0
+    return (images / 255.0 - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
+
+
+class Head(nn.Module):
+    """Pooling, an optional hidden layer, dropout, and the logits.
+
+    Attributes:
+      num_classes: K.
+      pool: 'average' over all positions, or 'flatten', which keeps them.
+      hidden: width of a ReLU layer before the logits; 0 for none.
+      dropout: rate in front of the logits.
+    """
+
+    num_classes: int
+    pool: str = "average"
+    hidden: int = 0
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, feature_map: jax.Array, train: bool = False) -> jax.Array:
+        """(B, h, w, D) -> (B, K) float32; sows the hidden activations as 'hidden'."""
+        x = feature_map.astype(jnp.float32)
+        x = x.reshape(x.shape[0], -1) if self.pool == "flatten" else x.mean((1, 2))
+        init = nn.initializers.glorot_uniform()
+        if self.hidden:
+            x = nn.relu(nn.Dense(self.hidden, kernel_init=init, name="hidden")(x))
+            self.sow("intermediates", "hidden", x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_classes, kernel_init=init, name="logits")(x)
+
+
+class Classifier(nn.Module):
+    """A backbone with its own preprocessing, and a head.
+
+    Variables: `params` with the children `backbone` and `head`, `batch_stats` with `backbone`.
+    """
+
+    name_of_model: str
+    backbone: MobileNet | EfficientNetV2
+    head: Head
+
+    def __call__(
+        self, images: jax.Array, train: bool = False, frozen_bn: bool = False
+    ) -> jax.Array:
+        """Classifies images.
+
+        Args:
+          images: (B, H, W, 3) uint8, or float in [0, 255].
+          train: dropout, drop path, and batch statistics (with `batch_stats` mutable).
+          frozen_bn: keep to the running batch statistics even when training.
+
+        Returns:
+          (B, K) float32 logits.
+        """
+        return self.head(self.feature_map(images, train, frozen_bn), train)
+
+    def feature_map(
+        self, images: jax.Array, train: bool = False, frozen_bn: bool = False
+    ) -> jax.Array:
+        """(B, H, W, 3) uint8 or float in [0, 255] -> (B, h, w, D), the backbone's output."""
+        return self.backbone(preprocess(images, self.name_of_model), train, frozen_bn)
+
+    def features(
+        self, images: jax.Array, train: bool = False, frozen_bn: bool = False
+    ) -> jax.Array:
+        """(B, H, W, 3) uint8 or float in [0, 255] -> (B, D) float32, averaged over positions."""
+        return self.feature_map(images, train, frozen_bn).astype(jnp.float32).mean((1, 2))
+
+    def classify(self, feature_map: jax.Array, train: bool = False) -> jax.Array:
+        """(B, h, w, D) -> (B, K) float32 logits: the head alone."""
+        return self.head(feature_map, train)
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int,
+    alpha: float = 1.0,
+    drop_path: float = 0.0,
+    dropout: float = 0.0,
+    pool: str = "average",
+    hidden: int = 0,
+    dtype: Any = jnp.float32,
+) -> Classifier:
+    """Makes the classifier of a name.
+
+    Args:
+      name: one of MODELS.
+      num_classes: K.
+      alpha: MobileNet's width multiplier.
+      drop_path: EfficientNetV2's stochastic-depth rate.
+      dropout: rate in front of the logits.
+      pool: see Head.
+      hidden: see Head.
+      dtype: of the backbone's activations.
+
+    Raises:
+      ValueError: for a name that is not in MODELS.
+    """
+    if name not in MODELS:
+        raise ValueError(f"model is {name!r}; expected one of {', '.join(MODELS)}")
+    backbone: MobileNet | EfficientNetV2
+    if name == "mobilenet":
+        backbone = MobileNet(alpha, dtype=dtype)
+    else:
+        variant = name.removeprefix("efficientnetv2-")
+        backbone = EfficientNetV2(variant, drop_path=drop_path, dtype=dtype)
+    return Classifier(name, backbone, Head(num_classes, pool, hidden, dropout))

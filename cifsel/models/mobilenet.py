@@ -1,0 +1,106 @@
+"""MobileNet V1 (Howard et al. 2017, arXiv:1704.04861) as keras.applications builds it.
+
+Differences between Keras's model and the paper that matter for its weights: ReLU6 for ReLU, and
+the stride-2 depthwise convolutions pad one row and column of zeros at the bottom and right.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cifsel.models import layers
+
+# (output channels at alpha 1, stride) of the 13 depthwise-separable blocks: the paper's table 1.
+BLOCKS = (
+    (64, 1),
+    (128, 2), (128, 1),
+    (256, 2), (256, 1),
+    (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1),
+    (1024, 2), (1024, 1),
+)  # fmt: skip
+
+# keras.applications: default of layers.BatchNormalization.
+BN_MOMENTUM = 0.99
+BN_EPSILON = 1e-3
+
+
+class MobileNet(nn.Module):
+    """The convolutional part of MobileNet V1.
+
+    Attributes:
+      alpha: width multiplier; every channel count is int(count * alpha).
+      dtype: of the activations; parameters and batch statistics stay float32.
+    """
+
+    alpha: float = 1.0
+    dtype: Any = jnp.float32
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the children that hold parameters, from the input to the output."""
+        return ("stem", *(f"block{i}" for i in range(1, len(BLOCKS) + 1)))
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False, frozen_bn: bool = False) -> jax.Array:
+        """Runs the backbone.
+
+        Args:
+          x: (B, H, W, 3) preprocessed images, in [-1, 1]; H and W of at least 1.
+          train: normalise by batch statistics and update the running ones.
+          frozen_bn: keep to the running statistics even when training.
+
+        Returns:
+          (B, ceil(H / 32), ceil(W / 32), 1024 * alpha) features; one less where an odd size meets
+          the one-sided padding.
+        """
+        fixed = not train or frozen_bn
+        x = _Stem(int(32 * self.alpha), dtype=self.dtype, name="stem")(x, fixed)
+        for i, (features, stride) in enumerate(BLOCKS, start=1):
+            block = _Block(int(features * self.alpha), stride, self.dtype, name=f"block{i}")
+            x = block(x, fixed)
+        return x
+
+
+def _norm(dtype: Any, fixed: bool) -> Callable[..., nn.BatchNorm]:
+    def make(name: str) -> nn.BatchNorm:
+        return nn.BatchNorm(
+            use_running_average=fixed,
+            momentum=BN_MOMENTUM,
+            epsilon=BN_EPSILON,
+            dtype=dtype,
+            name=name,
+        )
+
+    return make
+
+
+class _Stem(nn.Module):
+    features: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, fixed: bool) -> jax.Array:
+        x = layers.conv3x3(self.features, 2, self.dtype, "conv")(x)
+        return nn.relu6(_norm(self.dtype, fixed)("conv_bn")(x))
+
+
+class _Block(nn.Module):
+    features: int
+    stride: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, fixed: bool) -> jax.Array:
+        norm = _norm(self.dtype, fixed)
+        x = layers.DepthwiseConv(
+            stride=self.stride,
+            padding=((0, 1), (0, 1)) if self.stride == 2 else None,
+            dtype=self.dtype,
+            name="depthwise",
+        )(x)
+        x = nn.relu6(norm("depthwise_bn")(x))
+        x = layers.PointwiseConv(self.features, dtype=self.dtype, name="pointwise")(x)
+        return nn.relu6(norm("pointwise_bn")(x))
