@@ -156,9 +156,7 @@ class DepthwiseConv(nn.Module):
         k = self.kernel_size
         kernel = self.param("kernel", depthwise_init, (k, k, 1, x.shape[-1]), jnp.float32)
         padding = self.padding or same_padding(x.shape[1], x.shape[2], k, self.stride)
-        return depthwise_conv(
-            x.astype(self.dtype), kernel.astype(self.dtype), self.stride, padding
-        )
+        return depthwise_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, padding)
 
 
 class PointwiseConv(nn.Module):

@@ -1,0 +1,121 @@
+"""What may stand in a config, and how two of them differ."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cifsel.data import augment
+from cifsel.errors import UserError
+from cifsel.models.classifier import MODELS
+
+# Fields that say where things are or how often to save, not what is computed.
+PLACES = ("data_dir", "weights_dir", "try_gcs", "checkpoint_minutes")
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "task": ("task1", "quickstart"),
+    "method": ("probe", "finetune"),
+    "dataset": ("cifar100", "drawn"),
+    "model": MODELS,
+    "resize": augment.METHODS,
+    "pool": ("average", "flatten"),
+    "dtype": ("auto", "float32", "bfloat16"),
+    "init_head": ("probe", "random"),
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("cosine", "constant"),
+    "weights_resolution": (128, 160, 192, 224),
+}
+
+# (least, most), both allowed.
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "split_seed": (0, 2**31 - 1),
+    "val_per_class": (1, 499),
+    "train_examples": (0, 25_000),
+    "test_examples": (0, 5_000),
+    "image_size": (32, 1024),
+    "hidden": (0, 65_536),
+    "probe_steps": (1, 100_000),
+    "probe_tolerance": (1e-12, 1.0),
+    "trainable_layers": (-1, 1_000),
+    "epochs": (1, 10_000),
+    "batch_size": (1, 65_536),
+    "learning_rate": (1e-9, 1e3),
+    "warmup_epochs": (0, 10_000),
+    "backbone_rate": (1e-9, 1e3),
+    "layer_decay": (1e-3, 1),
+    "weight_decay": (0, 10),
+    "clip_norm": (0, 1e6),
+    "activity_l1": (0, 1),
+    "patience": (0, 10_000),
+    "eval_batch_size": (1, 65_536),
+    "steps_per_call": (0, 1_000_000),
+    "checkpoint_minutes": (0, 10_000),
+    "alpha": (0.05, 4),
+}
+
+# At least 0 and below 1.
+SHARES = ("dropout", "drop_path", "label_smoothing", "ema_decay")
+
+
+def validate(config: ConfigDict) -> None:
+    """Refuses values that cannot work, before anything is read or written.
+
+    Raises:
+      UserError: names the field, its value, and what it may be.
+    """
+    for field, choices in CHOICES.items():
+        if config[field] not in choices:
+            raise _bad(field, config[field], f"one of {', '.join(map(str, choices))}")
+    for field, (least, most) in RANGES.items():
+        if not least <= config[field] <= most:
+            raise _bad(field, config[field], f"{least:g} to {most:g}")
+    for field in SHARES:
+        if not 0 <= config[field] < 1:
+            raise _bad(field, config[field], "at least 0 and below 1")
+    if not 0 < config.train_fraction <= 1:
+        raise _bad("train_fraction", config.train_fraction, "above 0 and at most 1")
+    grid = config.probe_l2
+    if not grid or not all(isinstance(l2, int | float) and l2 > 0 for l2 in grid):
+        raise _bad("probe_l2", grid, "one or more numbers above 0")
+    try:
+        augment.Policy(**config.augment)
+    except ValueError as error:
+        raise UserError(f"config.augment.{error}") from None
+    _validate_together(config)
+
+
+def _validate_together(config: ConfigDict) -> None:
+    if config.method == "probe" or config.init_head == "probe":
+        for field, needed in (("hidden", 0), ("pool", "average")):
+            if config[field] != needed:
+                raise _bad(field, config[field], f"{needed}, as the probe is a single linear layer")
+    if config.trainable_layers > 0 and not config.frozen_bn:
+        raise _bad("frozen_bn", False, "True unless all layers train: frozen means statistics too")
+
+
+def _bad(field: str, value: Any, expected: str) -> UserError:
+    return UserError(f"config.{field} is {value!r}; expected {expected}")
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The config as JSON would give it back: tuples become lists, unset fields None."""
+    return json.loads(config.to_json_best_effort())
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields in which two JSON configs differ, as 'field: old -> new', without PLACES."""
+    found = []
+    for field in sorted(old.keys() | new.keys()):
+        a, b = old.get(field, "absent"), new.get(field, "absent")
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{field}.")
+        elif a != b and field not in PLACES:
+            found.append(f"{prefix}{field}: {a!r} -> {b!r}")
+    return found
+
+
+def explain(error: Exception, argv: Sequence[str]) -> str:
+    """One line about what is wrong with the flags."""
+    return " ".join(str(error).split())

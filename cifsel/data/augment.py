@@ -1,0 +1,279 @@
+"""Random changes to training images, on the device: pure functions of a key, for use inside a step.
+
+Images are float32 (B, H, W, 3) in [0, 255] going in and coming out. Each image draws its own
+numbers. Rotation, zoom and contrast are those of the Keras layers RandomRotation, RandomZoom and
+RandomContrast, with their default fill ("reflect") and interpolation (bilinear); rotation and zoom
+are one warp here instead of two, so that images are interpolated once.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+METHODS = ("nearest", "bilinear", "bicubic")
+
+# Random erasing: fraction of the image, and ratio of the sides at most (either way). The ratio is
+# that of Zhong et al., "Random Erasing Data Augmentation", 2017; their area goes up to 40 %, which
+# hides most of an animal that fills half a 32-pixel image.
+_ERASE_AREA = 0.02, 0.2
+_ERASE_ASPECT = 3.3
+
+# Largest sensible value of each number in a policy.
+_LIMITS = {
+    "shift": 1024,
+    "rotate": 1.0,
+    "zoom": 0.99,
+    "contrast": 1.0,
+    "mixup": 100.0,
+    "cutmix": 100.0,
+    "erase": 1.0,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What to do to training images. Everything is off by default.
+
+    Attributes:
+        flip: mirror left and right, half of the images.
+        shift: by up to this many pixels of the source image each way, the edges reflected.
+        rotate: by up to this fraction of a full turn either way.
+        zoom: in or out by up to this fraction; .2 shows 80 to 120 % of each side.
+        contrast: each channel's distance from its mean times 1 - contrast to 1 + contrast.
+        mixup: alpha of the Beta(alpha, alpha) that mixing weights are drawn from.
+        cutmix: the same for the area that is pasted from another image.
+        erase: probability of blanking a rectangle of 2 to 20 % of the image.
+
+    Raises:
+        ValueError: a value is out of range; names the field.
+    """
+
+    flip: bool = False
+    shift: int = 0
+    rotate: float = 0.0
+    zoom: float = 0.0
+    contrast: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field, limit in _LIMITS.items():
+            value = getattr(self, field)
+            if not 0 <= value <= limit:
+                raise ValueError(f"{field} is {value}: give 0 (off) to {limit}")
+        if self.shift != int(self.shift):
+            raise ValueError(f"shift is {self.shift}: give a whole number of pixels")
+
+
+def resize(images: jax.Array, size: int, method: str) -> jax.Array:
+    """Scales to a square, smoothing where it shrinks.
+
+    Args:
+        images: (B, H, W, C), float in [0, 255] or uint8.
+        size: side of the result, in pixels.
+        method: "nearest" (repeats pixels where `size` is a multiple of H and W), "bilinear" or
+            "bicubic".
+
+    Returns:
+        float32 (B, size, size, C) in [0, 255]; the same pixels if the images have that size.
+    """
+    if method not in METHODS:
+        raise ValueError(f"resize method is {method!r}: give one of {', '.join(METHODS)}")
+    images = images.astype(jnp.float32)
+    batch, height, width, channels = images.shape
+    if (height, width) == (size, size):
+        return images
+    shape = (batch, size, size, channels)
+    # A bicubic kernel overshoots at edges.
+    return jnp.clip(jax.image.resize(images, shape, method, antialias=True), 0.0, 255.0)
+
+
+def augment(
+    key: jax.Array, images: jax.Array, policy: Policy, image_size: int, method: str
+) -> jax.Array:
+    """Flips and shifts, resizes, then rotates and zooms, changes contrast, erases.
+
+    With an empty policy this is `resize`. Mixing, which needs labels, is `mix`.
+
+    Args:
+        key: a key of `jax.random`.
+        images: (B, H, W, 3) float in [0, 255] or uint8; H and W more than `policy.shift`.
+        policy: what to do.
+        image_size: side of the result, in pixels.
+        method: of `resize`.
+
+    Returns:
+        float32 (B, image_size, image_size, 3) in [0, 255].
+    """
+    keys = jax.random.split(key, 5)
+    batch = len(images)
+    if policy.flip:
+        mirrored = jax.random.bernoulli(keys[0], 0.5, (batch, 1, 1, 1))
+        images = jnp.where(mirrored, images[:, :, ::-1], images)
+    if policy.shift:
+        limit = policy.shift
+        images = shift(images, jax.random.randint(keys[1], (batch, 2), -limit, limit + 1), limit)
+    images = resize(images, image_size, method)
+    if policy.rotate or policy.zoom:
+        turn, scale = _uniform(keys[2], 2, batch)
+        images = warp(images, 2 * math.pi * policy.rotate * turn, 1 + policy.zoom * scale)
+    if policy.contrast:
+        (change,) = _uniform(keys[3], 1, batch)
+        images = adjust_contrast(images, 1 + policy.contrast * change)
+    if policy.erase:
+        images = _erase(keys[4], images, policy.erase)
+    return images
+
+
+def shift(images: jax.Array, offsets: jax.Array, limit: int) -> jax.Array:
+    """Moves each image by whole pixels; what comes in is reflected, edge pixels not repeated.
+
+    Args:
+        images: (B, H, W, C).
+        offsets: int (B, 2), rows and columns to look further down and right, -limit to limit.
+        limit: less than H and W.
+    """
+    batch, height, width, _ = images.shape
+    if limit >= min(height, width):
+        raise ValueError(f"shift is {limit}: images of {height}x{width} pixels allow less")
+    padded = jnp.pad(images, ((0, 0), (limit, limit), (limit, limit), (0, 0)), mode="reflect")
+    rows = limit + offsets[:, :1] + jnp.arange(height)
+    columns = limit + offsets[:, 1:] + jnp.arange(width)
+    image = jnp.arange(batch)[:, None, None]
+    return padded[image, rows[:, :, None], columns[:, None, :]]
+
+
+def warp(images: jax.Array, angles: jax.Array, scales: jax.Array) -> jax.Array:
+    """Turns and scales about the centre, bilinear, edges reflected (edge pixels repeated).
+
+    Args:
+        images: float (B, H, W, C), H and W 2 or more.
+        angles: (B,) radians; positive turns the content anticlockwise, as in Keras.
+        scales: (B,) how much of each side is seen: less than 1 zooms in.
+    """
+    batch, height, width, _ = images.shape
+    y = jnp.arange(height)[:, None] - (height - 1) / 2
+    x = jnp.arange(width)[None, :] - (width - 1) / 2
+    cosine, sine = (scales * f(angles) for f in (jnp.cos, jnp.sin))
+    cosine, sine = cosine[:, None, None], sine[:, None, None]
+    top, below = _between(sine * x + cosine * y + (height - 1) / 2, height)
+    left, right = _between(cosine * x - sine * y + (width - 1) / 2, width)
+    image = jnp.arange(batch)[:, None, None]
+
+    def row(index: jax.Array) -> jax.Array:
+        here, next_ = images[image, index, left], images[image, index, left + 1]
+        return here + right * (next_ - here)
+
+    upper, lower = row(top), row(top + 1)
+    return upper + below * (lower - upper)
+
+
+def adjust_contrast(images: jax.Array, factors: jax.Array) -> jax.Array:
+    """Scales each channel about its mean, within [0, 255]. `factors` is (B,)."""
+    mean = images.mean((1, 2), keepdims=True)
+    return jnp.clip(mean + (images - mean) * factors[:, None, None, None], 0.0, 255.0)
+
+
+def mix(
+    key: jax.Array, images: jax.Array, targets: jax.Array, policy: Policy
+) -> tuple[jax.Array, jax.Array]:
+    """Mixup or cutmix of each image with another of the batch; with both set, one drawn per batch.
+
+    Partners come from one permutation of the batch, weights are drawn per image. Rows that only
+    fill up the last batch may be partners too: they hold real images (see `batches`).
+
+    Args:
+        key: a key of `jax.random`.
+        images: float (B, H, W, C).
+        targets: float (B, K), each row a distribution over the classes.
+        policy: its `mixup` and `cutmix`.
+
+    Returns:
+        Mixed images and the targets in the same proportion: for cutmix, that of the pixels.
+    """
+    if not (policy.mixup or policy.cutmix):
+        return images, targets
+    choice_key, partner_key, weight_key, box_key = jax.random.split(key, 4)
+    batch, height, width, _ = images.shape
+    partner = jax.random.permutation(partner_key, batch)
+
+    def weights(alpha: float) -> jax.Array:
+        return jax.random.beta(weight_key, alpha, alpha, (batch,))
+
+    def blend() -> jax.Array:
+        return jnp.broadcast_to(weights(policy.mixup)[:, None, None], (batch, height, width))
+
+    def paste() -> jax.Array:
+        side = jnp.sqrt(1 - weights(policy.cutmix))
+        inside = _boxes(box_key, height, width, jnp.stack([side * height, side * width]))
+        return 1.0 - inside
+
+    if policy.mixup and policy.cutmix:
+        kept = jax.lax.cond(jax.random.bernoulli(choice_key), blend, paste)
+    else:
+        kept = blend() if policy.mixup else paste()
+    share = kept.mean((1, 2))[:, None]
+    kept = kept[..., None]
+    mixed = kept * images + (1 - kept) * images[partner]
+    return mixed, share * targets + (1 - share) * targets[partner]
+
+
+def _between(position: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """Index of the pixel before each position, and how far past it, (...) and (..., 1).
+
+    The pixel after it always exists. Reflecting the position about the outer edges of the outermost
+    pixels, then clipping, gives the same as interpolating in an endlessly reflected image.
+    """
+    folded = jnp.mod(position + 0.5, 2 * size)
+    position = jnp.clip(jnp.minimum(folded, 2 * size - folded) - 0.5, 0, size - 1)
+    index = jnp.minimum(jnp.floor(position), size - 2)
+    return index.astype(jnp.int32), (position - index)[..., None]
+
+
+def _erase(key: jax.Array, images: jax.Array, probability: float) -> jax.Array:
+    """Paints a rectangle in the image's mean colour."""
+    chosen_key, area_key, aspect_key, box_key = jax.random.split(key, 4)
+    batch, height, width, _ = images.shape
+    low, high = _ERASE_AREA
+    area = jax.random.uniform(area_key, (batch,), minval=low, maxval=high)
+    limit = math.log(_ERASE_ASPECT)
+    aspect = jnp.exp(jax.random.uniform(aspect_key, (batch,), minval=-limit, maxval=limit))
+    sides = jnp.stack([height * jnp.sqrt(area * aspect), width * jnp.sqrt(area / aspect)])
+    # Wholly inside the image, so that the area is what it says.
+    inside = _boxes(box_key, height, width, sides, clipped=False)
+    chosen = jax.random.bernoulli(chosen_key, probability, (batch, 1, 1))
+    painted = (inside * chosen)[..., None] > 0
+    return jnp.where(painted, images.mean((1, 2), keepdims=True), images)
+
+
+def _boxes(
+    key: jax.Array, height: int, width: int, sides: jax.Array, clipped: bool = True
+) -> jax.Array:
+    """Random rectangles as masks, float32 (B, height, width), 1 inside.
+
+    Args:
+        key: a key of `jax.random`.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        sides: float (2, B), of the rectangles, in pixels; rounded.
+        clipped: centres lie anywhere in the image, and what sticks out is cut off (cutmix); else
+            the rectangles lie inside the image.
+    """
+    sides = jnp.round(sides)
+    extent = jnp.array([[height], [width]], jnp.float32)
+    place = jax.random.uniform(key, sides.shape)
+    start = jnp.floor(place * extent - sides / 2 if clipped else place * (extent - sides + 1))
+    stop = start + sides
+    rows, columns = (
+        (jnp.arange(size) >= start[axis, :, None]) & (jnp.arange(size) < stop[axis, :, None])
+        for axis, size in enumerate((height, width))
+    )
+    return (rows[:, :, None] & columns[:, None, :]).astype(jnp.float32)
+
+
+def _uniform(key: jax.Array, count: int, batch: int) -> jax.Array:
+    """(count, batch) numbers in [-1, 1)."""
+    return jax.random.uniform(key, (count, batch), minval=-1.0, maxval=1.0)

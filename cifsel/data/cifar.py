@@ -1,0 +1,302 @@
+"""The animals and people of CIFAR-100 as arrays. The only importer of tensorflow_datasets.
+
+The first read goes through tensorflow_datasets, which downloads the archive and checks its SHA-256
+if the data are not prepared yet. The 50 classes are then kept in one .npz file, and later starts
+read that and need no TensorFlow. The file is looked for, and written, beside the data
+(`<data_dir>/cifsel-cifar100-3.0.2-v1.npz`) or, where that folder is not writable, in the user's
+cache folder. On a machine without TensorFlow, copy that file into the `data_dir`.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+from etils import epath
+
+from cifsel.data import splits, subset
+from cifsel.errors import UserError
+
+_NAME, _VERSION = "cifar100", "3.0.2"
+_SIZES = {"train": 50_000, "test": 10_000}
+# Raised whenever the arrays in the file change their meaning, so that older files are not read.
+_CACHE_FORMAT = 1
+_MIRROR = f"https://storage.googleapis.com/tfds-data/datasets/{_NAME}/{_VERSION}/dataset_info.json"
+
+
+def load(
+    data_dir: str | None,
+    *,
+    try_gcs: bool = False,
+    val_per_class: int = 50,
+    seed: int = 0,
+    cache_dir: str | None = None,
+) -> splits.Dataset:
+    """Reads CIFAR-100's 50 classes of animals and people, 450 + 50 + 100 images of each by default.
+
+    Args:
+        data_dir: folder of prepared tfds data, local or gs://; downloaded to if they are not there.
+            None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        try_gcs: download the prepared data from tfds's public bucket rather than the archive from
+            its author; quicker on Google Cloud.
+        val_per_class: how many of the 500 training images of a class are set apart for validation.
+        seed: of the division into training and validation; nothing else depends on it.
+        cache_dir: where the arrays are cached if not beside the data; None means the environment's
+            CIFSEL_CACHE, else $XDG_CACHE_HOME/cifsel, else ~/.cache/cifsel.
+
+    Returns:
+        Images (N, 32, 32, 3) uint8 RGB. The ids are the numbers in tfds's own ids ("train_16399"),
+        which are positions in the original archive; each split is in their order.
+
+    Raises:
+        UserError: no data and no way to download them, or data that are damaged or not CIFAR-100.
+    """
+    source = _source(data_dir)
+    caches = _cache_files(source, cache_dir)
+    arrays = _read_caches(caches)
+    if arrays is None:
+        arrays = _read_tfds(source, try_gcs)
+        _write_cache(arrays, caches)
+    train = splits.Split(arrays["train_images"], arrays["train_labels"], arrays["train_ids"])
+    test = splits.Split(arrays["test_images"], arrays["test_labels"], arrays["test_ids"])
+    kept, held_out = splits.stratified_split(train.labels, val_per_class, seed)
+    parts = train.at(kept), train.at(held_out), test
+    return splits.Dataset(
+        *parts,
+        class_names=tuple(arrays["class_names"].tolist()),
+        coarse_names=tuple(arrays["coarse_names"].tolist()),
+        coarse_of=arrays["coarse_of"],
+        fingerprint=splits.fingerprint(*parts),
+    )
+
+
+def _source(data_dir: str | None) -> epath.Path:
+    given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return epath.Path(given) if "://" in given else epath.Path(given).expanduser().absolute()
+
+
+# --- the cache: arrays in one .npz ---------------------------------------------------------------
+
+
+def _cache_files(source: epath.Path, cache_dir: str | None) -> list[Path]:
+    """Where the arrays of this source may be kept, the better place first."""
+    stem = f"cifsel-{_NAME}-{_VERSION}-v{_CACHE_FORMAT}"
+    files = []
+    if "://" not in os.fspath(source):
+        files.append(Path(source) / f"{stem}.npz")
+    folder = cache_dir or os.environ.get("CIFSEL_CACHE")
+    if not folder:
+        folder = os.fspath(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cifsel")
+    # One cache folder serves many data folders, so the file's name says which.
+    key = hashlib.sha256(os.fspath(source).encode()).hexdigest()[:8]
+    return [*files, Path(folder).expanduser() / f"{stem}-{key}.npz"]
+
+
+def _read_caches(files: list[Path]) -> dict[str, np.ndarray] | None:
+    """The first cached arrays that are whole, or None."""
+    for file in files:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            if str(arrays.pop("sha256")) != _digest(arrays):
+                raise ValueError("its content does not match its checksum")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            logging.warning("%s is damaged (%s): reading the data again", file, _line(error))
+        else:
+            return arrays
+    return None
+
+
+def _write_cache(arrays: dict[str, np.ndarray], files: list[Path]) -> None:
+    """Writes to the first place that can be written, whole or not at all."""
+    for file in files:
+        # The data folder is not ours to create; the cache folder, which comes last, is. The mode is
+        # asked because root may write where nobody is meant to.
+        beside_data = file is not files[-1]
+        if beside_data and not (file.parent.is_dir() and file.parent.stat().st_mode & 0o222):
+            continue
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        except OSError:
+            continue
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                contents: dict[str, Any] = {"sha256": np.array(_digest(arrays)), **arrays}
+                np.savez(stream, **contents)
+            # mkstemp's 0600 would hide it from the data's other users.
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(file)
+        except OSError as error:
+            logging.warning("%s cannot be written (%s)", file, _line(error))
+            continue
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return
+    logging.warning("no place for a cache, tried %s: reading on", ", ".join(map(str, files)))
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes() if array.dtype.kind == "U" else array.data)
+    return digest.hexdigest()
+
+
+# --- tensorflow_datasets -------------------------------------------------------------------------
+
+
+def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
+    """Reads, and if need be first prepares, the data at `source`; keeps the 50 classes."""
+    with _quiet():
+        tfds = _import_tfds(source)
+        folder = source / _NAME / _VERSION
+        try:
+            builder = tfds.builder(f"{_NAME}:{_VERSION}", data_dir=os.fspath(source))
+            prepared = folder.exists()
+        # tfds and the layers below it raise all sorts of things for damaged or forbidden files.
+        except Exception as error:
+            raise UserError(_unreadable(folder, error)) from error
+        if not prepared:
+            _prepare(tfds, source, try_gcs, list(builder.url_infos))
+            builder = tfds.builder(f"{_NAME}:{_VERSION}", data_dir=os.fspath(source))
+
+        try:
+            raw = {
+                # In one batch: the whole split is 154 MB, and this is three times quicker than
+                # image by image.
+                name: tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1))
+                for name in _SIZES
+            }
+        except Exception as error:
+            raise UserError(_unreadable(folder, error)) from error
+        names = {key: builder.info.features[key].names for key in ("label", "coarse_label")}
+    for name, size in _SIZES.items():
+        if len(raw[name]["label"]) != size:
+            found = f"{len(raw[name]['label'])} {name} images, expected {size}"
+            raise UserError(_unreadable(folder, ValueError(found)))
+    return _select(raw, names["label"], names["coarse_label"])
+
+
+def _select(
+    raw: dict[str, dict[str, np.ndarray]], fine_names: list[str], coarse_names: list[str]
+) -> dict[str, np.ndarray]:
+    """The arrays to cache: the 50 classes of both splits, in the order of the archive."""
+    fine, coarse = (
+        np.concatenate([raw[name][key] for name in _SIZES]) for key in ("label", "coarse_label")
+    )
+    chosen = subset.animals_and_people(fine_names, coarse_names, fine, coarse)
+    arrays = {
+        "class_names": np.array(chosen.class_names),
+        "coarse_names": np.array(chosen.coarse_names),
+        "coarse_of": chosen.coarse_of,
+    }
+    for name in _SIZES:
+        ids = np.array([int(text.split(b"_")[1]) for text in raw[name]["id"]], np.int32)
+        order = np.argsort(ids)
+        positions, labels = chosen.select(raw[name]["label"][order])
+        arrays[f"{name}_images"] = raw[name]["image"][order[positions]]
+        arrays[f"{name}_labels"] = labels
+        arrays[f"{name}_ids"] = ids[order[positions]]
+    return arrays
+
+
+def _prepare(tfds: Any, source: epath.Path, try_gcs: bool, urls: list[str]) -> None:
+    """Downloads and prepares in a folder of its own, moved into place only when it is complete."""
+    # tfds itself retries for minutes before it says that there is no network.
+    if not any(_reachable(url) for url in [*urls, *([_MIRROR] if try_gcs else [])]):
+        raise UserError(
+            f"no CIFAR-100 in {source} ({_NAME}/{_VERSION} not found) and no network to download "
+            f"it: give the folder of prepared tfds data with --config.data_dir=DIR or "
+            f"TFDS_DATA_DIR, or try configs/quickstart.py, which needs no data"
+        )
+    existing = next(folder for folder in [source, *source.parents] if folder.exists())
+    work = source / f"cifsel-incomplete-{os.getpid()}"
+    try:
+        work.mkdir(parents=True)
+        config = tfds.download.DownloadConfig(try_download_gcs=try_gcs)
+        builder = tfds.builder(f"{_NAME}:{_VERSION}", data_dir=os.fspath(work))
+        tfds.enable_progress_bar()
+        builder.download_and_prepare(download_config=config)
+        (source / _NAME).mkdir(parents=True, exist_ok=True)
+        (work / _NAME / _VERSION).rename(source / _NAME / _VERSION)
+    except Exception as error:
+        raise UserError(
+            f"CIFAR-100 could not be downloaded to {source} ({_line(error)}): try again, or give "
+            f"prepared tfds data with --config.data_dir=DIR, or try configs/quickstart.py"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            work.rmtree()
+        for folder in [source, *source.parents]:
+            if folder == existing:
+                break
+            with contextlib.suppress(OSError):  # not empty: the download succeeded
+                folder.rmdir()
+
+
+def _reachable(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it answers; what it has to say to a download is tfds's business
+    except OSError:
+        return False
+
+
+def _import_tfds(source: epath.Path) -> Any:
+    """Imports tensorflow_datasets, with TensorFlow kept off the accelerators and the terminal."""
+    # Both are read when TensorFlow is loaded. oneDNN announces itself whatever the log level.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"{_line(error)}: reading {source} the first time needs tensorflow-datasets and "
+            f"TensorFlow; install them, or copy {_cache_files(source, None)[0].name} from a "
+            f"machine that has them into the folder given with --config.data_dir=DIR"
+        ) from error
+    # TensorFlow would take all of a GPU's memory. RuntimeError: it is in use already, so no matter.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+    tfds.disable_progress_bar()
+    return tfds
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps tfds's chatter, which goes through absl as ours does, off the terminal."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _unreadable(folder: epath.Path, error: Exception) -> str:
+    return (
+        f"{folder} cannot be read as prepared tfds data ({_line(error)}): delete that folder to "
+        f"have it downloaded again, or give another with --config.data_dir=DIR"
+    )
+
+
+def _line(error: Exception) -> str:
+    """An exception in one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."

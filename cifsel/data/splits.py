@@ -1,0 +1,180 @@
+"""Labelled images in memory, and how they are divided: train, validation, test, and subsets."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from cifsel.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Labelled images that are used for one purpose.
+
+    Attributes:
+        images: uint8 (N, H, W, 3), RGB.
+        labels: int32 (N,), in 0..K-1.
+        ids: int32 (N,), the position of each image in the collection it was taken from, so that a
+            prediction can be traced back to its image whatever was left out or shuffled.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not len(self.images) == len(self.labels) == len(self.ids):
+            raise ValueError(
+                f"images, labels and ids differ in length: "
+                f"{len(self.images)}, {len(self.labels)}, {len(self.ids)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, positions: np.ndarray) -> "Split":
+        """The images at these positions (integer array), in this order."""
+        return Split(self.images[positions], self.labels[positions], self.ids[positions])
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The three splits and the names of what is in them.
+
+    Attributes:
+        train: what the parameters are fitted to.
+        val: what choices are made on: early stopping, hyper-parameters, the better model.
+        test: scored once, at the end.
+        class_names: K names, in the order of the labels.
+        coarse_names: C names of groups of classes.
+        coarse_of: int32 (K,), the group of each class, an index into `coarse_names`.
+        fingerprint: `fingerprint(train, val, test)`. Two runs with the same fingerprint saw the
+            same images under the same labels: their predictions can be compared image by image.
+    """
+
+    train: Split
+    val: Split
+    test: Split
+    class_names: tuple[str, ...]
+    coarse_names: tuple[str, ...]
+    coarse_of: np.ndarray
+    fingerprint: str
+
+
+def fingerprint(*splits: Split) -> str:
+    """SHA-256 (hex) over the shapes, types and bytes of images, labels and ids, in order."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for array in (split.images, split.labels, split.ids):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def stratified_split(
+    labels: np.ndarray, val_per_class: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides positions into training and validation, equally many of each class in the latter.
+
+    Depends on nothing but the arguments; a class's share does not depend on the other classes.
+
+    Args:
+        labels: integer (N,).
+        val_per_class: images of each class for validation, 0 or more.
+        seed: 0 or more.
+
+    Returns:
+        Positions for training and for validation, int64, each sorted.
+
+    Raises:
+        UserError: a class has too few images to leave one for training.
+    """
+    if val_per_class < 0:
+        raise UserError(f"val_per_class is {val_per_class}: give 0 or more")
+    val = [np.empty(0, np.int64)]
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if val_per_class >= len(members):
+            raise UserError(
+                f"val_per_class is {val_per_class}, but class {label} has {len(members)} images: "
+                f"give at most {len(members) - 1}, so that training keeps one"
+            )
+        val.append(_generator(seed, int(label)).permutation(members)[:val_per_class])
+    val_positions = np.sort(np.concatenate(val))
+    return np.setdiff1d(np.arange(len(labels)), val_positions), val_positions
+
+
+def take(
+    split: Split, *, fraction: float = 1.0, examples: int = 0, seed: int, name: str = "train"
+) -> Split:
+    """Keeps part of a split, equally much of each class as far as the numbers allow.
+
+    For one seed the smaller of two subsets is part of the larger, so that a learning curve over
+    growing subsets differs only by what was added.
+
+    Args:
+        split: what to take from.
+        fraction: in (0, 1], used when `examples` is 0. At least one image of each class stays.
+        examples: the number of images to keep, at least one per class; 0 means by `fraction`.
+        seed: 0 or more.
+        name: of the split, for messages.
+
+    Returns:
+        The subset, in the order of `split`; `split` itself when all of it is asked for.
+
+    Raises:
+        UserError: `fraction` or `examples` is out of range, or both are given.
+    """
+    classes, counts = np.unique(split.labels, return_counts=True)
+    if not 0.0 < fraction <= 1.0:
+        raise UserError(f"{name}_fraction is {fraction}: give more than 0 and at most 1")
+    if examples and fraction != 1.0:
+        raise UserError(
+            f"{name}_examples is {examples} and {name}_fraction is {fraction}: give only one of them"
+        )
+    if examples and not len(classes) <= examples <= len(split):
+        raise UserError(
+            f"{name}_examples is {examples}: give 0 for all, or {len(classes)} (one per class) "
+            f"to {len(split)} (all there are)"
+        )
+    total = examples or max(len(classes), round(fraction * len(split)))
+    if total == len(split):
+        return split
+    # Every image gets its rank within its class, in random order. Taking the lowest ranks takes
+    # from all classes alike; the odd ones over, in the last rank, go to classes drawn at random.
+    rank = np.empty(len(split), np.int64)
+    for label, count in zip(classes, counts, strict=True):
+        order = _generator(seed, int(label)).permutation(count)
+        rank[np.flatnonzero(split.labels == label)[order]] = np.arange(count)
+    tie = _generator(seed, -1).permutation(len(classes))[np.searchsorted(classes, split.labels)]
+    return split.at(np.sort(np.lexsort((tie, rank))[:total]))
+
+
+def subset(
+    dataset: Dataset,
+    *,
+    train_fraction: float,
+    train_examples: int,
+    test_examples: int,
+    seed: int,
+) -> Dataset:
+    """Keeps part of the training and test images, by `take`; the fingerprint is that of what stays.
+
+    Raises:
+        UserError: as `take`.
+    """
+    train = take(dataset.train, fraction=train_fraction, examples=train_examples, seed=seed)
+    test = take(dataset.test, examples=test_examples, seed=seed, name="test")
+    if train is dataset.train and test is dataset.test:
+        return dataset
+    return dataclasses.replace(
+        dataset, train=train, test=test, fingerprint=fingerprint(train, dataset.val, test)
+    )
+
+
+def _generator(seed: int, stream: int) -> np.random.Generator:
+    """An independent generator for each (seed, stream); stream is -1 or more."""
+    if seed < 0:
+        raise UserError(f"seed is {seed}: give 0 or more")
+    return np.random.default_rng([seed, stream + 1])

@@ -1,0 +1,295 @@
+"""Gradient descent over epochs: evaluation, early stopping, checkpoints, resuming."""
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cifsel import evaluate, steps
+from cifsel.checkpoints import Checkpoints
+from cifsel.data import batches
+from cifsel.errors import UserError
+from cifsel.summaries import Writer
+from cifsel.terminal import duration, say, step_bar
+
+Tree = Any
+# Longer than this is worth a word about quicker choices, in seconds.
+LONG_RUN = 20 * 60
+# Steps before the time of a whole run is estimated: the first ones compile.
+TIMED_STEPS = 5
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """The user asked to stop, and everything has been saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to train and when to save and stop; see the fields of the same name in a config."""
+
+    epochs: int
+    batch_size: int
+    patience: int
+    steps_per_call: int
+    checkpoint_minutes: float
+    seed: int
+
+
+@dataclasses.dataclass
+class Progress:
+    """What is known after some epochs; saved with the checkpoint.
+
+    Attributes:
+      history: one dict of numbers per epoch.
+      best: the entry of `history` with the best validation accuracy, the first of equals.
+      seconds: training time so far, over all processes of the run.
+    """
+
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+    def exhausted(self, patience: int) -> bool:
+        """Whether `patience` epochs have brought nothing better."""
+        if not patience or not self.history:
+            return False
+        return self.history[-1]["epoch"] - self.best["epoch"] >= patience
+
+
+class Trainer:
+    """Trains one model, going on from the newest checkpoint if there is one.
+
+    Args:
+      scan: from `steps.make_scan`.
+      predict: jitted; (variables, inputs (B, ...)) -> logits (B, K).
+      train: inputs (N, ...) and labels (N,).
+      val: the same, to validate on.
+      plan: see there.
+      learning_rate: by step, to report it.
+      eval_batch_size: inputs per call of `predict`.
+      checkpoints: where to save.
+      meta: what a checkpoint says about the model, beside the progress.
+      writer: of summaries.
+    """
+
+    def __init__(
+        self,
+        scan: steps.ScanSteps,
+        predict: Callable[[Tree, jax.Array], jax.Array],
+        train: tuple[np.ndarray, np.ndarray],
+        val: tuple[np.ndarray, np.ndarray],
+        *,
+        plan: Plan,
+        learning_rate: Callable[[int], Any],
+        eval_batch_size: int,
+        checkpoints: Checkpoints,
+        meta: dict[str, Any],
+        writer: Writer,
+    ) -> None:
+        self._scan, self._predict, self._val = scan, predict, val
+        self._resident = {"inputs": jnp.asarray(train[0]), "labels": jnp.asarray(train[1])}
+        self._count = len(train[1])
+        self._steps_per_epoch = -(-self._count // plan.batch_size)
+        self._plan, self._learning_rate, self._eval_batch_size = (
+            plan,
+            learning_rate,
+            eval_batch_size,
+        )
+        self._checkpoints, self._meta, self._writer = checkpoints, meta, writer
+        # Two streams: the order of images may not depend on how many steps were taken.
+        self._shuffle_key, self._step_key = jax.random.split(jax.random.key(plan.seed))
+        self._clock = _Clock()
+
+    def run(self, state: steps.TrainState) -> tuple[Tree, Progress]:
+        """Trains until the last epoch, or until validation no longer improves.
+
+        Args:
+          state: the initial state; donated.
+
+        Returns:
+          The best variables by validation accuracy, and the progress.
+
+        Raises:
+          Interrupted: after Ctrl-C, with everything saved.
+          UserError: the loss is no longer finite.
+        """
+        # A copy, as the first step donates the state's buffers.
+        self._best = jax.tree.map(jnp.array, state.variables())
+        self._progress = Progress()
+        if self._checkpoints.latest is not None:
+            state = self._resume(state)
+        plan = self._plan
+        self._clock = _Clock()
+        with _stop_requests() as stop:
+            while int(state.step) < plan.epochs * self._steps_per_epoch:
+                if self._progress.exhausted(plan.patience):
+                    say(f"no better validation accuracy in {plan.patience} epochs: stopping")
+                    break
+                state = self._epoch(state, stop)
+                if stop() or self._clock.since_save() >= plan.checkpoint_minutes * 60:
+                    self._save(state)
+                if stop():
+                    raise Interrupted
+        self._save(state)
+        return self._best, self._progress
+
+    def _epoch(self, state: steps.TrainState, stop: Callable[[], bool]) -> steps.TrainState:
+        """Does the rest of an epoch and evaluates."""
+        total, batch_size = self._steps_per_epoch, self._plan.batch_size
+        epoch, start = divmod(int(state.step), total)
+        key = jax.random.fold_in(self._shuffle_key, epoch)
+        order, mask = batches.epoch_batches(key, self._count, batch_size)
+        per_call = self._plan.steps_per_call or total
+        began = time.perf_counter()
+        with step_bar() as bar:
+            task = bar.add_task(f"epoch {epoch + 1}/{self._plan.epochs}", total=total)
+            for first in range(start, total, per_call):
+                last = min(first + per_call, total)
+                bar.update(task, completed=first)
+                state = self._scan(
+                    state, self._resident, order[first:last], mask[first:last], self._step_key
+                )
+                jax.block_until_ready(state.step)
+                self._estimate(int(state.step))
+                if last == total:
+                    break  # What an epoch brought is saved with it.
+                if stop() or self._clock.since_save() >= self._plan.checkpoint_minutes * 60:
+                    self._save(state)
+                if stop():
+                    raise Interrupted
+        speed = (total - start) * batch_size / (time.perf_counter() - began)
+        self._evaluate(state, epoch + 1, speed)
+        return state.replace(sums=steps.Sums.zero())
+
+    def _evaluate(self, state: steps.TrainState, epoch: int, speed: float) -> None:
+        variables, (inputs, labels) = state.variables(), self._val
+        logits = evaluate.map_batches(
+            lambda batch: self._predict(variables, batch), inputs, self._eval_batch_size
+        )
+        sums = jax.device_get(state.sums)
+        entry = {
+            "epoch": epoch,
+            "train_loss": float(sums.loss / sums.images),
+            "train_accuracy": float(sums.correct / sums.images),
+            "val_loss": evaluate.cross_entropy(logits, labels),
+            "val_accuracy": float(np.mean(logits.argmax(1) == labels)),
+            "learning_rate": float(self._learning_rate(int(state.step) - 1)),
+            "grad_norm": float(sums.grad_norm / sums.steps),
+            "images_per_second": speed,
+        }
+        if not np.isfinite([entry["train_loss"], entry["val_loss"]]).all():
+            raise UserError(
+                f"the loss is {entry['train_loss']} in training and {entry['val_loss']} in"
+                f" validation after step {int(state.step)}: lower config.learning_rate"
+                f" ({entry['learning_rate']:g} there), or set config.clip_norm"
+            )
+        self._progress.history.append(entry)
+        if entry["val_accuracy"] > self._progress.best.get("val_accuracy", -1.0):
+            self._progress.best = entry
+            self._best = jax.tree.map(jnp.array, variables)
+        say(
+            f"epoch {epoch:>3}/{self._plan.epochs}"
+            f"  train loss {entry['train_loss']:.3f} accuracy {entry['train_accuracy']:.1%}"
+            f"  validation loss {entry['val_loss']:.3f} accuracy {entry['val_accuracy']:.1%}"
+            f"{' *' if self._progress.best is entry else '  '}"
+            f"  rate {entry['learning_rate']:.1e}  {speed:,.0f} images/s"
+        )
+        scalars = {_SUMMARY_NAMES.get(name, name): value for name, value in entry.items()}
+        self._writer.write_scalars(int(state.step), scalars)
+
+    def _save(self, state: steps.TrainState) -> None:
+        self._progress.seconds += self._clock.lap()
+        about = self._meta | {"progress": dataclasses.asdict(self._progress)}
+        self._checkpoints.save(int(state.step), model=self._best, meta=about, training=state)
+        self._clock.saved()
+
+    def _resume(self, state: steps.TrainState) -> steps.TrainState:
+        self._best = self._checkpoints.model(self._best)
+        self._progress = Progress(**self._checkpoints.meta()["progress"])
+        state = self._checkpoints.training(state)
+        epoch, step = divmod(int(state.step), self._steps_per_epoch)
+        say(f"resuming after {epoch} epochs and {step} steps")
+        return state
+
+    def _estimate(self, step: int) -> None:
+        """Says after the first steps how long a long run will take."""
+        per_step = self._clock.time_per_step(step)
+        if per_step is None:
+            return
+        left = (self._plan.epochs * self._steps_per_epoch - step) * per_step
+        if left > LONG_RUN:
+            say(
+                f"about {duration(left)} left at {self._plan.batch_size / per_step:,.0f} images/s;"
+                " quicker: a probe (--config=<file>:probe), a smaller --config.image_size,"
+                " fewer --config.epochs. Going on; Ctrl-C saves and stops."
+            )
+
+
+# TensorBoard groups by the part before the slash.
+_SUMMARY_NAMES = {
+    "train_loss": "train/loss",
+    "train_accuracy": "train/accuracy",
+    "val_loss": "val/loss",
+    "val_accuracy": "val/accuracy",
+}
+
+
+class _Clock:
+    """Seconds since the last save and the last lap, and the time of a step without compiling."""
+
+    def __init__(self) -> None:
+        self._lap = self._save = time.perf_counter()
+        self._times: list[float] | None = []
+
+    def since_save(self) -> float:
+        return time.perf_counter() - self._save
+
+    def saved(self) -> None:
+        self._save = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        passed, self._lap = now - self._lap, now
+        return passed
+
+    def time_per_step(self, step: int) -> float | None:
+        """Called after every call of the scan; answers once, when it knows."""
+        if self._times is None:
+            return None
+        self._times.append(time.perf_counter())
+        if len(self._times) == 1:
+            self._first_step = step
+            return None
+        if len(self._times) < TIMED_STEPS:
+            return None
+        per_step = (self._times[-1] - self._times[0]) / (step - self._first_step)
+        self._times = None
+        return per_step
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turns Ctrl-C into a question that the loop asks between steps; a second one is immediate."""
+    requested = False
+
+    def request(*_: object) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(signal.SIGINT, previous)
+        say("stopping after this step; again to stop at once, without saving")
+
+    try:
+        previous = signal.signal(signal.SIGINT, request)
+    except ValueError:  # Only the main thread may; elsewhere nobody presses Ctrl-C.
+        yield lambda: False
+        return
+    try:
+        yield lambda: requested
+    finally:
+        signal.signal(signal.SIGINT, previous)

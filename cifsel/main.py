@@ -1,0 +1,88 @@
+"""The command: python -m cifsel.main --config=configs/effnet.py --workdir=/tmp/effnet."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before JAX and TensorFlow load: what they print at start-up is not about the run.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from cifsel import config as config_lib
+from cifsel import quickstart, summaries, train, workdir
+from cifsel.errors import UserError
+from cifsel.finetune import Interrupted
+from cifsel.terminal import say
+
+# Exit statuses: 1 is a defect, with a traceback.
+BAD_INPUT, INTERRUPTED = 2, 130
+
+# Configs import configs.common, from whichever folder the command is given in.
+sys.path.append(str(Path(__file__).parents[1]))
+
+FLAGS = flags.FLAGS
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "What to run, such as configs/effnet.py or configs/effnet.py:probe; change any field with"
+    " --config.FIELD=VALUE (configs/common.py lists them).",
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where the run keeps everything; default: runs/<config>-<recipe>."
+)
+
+
+def run() -> None:
+    """Runs what the flags say."""
+    config = _CONFIG.value
+    folder = _WORKDIR.value or workdir.default(config.name, config.recipe)
+    devices = jax.devices()
+    say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
+    if config.task == "quickstart":
+        quickstart.run(config, folder)
+        return
+    with summaries.open_writer(folder) as writer:
+        train.train_and_evaluate(config, folder, writer)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs, and turns what can go wrong into one line and an exit status."""
+    if len(argv) > 1:
+        _stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
+    try:
+        config_lib.validate(_CONFIG.value)
+        run()
+    except UserError as error:
+        _stop(str(error))
+    except (KeyboardInterrupt, Interrupted):
+        say("stopped; the same command goes on from here")
+        sys.exit(INTERRUPTED)
+
+
+def _stop(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(BAD_INPUT)
+
+
+def parse_flags(argv: Sequence[str]) -> Sequence[str]:
+    """Parses the command line; what is wrong with it becomes one line."""
+    try:
+        rest = FLAGS(argv)
+    except Exception as error:
+        _stop(config_lib.explain(error, argv))
+    if _CONFIG.value is None:
+        _stop("--config is missing: give --config=configs/effnet.py, for example")
+    return rest
+
+
+if __name__ == "__main__":
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("cifsel").setLevel(logging.INFO)
+    app.run(main, flags_parser=parse_flags)

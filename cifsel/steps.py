@@ -1,0 +1,236 @@
+"""One optimisation step, and many of them in one scan: pure functions of arrays, no I/O."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from cifsel import optim
+from cifsel.data import augment
+from cifsel.models.classifier import Classifier
+
+Array = jax.Array
+Tree = Any
+
+
+@struct.dataclass
+class Sums:
+    """Running sums over the images of an epoch, all () float32."""
+
+    loss: Array
+    correct: Array
+    images: Array
+    grad_norm: Array
+    steps: Array
+
+    @classmethod
+    def zero(cls) -> "Sums":
+        """The state at the start of an epoch."""
+        return cls(*(jnp.zeros(()) for _ in dataclasses.fields(cls)))
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a step changes.
+
+    Attributes:
+      step: () int32, steps done.
+      params: {'backbone', 'head'}, float32.
+      batch_stats: {'backbone'}, float32.
+      opt_state: optax's.
+      average: {'params', 'batch_stats'} averaged over steps, or {} without averaging.
+      sums: of the current epoch.
+    """
+
+    step: Array
+    params: Tree
+    batch_stats: Tree
+    opt_state: Tree
+    average: Tree
+    sums: Sums
+
+    def variables(self) -> Tree:
+        """What to evaluate and keep: the averaged weights where there are any."""
+        return self.average or {"params": self.params, "batch_stats": self.batch_stats}
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is minimised, and on which inputs.
+
+    Attributes:
+      image_size: pixels to which images are resized.
+      resize: method of augment.resize.
+      policy: augmentation.
+      on_features: inputs are feature maps (B, h, w, D) of a frozen backbone, not images.
+      frozen_backbone: run the backbone in inference mode.
+      frozen_bn: keep batch statistics in an otherwise trained backbone.
+      label_smoothing: share of each target that is spread over all classes.
+      activity_l1: penalty on the mean over images of the head's summed hidden activations.
+      ema_decay: of the averaged weights; 0 for none.
+    """
+
+    image_size: int
+    resize: str
+    policy: augment.Policy
+    on_features: bool = False
+    frozen_backbone: bool = False
+    frozen_bn: bool = True
+    label_smoothing: float = 0.0
+    activity_l1: float = 0.0
+    ema_decay: float = 0.0
+
+
+def init_state(variables: Tree, tx: optax.GradientTransformation, ema_decay: float) -> TrainState:
+    """The state before the first step; copies `variables`, since steps donate their state."""
+    variables = jax.tree.map(jnp.array, variables)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=tx.init(variables["params"]),
+        average=jax.tree.map(jnp.array, variables) if ema_decay else {},
+        sums=Sums.zero(),
+    )
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, Array],
+    key: Array,
+    *,
+    model: Classifier,
+    tx: optax.GradientTransformation,
+    rates: Tree,
+    objective: Objective,
+) -> TrainState:
+    """Takes one step.
+
+    Args:
+      state: before the step.
+      batch: inputs (B, 32, 32, 3) uint8 images or (B, h, w, D) feature maps; labels (B,) int32;
+        mask (B,) float32, 0 for images that fill up the batch and must not count.
+      key: of the run; the step's own key is derived from it and the step number, so that a
+        resumed run repeats an uninterrupted one.
+      model: the classifier.
+      tx: the optimiser.
+      rates: learning-rate multiples, a tree like the parameters.
+      objective: see there.
+
+    Returns:
+      The state after the step.
+    """
+    key = jax.random.fold_in(key, state.step)
+    augment_key, mix_key, dropout_key = jax.random.split(key, 3)
+    inputs, mask = batch["inputs"], batch["mask"]
+    targets = jax.nn.one_hot(batch["labels"], model.head.num_classes)
+    targets = optax.smooth_labels(targets, objective.label_smoothing)
+    if not objective.on_features:
+        inputs = augment.augment(
+            augment_key,
+            inputs.astype(jnp.float32),
+            objective.policy,
+            objective.image_size,
+            objective.resize,
+        )
+        inputs, targets = augment.mix(mix_key, inputs, targets, objective.policy)
+
+    def loss_fn(params: Tree) -> tuple[Array, tuple[Array, Array, Tree]]:
+        variables = {
+            "params": optim.freeze(params, rates),
+            "batch_stats": state.batch_stats,
+        }
+        logits, changed = _forward(model, objective, variables, inputs, dropout_key)
+        losses = optax.softmax_cross_entropy(logits, targets)
+        loss = jnp.sum(losses * mask) / jnp.sum(mask)
+        for hidden in jax.tree.leaves(changed.get("intermediates", {})):
+            activity = jnp.sum(jnp.abs(hidden), axis=-1)
+            loss += objective.activity_l1 * jnp.sum(activity * mask) / jnp.sum(mask)
+        return loss, (losses, logits, changed.get("batch_stats", state.batch_stats))
+
+    grads, (losses, logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    sums = Sums(
+        loss=state.sums.loss + jnp.sum(losses * mask),
+        correct=state.sums.correct + jnp.sum((logits.argmax(-1) == batch["labels"]) * mask),
+        images=state.sums.images + jnp.sum(mask),
+        grad_norm=state.sums.grad_norm + optax.global_norm(grads),
+        steps=state.sums.steps + 1,
+    )
+    return TrainState(
+        step=state.step + 1,
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        average=_average(state, params, batch_stats, objective.ema_decay),
+        sums=sums,
+    )
+
+
+def _forward(
+    model: Classifier, objective: Objective, variables: Tree, inputs: Array, dropout_key: Array
+) -> tuple[Array, Tree]:
+    """Logits (B, K), and the collections that the pass changed."""
+    rngs = {"dropout": dropout_key}
+    mutable = ["batch_stats", "intermediates"]
+    if objective.on_features or objective.frozen_backbone:
+        if not objective.on_features:
+            inputs = model.apply(variables, inputs, method="feature_map")
+        inputs = jax.lax.stop_gradient(inputs)
+        logits, changed = model.apply(
+            variables, inputs, train=True, rngs=rngs, mutable=["intermediates"], method="classify"
+        )
+        return logits, changed
+    logits, changed = model.apply(
+        variables, inputs, train=True, frozen_bn=objective.frozen_bn, rngs=rngs, mutable=mutable
+    )
+    return logits, changed
+
+
+def _average(state: TrainState, params: Tree, batch_stats: Tree, decay: float) -> Tree:
+    if not decay:
+        return {}
+    # Short runs would otherwise average in their starting point for too long.
+    step = state.step.astype(jnp.float32)
+    decay_now = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    new = {"params": params, "batch_stats": batch_stats}
+    return optax.incremental_update(new, state.average, 1.0 - decay_now)
+
+
+ScanSteps = Callable[[TrainState, dict[str, Array], Array, Array, Array], TrainState]
+
+
+def make_scan(
+    model: Classifier, tx: optax.GradientTransformation, rates: Tree, objective: Objective
+) -> ScanSteps:
+    """Compiles many steps into one call.
+
+    Returns:
+      (state, data, indices, mask, key) -> state, where data holds inputs (N, ...) and labels (N,)
+      on the device, and indices (S, B) int32 and mask (S, B) float32 say which images the S steps
+      take. The state given is donated: its buffers are reused and must not be read again.
+    """
+
+    def scan(
+        state: TrainState, data: dict[str, Array], indices: Array, mask: Array, key: Array
+    ) -> TrainState:
+        def body(state: TrainState, step: tuple[Array, Array]) -> tuple[TrainState, None]:
+            index, mask = step
+            batch = {
+                "inputs": data["inputs"][index],
+                "labels": data["labels"][index],
+                "mask": mask,
+            }
+            state = train_step(
+                state, batch, key, model=model, tx=tx, rates=rates, objective=objective
+            )
+            return state, None
+
+        return jax.lax.scan(body, state, (indices, mask))[0]
+
+    return jax.jit(scan, donate_argnums=0)

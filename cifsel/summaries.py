@@ -1,0 +1,158 @@
+"""TensorBoard summaries through CLU, written in the background.
+
+The only importer of clu.metric_writers. That package imports TensorFlow, which takes seconds and
+gigabytes: it happens when a writer is opened, not when this module is imported, and a machine
+without TensorFlow trains all the same, without summaries.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import jax
+import numpy as np
+from absl import logging
+from clu import parameter_overview as clu_parameter_overview
+
+# What TensorFlow reads once, while it loads. The level alone leaves two lines about oneDNN on the
+# terminal (2.21 prints them before it looks at the level), and event files need no oneDNN.
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
+class Writer(Protocol):
+    """What training needs of a writer; `Summaries` is one, a test may bring its own."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes one number per name."""
+
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Writes one picture, (H, W, 3) uint8, per name."""
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Writes one Markdown text per name."""
+
+    def write_histograms(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes the distribution of one array, of any shape, per name."""
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        """Writes the settings of the run; nested names are joined with dots."""
+
+    def flush(self) -> None:
+        """Waits until everything written so far is in the file."""
+
+
+class Summaries:
+    """Writes to a CLU metric writer, or nowhere if there is none. A context manager that closes.
+
+    Args:
+      clu_writer: A clu.metric_writers.MetricWriter, or None to write nothing.
+    """
+
+    def __init__(self, clu_writer: Any = None) -> None:
+        self._clu = clu_writer
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is written: figures for nobody need not be drawn."""
+        return self._clu is not None
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes one number per name."""
+        if self._clu is not None:
+            self._clu.write_scalars(step, {name: float(value) for name, value in scalars.items()})
+
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Writes one picture, (H, W, 3) uint8, per name.
+
+        Raises:
+          ValueError: A picture has another shape or dtype. TensorBoard would show floats in
+            [0, 255] as white and say nothing.
+        """
+        for name, image in images.items():
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+                raise ValueError(f"{name}: need (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        if self._clu is not None:
+            self._clu.write_images(step, dict(images))
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Writes one Markdown text per name; see `code_block` for tables drawn in characters."""
+        if self._clu is not None:
+            self._clu.write_texts(step, dict(texts))
+
+    def write_histograms(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes the distribution of one array, of any shape, per name."""
+        if self._clu is not None:
+            self._clu.write_histograms(step, {name: np.asarray(a) for name, a in arrays.items()})
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        """Writes the settings of the run; nested names are joined with dots."""
+        if self._clu is not None:
+            self._clu.write_hparams(hparams)
+
+    def flush(self) -> None:
+        """Waits until everything written so far is in the file."""
+        if self._clu is not None:
+            self._clu.flush()
+
+    def close(self) -> None:
+        """Flushes and closes; afterwards nothing more is written. Closing twice is fine."""
+        writer, self._clu = self._clu, None
+        if writer is not None:
+            writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_writer(workdir: str | os.PathLike[str]) -> Summaries:
+    """Opens the TensorBoard summaries of a run.
+
+    Only the first process of a multi-host run writes. Without TensorFlow, nothing is written and
+    one warning says so.
+
+    Args:
+      workdir: Folder for the event file, made if it is missing; gs:// paths work.
+
+    Returns:
+      The writer; use it in a `with`, or close it.
+    """
+    if jax.process_index() != 0:
+        return Summaries()
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import tensorflow as tf
+        from clu import metric_writers
+    except ImportError as error:
+        logging.warning("TensorBoard summaries are off: %s. The run itself needs none.", error)
+        return Summaries()
+    # It would take all memory of the GPU that jax trains on. Once it has started it no longer
+    # takes this setting, and the harm, if any, is done.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+    # CLU's default writer would also log every scalar and every hyper-parameter to the terminal.
+    return Summaries(metric_writers.AsyncWriter(metric_writers.SummaryWriter(os.fspath(workdir))))
+
+
+def parameter_overview(params: Mapping[str, Any]) -> str:
+    """A table of the parameters: name, shape, dtype, size, and the total.
+
+    Args:
+      params: Nested dict of arrays, numpy or jax, on any devices (they are not fetched).
+    """
+    return clu_parameter_overview.get_parameter_overview(params, include_stats=False)
+
+
+def code_block(text: str) -> str:
+    """Markdown that shows `text` in fixed width, as it is; TensorBoard would reflow it."""
+    return f"```\n{text}\n```"

@@ -1,0 +1,307 @@
+"""Keras `.h5` weight files -> Flax variables, loud on any mismatch.
+
+The files are those of keras.applications ("legacy" HDF5: one group per layer, attribute
+`layer_names`), or whole models saved by `model.save('name.h5')`, which keep the same groups under
+`model_weights`. Tensors are named `layer/weight`, as in `conv_dw_1/kernel` or
+`conv1_bn/moving_mean`, whichever Keras wrote them: the trailing `:0` of Keras 2 is dropped, and its
+`depthwise_kernel` is called `kernel`, as Keras 3 does.
+
+The files are data from strangers: nothing is unpickled, no link is followed, nothing outside the
+file is opened, and sizes are checked before anything is read.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+from flax import traverse_util
+
+from cifsel.errors import UserError
+from cifsel.models.classifier import IMAGENET_MEAN, IMAGENET_STD
+
+# The largest published file, EfficientNetV2-L with classifier, has 119 M elements in 1,020 tensors
+# and its largest tensor 1.5 M; room for twice that and no more.
+MAX_TENSORS = 4_000
+MAX_ELEMENTS = 256 * 2**20
+MAX_DEPTH = 6
+
+# Keras names of the layers that do not follow from the names here by formatting alone.
+_MOBILENET_STEM = {"conv": "conv1", "conv_bn": "conv1_bn"}
+_MOBILENET_SHORT = {"depthwise": "dw", "pointwise": "pw"}
+_EFFICIENTNET_LAYER = {"conv_bn": "bn", "depthwise": "dwconv2", "depthwise_bn": "bn"}
+_CLASSIFIER = {"mobilenet": "conv_preds", "efficientnetv2": "predictions"}
+_BATCH_NORM_WEIGHT = {
+    "scale": "gamma",
+    "bias": "beta",
+    "mean": "moving_mean",
+    "var": "moving_variance",
+}
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads every tensor of a Keras weight file.
+
+    Args:
+      path: a local `.h5` file in one of the two layouts named above.
+
+    Returns:
+      'layer/weight' -> float32 array, in the file's own (Keras) axis order.
+
+    Raises:
+      UserError: the file is missing, not HDF5, truncated, in another layout, reaches outside
+        itself (links, external or virtual storage), or holds something that is no finite
+        floating-point tensor of a sensible size.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read_groups(file, os.fspath(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such weight file") from None
+    # h5py reports damage as any of these, depending on where in the file it lies.
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: not a readable HDF5 file, or a truncated one ({reason}); expected a Keras .h5"
+            " weight file: fetch it again"
+        ) from error
+
+
+def _read_groups(file: h5py.File, path: str) -> dict[str, np.ndarray]:
+    """Reads the tensors of an open file, keyed as `read_tensors` says."""
+    root: h5py.Group = file
+    if file.get("model_weights", getclass=True, getlink=True) is h5py.HardLink:
+        root = file["model_weights"]
+    if not {"layer_names", "layer_names0"} & set(root.attrs):
+        raise UserError(
+            f"{path}: HDF5, but not a Keras weight file by layers (no attribute layer_names);"
+            " expected one of keras.applications or written by model.save('name.h5')"
+        )
+    tensors: dict[str, np.ndarray] = {}
+    elements = 0
+    for names, dataset in _walk(root, (), path):
+        key = _tensor_name(names)
+        elements += dataset.size or 0
+        if len(tensors) >= MAX_TENSORS or elements > MAX_ELEMENTS:
+            raise UserError(
+                f"{path}: more than {MAX_TENSORS} tensors or {MAX_ELEMENTS} elements at"
+                f" {key}; that is no published model"
+            )
+        if key in tensors:
+            raise UserError(f"{path}: two tensors are called {key}; expected one of each name")
+        tensors[key] = _read_tensor(dataset, key, path)
+    return tensors
+
+
+def _walk(
+    group: h5py.Group, above: tuple[str, ...], path: str
+) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:
+    """Yields every data set below `group` with its path, refusing whatever leads elsewhere."""
+    if len(above) >= MAX_DEPTH:
+        raise UserError(f"{path}: groups nested deeper than {MAX_DEPTH} at {'/'.join(above)}")
+    for name in group:
+        names = (*above, name)
+        # Asking for the link's class does not open what it points at.
+        if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
+            raise UserError(
+                f"{path}: {'/'.join(names)} is a link to somewhere else; expected the tensor itself"
+            )
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from _walk(item, names, path)
+        elif isinstance(item, h5py.Dataset):
+            yield names, item
+        else:
+            raise UserError(f"{path}: {'/'.join(names)} is neither a group nor a tensor")
+
+
+def _tensor_name(names: tuple[str, ...]) -> str:
+    """Names a tensor by its layer's group and its own last name.
+
+    What lies between is Keras's name scope, which depends on how often a model was built.
+    """
+    weight = names[-1].partition(":")[0]
+    return f"{names[0]}/{'kernel' if weight == 'depthwise_kernel' else weight}"
+
+
+def _read_tensor(dataset: h5py.Dataset, key: str, path: str) -> np.ndarray:
+    """Reads one checked data set as float32."""
+    if dataset.is_virtual or dataset.external:
+        raise UserError(f"{path}: {key} keeps its numbers in other files; expected them inside")
+    # The number of images that a Normalization layer has seen is the one integer in these files.
+    is_count = key.endswith("/count") and dataset.dtype.kind in "iu" and dataset.shape == ()
+    if dataset.dtype.kind != "f" and not is_count:
+        raise UserError(f"{path}: {key} has dtype {dataset.dtype}; expected floating point")
+    if dataset.shape is None or len(dataset.shape) > 4:
+        raise UserError(f"{path}: {key} has shape {dataset.shape}; expected 0 to 4 axes")
+    value = np.asarray(dataset[()], dtype=np.float32)
+    if not np.isfinite(value).all():
+        raise UserError(f"{path}: {key} holds NaN or infinity; expected finite numbers")
+    if key.endswith("/moving_variance") and (value < 0).any():
+        raise UserError(f"{path}: {key} is negative somewhere; expected variances")
+    return value
+
+
+def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
+    """Hashes tensors by content, whichever way their file was written.
+
+    Args:
+      tensors: as `read_tensors` returns them; float32.
+
+    Returns:
+      SHA-256 in hex over name, shape and little-endian bytes of each, in order of name.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name], dtype="<f4")
+        digest.update(f"{name} {value.shape} float32\n".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def load(
+    path: str | os.PathLike[str], model: str, template: Mapping[str, Any], *, head: bool
+) -> dict[str, Any]:
+    """Reads a Keras weight file into the variables of a model: `read_tensors`, then `convert`.
+
+    Args:
+      path: a local `.h5` file.
+      model: 'mobilenet' or an 'efficientnetv2-...' name.
+      template: variables of that model, or their shapes (`jax.eval_shape` of its `init`).
+      head: whether the file's ImageNet classifier is wanted as well; see `convert`.
+
+    Returns:
+      As `convert`.
+
+    Raises:
+      UserError: as `read_tensors` and `convert`.
+    """
+    return convert(read_tensors(path), template, model=model, head=head, path=path)
+
+
+def convert(
+    tensors: Mapping[str, np.ndarray],
+    template: Mapping[str, Any],
+    *,
+    model: str,
+    head: bool,
+    path: str | os.PathLike[str],
+) -> dict[str, Any]:
+    """Fills a model's variables with Keras tensors: every tensor once, every variable filled.
+
+    Args:
+      tensors: as `read_tensors` returns them.
+      template: {'params': {'backbone': ..., 'head': ...}, 'batch_stats': {'backbone': ...}} whose
+        leaves have a `shape`.
+      model: 'mobilenet' or an 'efficientnetv2-...' name.
+      head: True fills the template's head with the file's classifier as well. False leaves a
+        classifier in the file unused and the template's head out of the result.
+      path: where the tensors come from, for messages.
+
+    Returns:
+      A tree like `template`, without the head if `head` is False, of float32 numpy arrays: conv
+      kernels HWIO, depthwise kernels (H, W, 1, C), dense kernels (in, out).
+
+    Raises:
+      UserError: one line with the missing, left-over and misshapen tensors.
+    """
+    family = model.partition("-")[0]
+    classifier = {f"{_CLASSIFIER[family]}/{weight}" for weight in ("kernel", "bias")}
+    left = dict(tensors)
+    _take_normalization(left, path)
+    if not head:
+        left = {name: value for name, value in left.items() if name not in classifier}
+    elif not classifier & set(left):
+        raise UserError(
+            f"{path}: has no ImageNet classifier ({_CLASSIFIER[family]}); expected the file with"
+            " the top, not the 'no_top' one"
+        )
+    filled: dict[tuple[str, ...], np.ndarray] = {}
+    missing: list[str] = []
+    misshapen: list[str] = []
+    for names, leaf in traverse_util.flatten_dict(dict(template)).items():
+        if names[1] == "head" and not head:
+            continue
+        name = keras_name(family, names)
+        value = left.pop(name, None)
+        expected = _keras_shape(names, name, leaf.shape)
+        if value is None:
+            missing.append(name)
+        elif value.shape != expected:
+            misshapen.append(f"{name} {value.shape} instead of {expected}")
+        else:
+            # Only axes of length one change places, so reshaping is the whole conversion.
+            filled[names] = value.reshape(leaf.shape)
+    problems = [
+        f"{len(found)} {what} ({_abbreviated(found)})"
+        for what, found in (("missing", missing), ("extra", list(left)), ("misshapen", misshapen))
+        if found
+    ]
+    if problems:
+        raise UserError(
+            f"{path}: does not fit {model}: {', '.join(problems)}; check that file, model and"
+            " alpha belong together"
+        )
+    return traverse_util.unflatten_dict(filled)
+
+
+def keras_name(family: str, names: tuple[str, ...]) -> str:
+    """Names a variable as Keras does.
+
+    Args:
+      family: 'mobilenet' or 'efficientnetv2'.
+      names: the variable's path, as ('params', 'backbone', 'block1', 'depthwise', 'kernel').
+
+    Returns:
+      'layer/weight', as `read_tensors` names them: 'conv_dw_1/kernel'.
+    """
+    *_, block, layer, weight = names
+    weight = _BATCH_NORM_WEIGHT[weight] if layer.endswith("_bn") else weight
+    if names[1] == "head":
+        return f"{_CLASSIFIER[family]}/{weight}"
+    if family == "efficientnetv2":
+        return f"{block}_{_EFFICIENTNET_LAYER.get(layer, layer)}/{weight}"
+    if block == "stem":
+        return f"{_MOBILENET_STEM[layer]}/{weight}"
+    kind, _, bn = layer.partition("_")
+    number = block.removeprefix("block")
+    return f"conv_{_MOBILENET_SHORT[kind]}_{number}{'_bn' if bn else ''}/{weight}"
+
+
+def _keras_shape(names: tuple[str, ...], name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which Keras stores a variable of `shape`."""
+    if names[-1] == "kernel" and names[-2] == "depthwise":
+        return (*shape[:2], shape[3], shape[2])
+    # Keras writes these dense layers as 1x1 convolutions.
+    if name.endswith(("se_reduce/kernel", "se_expand/kernel", "conv_preds/kernel")):
+        return (1, 1, *shape)
+    return tuple(shape)
+
+
+def _take_normalization(left: dict[str, np.ndarray], path: str | os.PathLike[str]) -> None:
+    """Removes the tensors of a Keras Normalization layer from `left`, having checked them.
+
+    Keras's EfficientNetV2 B0-B3 normalises by constants, which some versions of it store.
+    """
+    known = {"mean": IMAGENET_MEAN, "variance": tuple(std**2 for std in IMAGENET_STD)}
+    for name in [n for n in left if n.startswith("normalization")]:
+        weight = name.rpartition("/")[2]
+        value = left.pop(name).reshape(-1)
+        if weight in known and not (
+            value.shape == (3,) and np.allclose(value, known[weight], rtol=1e-5, atol=0)
+        ):
+            raise UserError(
+                f"{path}: {name} is {value[:3].tolist()}; expected ImageNet's {known[weight]},"
+                " with which this model normalises its input"
+            )
+        if weight not in {*known, "count"} or (weight == "count" and math.prod(value.shape) != 1):
+            raise UserError(f"{path}: {name} is unknown; expected mean, variance and count")
+
+
+def _abbreviated(names: list[str], limit: int = 5) -> str:
+    """Joins names, the first few of them."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

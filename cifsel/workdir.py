@@ -1,0 +1,110 @@
+"""The folder of a run: whose it is, and files that are whole or not there."""
+
+import contextlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from cifsel import config as config_lib
+from cifsel.errors import UserError
+
+CONFIG, METRICS, CACHE = "config.json", "metrics.json", "cache"
+
+
+def check(workdir: epath.Path, config: dict[str, Any]) -> None:
+    """Makes sure that a run with this config may use the folder, and can write there.
+
+    Raises:
+      UserError: the folder cannot be written, or holds a run with another config.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / f".{uuid.uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"workdir {workdir} cannot be written ({error.strerror or error}):"
+            " give another --workdir"
+        ) from None
+    if not (workdir / CONFIG).exists():
+        return
+    fields = config_lib.differences(read_json(workdir / CONFIG), config)
+    if fields:
+        raise UserError(
+            f"workdir {workdir} holds a run with another config ({'; '.join(fields)}):"
+            " give another --workdir, or delete this one"
+        )
+
+
+def read_json(path: epath.Path) -> dict[str, Any]:
+    """Reads a file that `write_json` wrote.
+
+    Raises:
+      UserError: the file is not JSON, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): delete it, or its folder") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, not an object: delete it")
+    return content
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a file that is whole or not there, whenever the process dies."""
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_json(path: epath.Path, content: dict[str, Any]) -> None:
+    """Writes an object; NaN and infinity, which JSON does not have, are a ValueError."""
+    write_bytes(path, json.dumps(content, indent=2, allow_nan=False).encode())
+
+
+def write_npz(path: epath.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes arrays by name, compressed."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def cached_array(run: epath.Path, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Computes an array, or reads what an earlier, interrupted process of this run computed.
+
+    The folder belongs to one config (see `check`), so the file can only hold this very array.
+    """
+    path = run / CACHE / f"{name}.npy"
+    if path.exists():
+        with contextlib.suppress(ValueError, OSError, EOFError):
+            return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    array = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
+    return array
+
+
+def remove_cached(run: epath.Path) -> None:
+    """Deletes what `cached_array` kept: a finished run needs it no longer."""
+    if (run / CACHE).exists():
+        (run / CACHE).rmtree()
+
+
+def default(name: str, recipe: str) -> str:
+    """The folder of a run that was not given one."""
+    return os.path.join("runs", f"{name}-{recipe}")  # noqa: PTH118

@@ -1,0 +1,35 @@
+"""Task 1 with EfficientNetV2-B0.
+
+python -m cifsel.main --config=configs/effnet.py               # fine-tune
+python -m cifsel.main --config=configs/effnet.py:probe         # linear probe
+python -m cifsel.main --config=configs/effnet.py:notebook      # the reference notebook's recipe
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+RECIPES = ("finetune", "probe", "notebook")
+
+
+def get_config(recipe: str = "finetune") -> ConfigDict:
+    """Returns the configuration of one of RECIPES."""
+    if recipe not in RECIPES:
+        raise common.refuse(recipe, "configs/effnet.py", RECIPES)
+    c = common.get_config()
+    c.name = "effnet"
+    c.recipe = recipe
+    c.model = "efficientnetv2-b0"
+    if recipe == "probe":
+        c.method = "probe"
+    elif recipe == "notebook":
+        common.notebook(c)
+        c.image_size = 96
+        c.resize = "bilinear"
+        c.hidden = 128
+        c.dropout = 0.25
+        c.augment.flip = True
+        c.augment.rotate = 0.1
+        c.augment.zoom = 0.2
+        c.augment.contrast = 0.1
+    return c

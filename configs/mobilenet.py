@@ -1,0 +1,33 @@
+"""Task 1 with MobileNet V1.
+
+python -m cifsel.main --config=configs/mobilenet.py            # fine-tune
+python -m cifsel.main --config=configs/mobilenet.py:probe      # linear probe
+python -m cifsel.main --config=configs/mobilenet.py:notebook   # the reference notebook's recipe
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+RECIPES = ("finetune", "probe", "notebook")
+
+
+def get_config(recipe: str = "finetune") -> ConfigDict:
+    """Returns the configuration of one of RECIPES."""
+    if recipe not in RECIPES:
+        raise common.refuse(recipe, "configs/mobilenet.py", RECIPES)
+    c = common.get_config()
+    c.name = "mobilenet"
+    c.recipe = recipe
+    c.model = "mobilenet"
+    if recipe == "probe":
+        c.method = "probe"
+    elif recipe == "notebook":
+        common.notebook(c)
+        c.image_size = 128
+        c.resize = "nearest"
+        c.pool = "flatten"
+        c.hidden = 1024
+        c.activity_l1 = 1e-7
+        c.dropout = 0.5
+    return c

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cifsel.data import splits
+from cifsel.errors import UserError
+
+
+def make_split(labels):
+    labels = np.asarray(labels, np.int32)
+    n = len(labels)
+    images = np.arange(n * 12, dtype=np.uint8).reshape(n, 2, 2, 3)
+    return splits.Split(images, labels, np.arange(n, dtype=np.int32) * 3)
+
+
+BALANCED = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 40))
+
+
+def test_split_refuses_arrays_of_different_lengths():
+    with pytest.raises(ValueError, match="2, 3, 2"):
+        splits.Split(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(3, np.int32), np.zeros(2, np.int32))
+
+
+def test_stratified_split_is_a_partition_with_equal_classes():
+    train, val = splits.stratified_split(BALANCED, 7, seed=3)
+    assert sorted([*train, *val]) == list(range(200))
+    assert np.bincount(BALANCED[val]).tolist() == [7] * 5
+    assert np.bincount(BALANCED[train]).tolist() == [33] * 5
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(val) > 0).all()
+
+
+def test_stratified_split_depends_on_the_seed_alone():
+    first = splits.stratified_split(BALANCED, 7, seed=3)[1]
+    np.random.seed(1)  # noqa: NPY002
+    np.random.rand(10)  # noqa: NPY002
+    np.testing.assert_array_equal(first, splits.stratified_split(BALANCED, 7, seed=3)[1])
+    assert (first != splits.stratified_split(BALANCED, 7, seed=4)[1]).any()
+
+
+def test_classes_are_divided_differently_from_each_other():
+    labels = np.repeat(np.arange(3), 40)
+    _, val = splits.stratified_split(labels, 10, seed=0)
+    within = [set(val[labels[val] == label] % 40) for label in range(3)]
+    assert within[0] != within[1] != within[2]
+
+
+def test_a_class_is_divided_alike_whatever_the_others_are():
+    alone = np.flatnonzero(BALANCED == 2)
+    _, of_all = splits.stratified_split(BALANCED, 7, seed=3)
+    _, of_one = splits.stratified_split(BALANCED[alone], 7, seed=3)
+    assert set(alone[of_one]) == set(of_all[BALANCED[of_all] == 2])
+
+
+@pytest.mark.parametrize(("count", "message"), [(40, "40 images.*at most 39"), (-1, "0 or more")])
+def test_stratified_split_refuses_impossible_counts(count, message):
+    with pytest.raises(UserError, match=message):
+        splits.stratified_split(BALANCED, count, seed=0)
+
+
+def test_negative_seed_is_refused():
+    with pytest.raises(UserError, match="seed is -1"):
+        splits.stratified_split(BALANCED, 3, seed=-1)
+
+
+def test_no_validation():
+    train, val = splits.stratified_split(BALANCED, 0, seed=0)
+    assert len(train) == 200
+    assert len(val) == 0
+
+
+def test_take_everything_is_the_split_itself():
+    split = make_split(BALANCED)
+    assert splits.take(split, seed=0) is split
+    assert splits.take(split, examples=200, seed=0) is split
+
+
+@given(
+    counts=st.lists(st.integers(3, 20), min_size=1, max_size=6),
+    data=st.data(),
+    seed=st.integers(0, 2**40),
+)
+@settings(deadline=None, max_examples=60)
+def test_take_examples_is_exact_and_balanced(counts, data, seed):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    split = make_split(labels)
+    examples = data.draw(st.integers(len(counts), len(labels)))
+    part = splits.take(split, examples=examples, seed=seed)
+    assert len(part) == examples
+    kept = np.bincount(part.labels, minlength=len(counts))
+    # As equal as the numbers allow: a class with fewer than the largest share is used up, or one off.
+    assert all(k >= kept.max() - 1 or k == n for k, n in zip(kept, counts, strict=True))
+    # Rows stay together and in order.
+    positions = part.ids // 3
+    assert (np.diff(positions) > 0).all()
+    np.testing.assert_array_equal(part.images, split.images[positions])
+    np.testing.assert_array_equal(part.labels, labels[positions])
+
+
+def test_take_fraction_keeps_the_share_of_each_class():
+    part = splits.take(make_split(BALANCED), fraction=0.1, seed=0)
+    assert np.bincount(part.labels).tolist() == [4] * 5
+
+
+def test_take_leaves_one_of_each_class():
+    part = splits.take(make_split(BALANCED), fraction=1e-6, seed=0)
+    assert np.bincount(part.labels).tolist() == [1] * 5
+
+
+def test_smaller_subsets_are_part_of_larger_ones():
+    split = make_split(BALANCED)
+    taken = [set(splits.take(split, examples=n, seed=5).ids) for n in (7, 8, 50, 51, 199)]
+    assert all(small < large for small, large in zip(taken, taken[1:], strict=False))
+
+
+def test_take_depends_on_the_seed():
+    split = make_split(BALANCED)
+    ids = [splits.take(split, examples=20, seed=seed).ids.tolist() for seed in (0, 0, 1)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_the_odd_ones_over_go_to_classes_at_random():
+    split = make_split(BALANCED)
+    extra = {
+        int(np.bincount(splits.take(split, examples=6, seed=seed).labels).argmax())
+        for seed in range(40)
+    }
+    assert len(extra) == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"fraction": 0.0}, "train_fraction is 0.0"),
+        ({"fraction": 1.5}, "train_fraction is 1.5"),
+        ({"fraction": float("nan")}, "train_fraction is nan"),
+        ({"examples": 4}, r"train_examples is 4: .*5 \(one per class\)"),
+        ({"examples": 201}, "to 200"),
+        ({"examples": -1}, "train_examples is -1"),
+        ({"examples": 10, "fraction": 0.5}, "only one"),
+    ],
+)
+def test_take_refuses_what_is_out_of_range(asked, message):
+    with pytest.raises(UserError, match=message) as caught:
+        splits.take(make_split(BALANCED), **asked, seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_fingerprint_notices_every_kind_of_change():
+    split = make_split(BALANCED)
+    image = split.images.copy()
+    image[3, 0, 0, 0] ^= 1
+    swapped = split.labels.copy()
+    swapped[[0, 1]] = split.labels[0] + 1, split.labels[1] + 1
+    variants = [
+        (split,),
+        (split, split),
+        (split.at(np.arange(200)[::-1]),),
+        (splits.Split(image, split.labels, split.ids),),
+        (splits.Split(split.images, swapped, split.ids),),
+        (splits.Split(split.images, split.labels, split.ids + 1),),
+        (splits.Split(split.images.reshape(200, 4, 1, 3), split.labels, split.ids),),
+    ]
+    prints = {splits.fingerprint(*variant) for variant in variants}
+    assert len(prints) == len(variants)
+    assert splits.fingerprint(split) == splits.fingerprint(split.at(np.arange(200)))
+
+
+def test_fingerprint_ignores_memory_layout():
+    split = make_split(BALANCED)
+    other = splits.Split(np.asfortranarray(split.images), split.labels, split.ids)
+    assert splits.fingerprint(split) == splits.fingerprint(other)
