@@ -1,7 +1,7 @@
 """What may stand in a config, and how two of them differ."""
 
 import json
-from collections.abc import Sequence
+import re
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -116,6 +116,32 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
     return found
 
 
-def explain(error: Exception, argv: Sequence[str]) -> str:
-    """One line about what is wrong with the flags."""
-    return " ".join(str(error).split())
+def explain(error: Exception, config: ConfigDict) -> str:
+    """One line about what is wrong with the flags, where `config` has all fields there are."""
+    text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split())
+    if "Traceback" in text:  # A config file raised it: its own message comes last.
+        return str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+    unknown = re.search(r"flag 'config\.([\w.]+)'", text)
+    if unknown is None and ("Did you mean" in text or isinstance(error, KeyError | AttributeError)):
+        unknown = re.search(r"'(\w+)'", text)
+    if unknown:
+        hint = re.search(r'Did you mean "(\w+)"', text)
+        meant = f" (did you mean {hint[1]}?)" if hint else ""
+        return f"config has no field {unknown[1]!r}{meant}; its fields: {', '.join(fields(config))}"
+    value = re.match(r"flag --config\.([\w.]+)=(.*?): ", text)
+    if value and value[1] in fields(config):
+        kind = config.get_type(value[1]) if "." not in value[1] else None
+        expected = f"; expected {kind.__name__}" if kind else ""
+        return f"config.{value[1]} is {value[2]!r}{expected}"
+    return text
+
+
+def fields(config: ConfigDict) -> list[str]:
+    """Names of all fields, nested ones with a dot."""
+    names = []
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            names += [f"{name}.{below}" for below in fields(value)]
+        else:
+            names.append(name)
+    return sorted(names)

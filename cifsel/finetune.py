@@ -165,7 +165,7 @@ class Trainer:
                     raise Interrupted
         speed = (total - start) * batch_size / (time.perf_counter() - began)
         self._evaluate(state, epoch + 1, speed)
-        return state.replace(sums=steps.Sums.zero())
+        return state.next_epoch()
 
     def _evaluate(self, state: steps.TrainState, epoch: int, speed: float) -> None:
         variables, (inputs, labels) = state.variables(), self._val

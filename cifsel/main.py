@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 # Before JAX and TensorFlow load: what they print at start-up is not about the run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -65,24 +66,30 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _stop(message: str) -> None:
+def _stop(message: str) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     sys.exit(BAD_INPUT)
 
 
 def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     """Parses the command line; what is wrong with it becomes one line."""
+    known = {"--config", "--help", "--helpshort", "--helpfull"}
+    if not any(word.split("=")[0] in known for word in argv):
+        _stop("--config is missing: give --config=configs/effnet.py, for example")
+    from configs import common  # Only the running command knows that this can be imported.
+
     try:
         rest = FLAGS(argv)
+        _CONFIG.value.lock()  # A file that could not be read says so only when it is used.
+    except OSError as error:
+        _stop(f"--config cannot be read: {str(error.__cause__).splitlines()[-1].strip()}")
     except Exception as error:
-        _stop(config_lib.explain(error, argv))
-    if _CONFIG.value is None:
-        _stop("--config is missing: give --config=configs/effnet.py, for example")
+        _stop(config_lib.explain(error, common.get_config()))
     return rest
 
 
 if __name__ == "__main__":
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("cifsel").setLevel(logging.INFO)
+    # Warnings are said like everything else, without time and thread.
+    absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
+    absl_logging.set_verbosity(absl_logging.WARNING)
     app.run(main, flags_parser=parse_flags)

@@ -62,7 +62,7 @@ def rates_by_parameter(params: Tree, rates: Mapping[str, float]) -> Tree:
 
 
 def freeze(params: Tree, rates: Tree) -> Tree:
-    """Stops gradients at parameters whose rate is 0, so that their backward pass is not computed."""
+    """Stops gradients at parameters of rate 0, so that their backward pass is not computed."""
     return jax.tree.map(lambda p, r: p if r else jax.lax.stop_gradient(p), params, rates)
 
 

@@ -86,7 +86,9 @@ def fit(
         # The nearest solution is the best start.
         near = min(solved, key=lambda other: abs(np.log(other / l2)), default=None)
         start = zero_weights(x.shape[1], num_classes) if near is None else solved[near][1]
-        weights, steps, norm = solve(x, y, jnp.float32(l2), start, max_steps, tolerance)
+        weights, steps, norm = solve(
+            x, y, jnp.float32(l2), start, max_steps=max_steps, tolerance=tolerance
+        )
         val_logits = logits(weights, val_x)
         trial = Trial(
             l2=l2,
@@ -138,7 +140,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 
 @functools.partial(jax.jit, static_argnames=("max_steps", "tolerance"))
 def solve(
-    x: Array, y: Array, l2: Array, start: Weights, max_steps: int, tolerance: float
+    x: Array, y: Array, l2: Array, start: Weights, *, max_steps: int, tolerance: float
 ) -> tuple[Weights, Array, Array]:
     """Minimises mean cross-entropy + l2 / 2 * |kernel|^2 by L-BFGS.
 

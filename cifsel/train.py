@@ -1,9 +1,10 @@
 """Task 1: one model, from its published weights to test accuracy. Reads top to bottom."""
 
 import contextlib
+import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import evaluate, finetune, optim, probe, report, steps, workdir
+from cifsel import evaluate, features, finetune, optim, probe, report, steps, workdir
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import augment, cifar, splits, synthetic
 from cifsel.models.classifier import Classifier, build
@@ -53,41 +54,64 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
         model, variables, weights = load_model(config, len(dataset.class_names))
     workdir.write_json(run / workdir.CONFIG, settings)
     results = report.Report(run, dataset, writer)
-    results.start(settings, variables, _augmented(config, dataset.train))
+    results.start(settings, variables, augmented_samples(config, dataset.train))
 
+    job = Job(config, run, dataset, model)
+    solution, progress = None, finetune.Progress()
     with Checkpoints(run) as checkpoints:
         meta = _about(settings, dataset, weights)
-        solution, progress = None, finetune.Progress()
         if config.method == "probe" or config.init_head == "probe":
             with _timed(seconds, "probe"):
-                variables, solution = fit_head(config, model, variables, dataset, run)
+                variables, solution = fit_head(job, variables)
         if config.method == "probe":
             checkpoints.save(0, model=variables, meta=meta)
         else:
             with _timed(seconds, "training"):
-                variables, progress = fine_tune(
-                    config, model, variables, dataset, run, checkpoints, meta, writer
-                )
-    logits = {}
-    predict = make_predict(config, model)
+                variables, progress = fine_tune(job, variables, checkpoints, meta, writer)
+            seconds["training"] = progress.seconds
+
+    logits, predict = {}, features.logits(model, job.view)
     for name, split in (("val", dataset.val), ("test", dataset.test)):
         with _timed(seconds, name):
-            logits[name] = evaluate.map_batches(
-                functools.partial(predict, variables),
-                split.images,
-                config.eval_batch_size,
-                progress=f"predicting the {name} images",
-            )
-    cost = _cost(config, model, variables) | {
-        # The validation images came first and compiled it.
-        "images_per_second": len(dataset.test) / seconds["test"],
-        "passes_per_image": 2 if config.mirror else 1,
-        "seconds": seconds | ({"training": progress.seconds} if progress.history else {}),
-    }
+            logits[name] = job.map(predict, variables, split.images, f"predicting {name} images")
+    cost = _cost(job, variables, seconds)
     found = report.Results(logits, progress, solution, cost, weights)
     metrics = results.finish(settings, found)
     workdir.remove_cached(run)
     return metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all parts of a run share."""
+
+    config: ConfigDict
+    folder: epath.Path
+    dataset: splits.Dataset
+    model: Classifier
+
+    @property
+    def view(self) -> features.View:
+        """How images are shown to the model when it does not train."""
+        return features.View(self.config.image_size, self.config.resize, self.config.mirror)
+
+    def map(
+        self, forward: features.Forward, variables: Tree, images: np.ndarray, label: str
+    ) -> np.ndarray:
+        """Applies `forward` to all images, with a progress bar."""
+        forward_batch = functools.partial(forward, variables)
+        return evaluate.map_batches(
+            forward_batch, images, self.config.eval_batch_size, progress=label
+        )
+
+    def cached(
+        self, name: str, forward: features.Forward, variables: Tree, split: splits.Split
+    ) -> np.ndarray:
+        """`map` of the untrained variables, kept in the workdir until the run is finished."""
+        label = name.replace("_", " ")
+        return workdir.cached_array(
+            self.folder, name, lambda: self.map(forward, variables, split.images, label)
+        )
 
 
 def load_data(config: ConfigDict) -> splits.Dataset:
@@ -137,9 +161,10 @@ def load_model(
         dtype=jnp.dtype(dtype),
     )
     size = config.image_size
+    # Training splits the seed's own key; this one must not depend on what it does with it.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    variables = jax.jit(model.init)(key, jnp.zeros((1, size, size, 3)))
-    variables = {name: variables[name] for name in ("params", "batch_stats")}
+    initial = jax.jit(model.init)(key, jnp.zeros((1, size, size, 3)))
+    variables = {name: initial[name] for name in ("params", "batch_stats")}
     if config.weights == "none":
         say(f"{config.model} at {size} px, from scratch")
         return model, variables, None
@@ -154,39 +179,20 @@ def load_model(
     else:
         path = download.use_file(config.weights)
     tensors = keras_h5.read_tensors(path)
-    variables = keras_h5.convert(tensors, variables, model=config.model, head=False, path=path)
+    loaded = keras_h5.convert(tensors, variables, model=config.model, head=False, path=path)
+    loaded["params"] |= {"head": variables["params"]["head"]}
     digest = keras_h5.tensors_sha256(tensors)
     say(f"{config.model} at {size} px, weights from {path} (tensors {digest[:12]})")
-    return model, variables, {"file": path.name, "tensors_sha256": digest}
+    return model, loaded, {"file": path.name, "tensors_sha256": digest}
 
 
-def make_predict(config: ConfigDict, model: Classifier) -> Callable[[Tree, jax.Array], jax.Array]:
-    """Jitted (variables, images (B, h, w, 3) uint8) -> logits (B, K), mirror-averaged if asked."""
-
-    def predict(variables: Tree, images: jax.Array) -> jax.Array:
-        views = _views(config, images)
-        return sum(model.apply(variables, view) for view in views) / len(views)
-
-    return jax.jit(predict)
-
-
-def fit_head(
-    config: ConfigDict, model: Classifier, variables: Tree, dataset: splits.Dataset, run: epath.Path
-) -> tuple[Tree, probe.Solution]:
+def fit_head(job: Job, variables: Tree) -> tuple[Tree, probe.Solution]:
     """Caches the features of the backbone as it is, and solves for the head."""
-
-    def features(variables: Tree, images: jax.Array) -> jax.Array:
-        views = _views(config, images)
-        return sum(model.apply(variables, view, method="features") for view in views) / len(views)
-
-    forward = functools.partial(jax.jit(features), variables)
-    train, val = (
-        (_cached(config, forward, split, run, name), split.labels)
-        for name, split in (("train", dataset.train), ("val", dataset.val))
-    )
+    config, dataset = job.config, job.dataset
+    forward = features.pooled(job.model, job.view)
     solution = probe.fit(
-        train,
-        val,
+        (job.cached("train_features", forward, variables, dataset.train), dataset.train.labels),
+        (job.cached("val_features", forward, variables, dataset.val), dataset.val.labels),
         num_classes=len(dataset.class_names),
         l2_grid=config.probe_l2,
         max_steps=config.probe_steps,
@@ -203,59 +209,20 @@ def fit_head(
 
 
 def fine_tune(
-    config: ConfigDict,
-    model: Classifier,
-    variables: Tree,
-    dataset: splits.Dataset,
-    run: epath.Path,
-    checkpoints: Checkpoints,
-    meta: dict[str, Any],
-    writer: Writer,
+    job: Job, variables: Tree, checkpoints: Checkpoints, meta: dict[str, Any], writer: Writer
 ) -> tuple[Tree, finetune.Progress]:
     """Descends gradients; returns the best variables and how it went."""
-    policy = augment.Policy(**config.augment)
-    frozen = config.trainable_layers == 0
-    on_features = frozen and policy == augment.Policy()
-    objective = steps.Objective(
-        image_size=config.image_size,
-        resize=config.resize,
-        policy=policy,
-        on_features=on_features,
-        frozen_backbone=frozen,
-        frozen_bn=config.frozen_bn,
-        label_smoothing=config.label_smoothing,
-        activity_l1=config.activity_l1,
-        ema_decay=config.ema_decay,
-    )
-    steps_per_epoch = -(-len(dataset.train) // config.batch_size)
-    learning_rate = optim.schedule(
-        config.schedule,
-        config.learning_rate,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        total_steps=config.epochs * steps_per_epoch,
-    )
-    rates = optim.rates_by_parameter(
-        variables["params"],
-        optim.layer_rates(
-            model.backbone.layer_names,
-            backbone_rate=config.backbone_rate,
-            layer_decay=config.layer_decay,
-            trainable_layers=config.trainable_layers,
-        ),
-    )
-    tx = optim.make(
-        config.optimizer,
-        learning_rate,
-        rates=rates,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
+    config, model, dataset = job.config, job.model, job.dataset
     train, val = dataset.train.images, dataset.val.images
-    predict = make_predict(config, model)
-    if on_features:
+    objective, predict = _objective(config), features.logits(model, job.view)
+    if objective.on_features:
         say("the backbone is frozen and images do not change: training on cached feature maps")
-        train, val = _feature_maps(config, model, variables, dataset, run)
+        forward = features.maps(model, job.view)
+        train = job.cached("train_maps", forward, variables, dataset.train)
+        val = job.cached("val_maps", forward, variables, dataset.val)
         predict = jax.jit(functools.partial(model.apply, method="classify"))
+    learning_rate, rates, tx = _optimizer(job, variables)
+    # A call is a pause in which to save or stop; on a CPU a single step takes long enough.
     per_call = 1 if jax.default_backend() == "cpu" else 0
     trainer = finetune.Trainer(
         steps.make_scan(model, tx, rates, objective),
@@ -279,52 +246,57 @@ def fine_tune(
     return trainer.run(steps.init_state(variables, tx, config.ema_decay))
 
 
-def _views(config: ConfigDict, images: jax.Array) -> list[jax.Array]:
-    """(B, h, w, 3) uint8 -> the images at the model's size, and mirrored if the config says so."""
-    images = augment.resize(images, config.image_size, config.resize)
-    return [images, images[:, :, ::-1]] if config.mirror else [images]
-
-
-def _cached(
-    config: ConfigDict,
-    forward: Callable[[jax.Array], jax.Array],
-    split: splits.Split,
-    run: epath.Path,
-    name: str,
-) -> np.ndarray:
-    """What a fixed function makes of a split, kept in the workdir until the run is finished."""
-    return workdir.cached_array(
-        run,
-        name,
-        lambda: evaluate.map_batches(
-            forward, split.images, config.eval_batch_size, progress=f"features, {name} images"
-        ),
-    )
-
-
-def _feature_maps(
-    config: ConfigDict, model: Classifier, variables: Tree, dataset: splits.Dataset, run: epath.Path
-) -> list[np.ndarray]:
-    """The backbone's output for the training and validation images, as small as the head allows."""
-
-    def feature_map(variables: Tree, images: jax.Array) -> jax.Array:
-        images = augment.resize(images, config.image_size, config.resize)
-        maps = model.apply(variables, images, method="feature_map").astype(jnp.float32)
-        return maps.mean((1, 2), keepdims=True) if config.pool == "average" else maps
-
-    forward = functools.partial(jax.jit(feature_map), variables)
-    parts = (("train_maps", dataset.train), ("val_maps", dataset.val))
-    return [_cached(config, forward, split, run, name) for name, split in parts]
-
-
-def _augmented(config: ConfigDict, split: splits.Split) -> np.ndarray:
-    """Some training images as a step would see them, (32, S, S, 3) uint8."""
+def augmented_samples(config: ConfigDict, split: splits.Split, count: int = 32) -> np.ndarray:
+    """Some training images as a step would see them, (N, S, S, 3) uint8."""
     keys = jax.random.split(jax.random.key(config.seed))
     policy = augment.Policy(**config.augment)
-    images = jnp.asarray(split.images[:: max(1, len(split) // 32)][:32])
+    images = jnp.asarray(split.images[:: max(1, len(split) // count)][:count])
     images = augment.augment(keys[0], images, policy, config.image_size, config.resize)
     images, _ = augment.mix(keys[1], images, jnp.ones((len(images), 1)), policy)
     return np.asarray(images.round(), np.uint8)
+
+
+def _objective(config: ConfigDict) -> steps.Objective:
+    policy = augment.Policy(**config.augment)
+    frozen = config.trainable_layers == 0
+    return steps.Objective(
+        image_size=config.image_size,
+        resize=config.resize,
+        policy=policy,
+        on_features=frozen and policy == augment.Policy(),
+        frozen_backbone=frozen,
+        frozen_bn=config.frozen_bn,
+        label_smoothing=config.label_smoothing,
+        activity_l1=config.activity_l1,
+        ema_decay=config.ema_decay,
+    )
+
+
+def _optimizer(job: Job, variables: Tree) -> tuple[Any, Tree, Any]:
+    """The learning-rate schedule, its multiples by parameter, and the optimiser."""
+    config = job.config
+    steps_per_epoch = -(-len(job.dataset.train) // config.batch_size)
+    learning_rate = optim.schedule(
+        config.schedule,
+        config.learning_rate,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        total_steps=config.epochs * steps_per_epoch,
+    )
+    by_layer = optim.layer_rates(
+        job.model.backbone.layer_names,
+        backbone_rate=config.backbone_rate,
+        layer_decay=config.layer_decay,
+        trainable_layers=config.trainable_layers,
+    )
+    rates = optim.rates_by_parameter(variables["params"], by_layer)
+    tx = optim.make(
+        config.optimizer,
+        learning_rate,
+        rates=rates,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    return learning_rate, rates, tx
 
 
 def _about(
@@ -341,13 +313,19 @@ def _about(
     }
 
 
-def _cost(config: ConfigDict, model: Classifier, variables: Tree) -> dict[str, Any]:
-    """Size, and arithmetic of one forward pass of one image as XLA counts it."""
-    image = jax.ShapeDtypeStruct((1, config.image_size, config.image_size, 3), jnp.float32)
-    lowered = jax.jit(model.apply).lower(variables, image)
-    analysis = lowered.cost_analysis() or {}
-    count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    return {"parameters": count, "flops_per_image": analysis.get("flops")}
+def _cost(job: Job, variables: Tree, seconds: dict[str, float]) -> dict[str, Any]:
+    """Size, arithmetic of one forward pass of one image as XLA counts it, speed, and time."""
+    size = job.config.image_size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    analysis = jax.jit(job.model.apply).lower(variables, image).cost_analysis() or {}
+    return {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+        "flops_per_image": analysis.get("flops"),
+        "passes_per_image": 2 if job.config.mirror else 1,
+        # The validation images came first, so this is without compiling.
+        "images_per_second": len(job.dataset.test) / seconds["test"],
+        "seconds": seconds,
+    }
 
 
 @contextlib.contextmanager

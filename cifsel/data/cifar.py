@@ -243,7 +243,8 @@ def _prepare(tfds: Any, source: epath.Path, try_gcs: bool, urls: list[str]) -> N
         for folder in [source, *source.parents]:
             if folder == existing:
                 break
-            with contextlib.suppress(OSError):  # not empty: the download succeeded
+            # Not empty when the download succeeded, which epath says with a ValueError.
+            with contextlib.suppress(OSError, ValueError):
                 folder.rmdir()
 
 

@@ -131,7 +131,7 @@ def take(
         raise UserError(f"{name}_fraction is {fraction}: give more than 0 and at most 1")
     if examples and fraction != 1.0:
         raise UserError(
-            f"{name}_examples is {examples} and {name}_fraction is {fraction}: give only one of them"
+            f"{name}_examples is {examples} and {name}_fraction is {fraction}: give one of them"
         )
     if examples and not len(classes) <= examples <= len(split):
         raise UserError(

@@ -86,11 +86,11 @@ def published(model: str, *, alpha: float, resolution: int, top: bool) -> Weight
     if model == "mobilenet":
         if alpha not in MOBILENET_ALPHAS:
             valid = ", ".join(map(str, sorted(MOBILENET_ALPHAS)))
-            raise UserError(f"alpha={alpha}: no published weights; use one of {valid}, {instead}")
+            raise UserError(f"alpha={alpha}: no such weights; use one of {valid}, {instead}")
         if resolution not in MOBILENET_RESOLUTIONS:
             valid = ", ".join(map(str, MOBILENET_RESOLUTIONS))
             raise UserError(
-                f"resolution={resolution}: no published weights; use one of {valid}, {instead}"
+                f"weights_resolution={resolution}: no such weights; use one of {valid}, {instead}"
             )
         name = f"mobilenet_{MOBILENET_ALPHAS[alpha]}_{resolution}_tf{'' if top else '_no_top'}.h5"
         known = MOBILENET_1_0_224_SHA256[top] if (alpha, resolution) == (1.0, 224) else None
@@ -98,7 +98,7 @@ def published(model: str, *, alpha: float, resolution: int, top: bool) -> Weight
     variant = model.removeprefix("efficientnetv2-")
     if variant not in EFFICIENTNET_MD5 or variant == model:
         valid = ", ".join(["mobilenet", *(f"efficientnetv2-{v}" for v in EFFICIENTNET_MD5)])
-        raise UserError(f"model={model}: no published weights; use one of {valid}, {instead}")
+        raise UserError(f"model={model}: no such weights; use one of {valid}, {instead}")
     name = f"{model}{'' if top else '_notop'}.h5"
     return WeightFile(name, EFFICIENTNET_URL + name, md5=EFFICIENTNET_MD5[variant][not top])
 
@@ -168,7 +168,7 @@ def find(
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = f"the download failed ({_one_line(error)})"
     raise UserError(
-        f"weights {file.name} are neither in {' nor in '.join(looked)}, and {why}: put the file"
+        f"weights {file.name} are not in {' nor in '.join(looked)}, and {why}: put the file"
         f" from {file.url} in a folder and pass it as weights_dir, or set CIFSEL_WEIGHTS to it"
     )
 

@@ -18,6 +18,11 @@ SMOOTH = (SMOOTH - SMOOTH.min()) * 255 / np.ptp(SMOOTH)
 EVERYTHING = Policy(flip=True, shift=4, rotate=0.1, zoom=0.2, contrast=0.3, erase=0.5)
 KEY = jax.random.key(0)
 
+# Called as a training step would call them, which is also quicker to test.
+augmented = jax.jit(augment.augment, static_argnums=(2, 3, 4))
+mixed = jax.jit(augment.mix, static_argnums=3)
+warped = jax.jit(augment.warp)
+
 
 @pytest.mark.parametrize(
     "field", ["shift", "rotate", "zoom", "contrast", "mixup", "cutmix", "erase"]
@@ -87,7 +92,7 @@ def test_resize_takes_uint8_and_makes_squares():
 
 
 def test_unknown_method():
-    with pytest.raises(ValueError, match="'lanczos'.*nearest, bilinear, bicubic"):
+    with pytest.raises(ValueError, match=r"'lanczos'.*nearest, bilinear, bicubic"):
         augment.resize(jnp.asarray(NOISE), 64, "lanczos")
 
 
@@ -109,13 +114,13 @@ def test_shift_must_fit():
 
 
 def test_warp_by_nothing_is_exact():
-    result = augment.warp(jnp.asarray(NOISE), jnp.zeros(6), jnp.ones(6))
+    result = warped(jnp.asarray(NOISE), jnp.zeros(6), jnp.ones(6))
     np.testing.assert_allclose(result, NOISE, atol=1e-3)
 
 
 def test_warp_by_quarter_turns_is_rot90():
     for turns in (1, 2, 3):
-        result = augment.warp(jnp.asarray(NOISE), jnp.full(6, turns * math.pi / 2), jnp.ones(6))
+        result = warped(jnp.asarray(NOISE), jnp.full(6, turns * math.pi / 2), jnp.ones(6))
         np.testing.assert_allclose(result, np.rot90(NOISE, turns, (1, 2)), atol=0.02)
 
 
@@ -124,16 +129,16 @@ def test_warp_agrees_with_scipy(shape):
     images = NOISE[:, : shape[0], : shape[1]]
     angles = np.array([0.0, 0.3, -0.6, 2.0, 0.1, -3.0])
     scales = np.array([0.8, 1.2, 1.0, 0.5, 2.5, 1.9])
-    result = augment.warp(jnp.asarray(images), jnp.asarray(angles), jnp.asarray(scales))
+    result = warped(jnp.asarray(images), jnp.asarray(angles), jnp.asarray(scales))
     centre = (np.array(shape) - 1) / 2
-    for image, angle, scale, warped in zip(images, angles, scales, result, strict=True):
+    for image, angle, scale, found in zip(images, angles, scales, result, strict=True):
         sine, cosine = math.sin(angle), math.cos(angle)
         matrix = scale * np.array([[cosine, sine], [-sine, cosine]])
         for channel in range(3):
             expected = ndimage.affine_transform(
                 image[..., channel], matrix, centre - matrix @ centre, order=1, mode="reflect"
             )
-            np.testing.assert_allclose(warped[..., channel], expected, atol=0.02)
+            np.testing.assert_allclose(found[..., channel], expected, atol=0.02)
 
 
 def keras_layers():
@@ -144,7 +149,7 @@ def test_rotation_is_that_of_keras():
     # TensorFlow's warp, which Keras calls, pins its own idea of sign, centre and reflection.
     layer = keras_layers().RandomRotation((0.07, 0.07))
     expected = np.asarray(layer(SMOOTH, training=True))
-    result = augment.warp(jnp.asarray(SMOOTH), jnp.full(6, 0.07 * 2 * math.pi), jnp.ones(6))
+    result = warped(jnp.asarray(SMOOTH), jnp.full(6, 0.07 * 2 * math.pi), jnp.ones(6))
     np.testing.assert_allclose(result, expected, atol=0.05)
 
 
@@ -152,7 +157,7 @@ def test_rotation_is_that_of_keras():
 def test_zoom_is_that_of_keras(factor):
     layer = keras_layers().RandomZoom((factor, factor))
     expected = np.asarray(layer(SMOOTH, training=True))
-    result = augment.warp(jnp.asarray(SMOOTH), jnp.zeros(6), jnp.full(6, 1 + factor))
+    result = warped(jnp.asarray(SMOOTH), jnp.zeros(6), jnp.full(6, 1 + factor))
     np.testing.assert_allclose(result, expected, atol=0.05)
 
 
@@ -160,7 +165,7 @@ def test_rotation_and_zoom_in_one_come_near_the_two_layers_of_keras():
     layers = keras_layers()
     rotated = layers.RandomRotation((0.07, 0.07))(SMOOTH, training=True)
     expected = np.asarray(layers.RandomZoom((-0.2, -0.2))(rotated, training=True))
-    result = augment.warp(jnp.asarray(SMOOTH), jnp.full(6, 0.07 * 2 * math.pi), jnp.full(6, 0.8))
+    result = warped(jnp.asarray(SMOOTH), jnp.full(6, 0.07 * 2 * math.pi), jnp.full(6, 0.8))
     # Interpolated once instead of twice.
     assert np.abs(np.asarray(result) - expected).mean() < 1.5
 
@@ -181,7 +186,7 @@ def test_contrast_is_that_of_keras(monkeypatch):
 def many(policy, image, count=400, size=None, seed=0):
     images = jnp.broadcast_to(jnp.asarray(image), (count, *image.shape))
     key = jax.random.key(seed)
-    return np.asarray(augment.augment(key, images, policy, size or image.shape[0], "bilinear"))
+    return np.asarray(augmented(key, images, policy, size or image.shape[0], "bilinear"))
 
 
 def test_half_of_the_images_are_mirrored_and_the_others_untouched():
@@ -214,9 +219,11 @@ def test_contrast_and_zoom_and_rotation_cover_their_ranges():
         return right / 3.75, down / 3.75
 
     factor, _ = slopes(Policy(contrast=0.3))
-    assert 0.69 < factor.min() < 0.72 < 1.28 < factor.max() < 1.31
+    assert 0.69 < factor.min() < 0.72
+    assert 1.28 < factor.max() < 1.31
     scale, down = slopes(Policy(zoom=0.2))
-    assert 0.79 < scale.min() < 0.82 < 1.18 < scale.max() < 1.21
+    assert 0.79 < scale.min() < 0.82
+    assert 1.18 < scale.max() < 1.21
     np.testing.assert_allclose(down, 0, atol=1e-3)
     right, down = slopes(Policy(rotate=0.1))
     turns = np.arctan2(-down, right) / (2 * math.pi)
@@ -239,7 +246,7 @@ def test_erasing_fills_one_rectangle_with_the_mean():
         assert mask[box].size == mask.sum()
         np.testing.assert_allclose(
             erased[box], np.broadcast_to(image.mean((0, 1)), erased[box].shape), rtol=1e-5
-        )  # noqa: E501
+        )
         areas.append(mask.mean())
     # Sides are rounded to whole pixels.
     assert 0.01 < min(areas) < 0.03
@@ -253,7 +260,7 @@ def test_erasing_fills_one_rectangle_with_the_mean():
 def test_empty_policy_is_resize(method):
     images = jnp.asarray(NOISE, jnp.uint8)
     np.testing.assert_array_equal(
-        augment.augment(KEY, images, Policy(), 48, method), augment.resize(images, 48, method)
+        augmented(KEY, images, Policy(), 48, method), augment.resize(images, 48, method)
     )
 
 
@@ -271,75 +278,78 @@ def test_empty_policy_is_resize(method):
 )
 def test_results_stay_in_range_with_the_right_shape(policy):
     extreme = jnp.asarray(RNG.choice([0, 255], (16, 32, 32, 3)), jnp.uint8)
-    result = augment.augment(KEY, extreme, policy, 40, "bicubic")
+    result = augmented(KEY, extreme, policy, 40, "bicubic")
     assert result.shape == (16, 40, 40, 3)
     assert result.dtype == jnp.float32
     assert float(result.min()) >= 0
     assert float(result.max()) <= 255
 
 
-def test_augment_repeats_itself_for_a_key_and_under_jit():
+def test_augment_repeats_itself_for_a_key():
     images = jnp.asarray(NOISE)
-    jitted = jax.jit(augment.augment, static_argnums=(2, 3, 4))
-    first = augment.augment(KEY, images, EVERYTHING, 40, "bilinear")
-    np.testing.assert_array_equal(first, augment.augment(KEY, images, EVERYTHING, 40, "bilinear"))
-    np.testing.assert_allclose(jitted(KEY, images, EVERYTHING, 40, "bilinear"), first, atol=0.05)
-    other = jitted(jax.random.key(1), images, EVERYTHING, 40, "bilinear")
+    first = augmented(KEY, images, EVERYTHING, 40, "bilinear")
+    np.testing.assert_array_equal(first, augmented(KEY, images, EVERYTHING, 40, "bilinear"))
+    other = augmented(jax.random.key(1), images, EVERYTHING, 40, "bilinear")
     assert (np.asarray(other) != np.asarray(first)).any((1, 2, 3)).all()
 
 
+def test_augment_does_the_same_without_jit():
+    arguments = KEY, jnp.asarray(NOISE), Policy(flip=True, rotate=0.1, zoom=0.2), 40, "bilinear"
+    np.testing.assert_allclose(augment.augment(*arguments), augmented(*arguments), atol=0.05)
+
+
 def test_images_draw_their_own_numbers():
-    result = many(EVERYTHING, SMOOTH[0], 30)
-    assert len({image.tobytes() for image in result}) == 30
+    images = jnp.broadcast_to(jnp.asarray(SMOOTH[0]), NOISE.shape)
+    result = np.asarray(augmented(KEY, images, EVERYTHING, 40, "bilinear"))
+    assert len({image.tobytes() for image in result}) == len(NOISE)
 
 
 def test_an_image_does_not_depend_on_the_others():
     images = jnp.asarray(NOISE)
     changed = images.at[1:].set(0.0)
     one, other = (
-        augment.augment(KEY, batch, EVERYTHING, 32, "bilinear")[0] for batch in (images, changed)
+        augmented(KEY, batch, EVERYTHING, 40, "bilinear")[0] for batch in (images, changed)
     )
     np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 # --- mix
 
-LABELS = jax.nn.one_hot(jnp.arange(64) % 5, 5)
-# The value of every pixel is the index of its image, so that a mixed pixel tells where it came from.
+# Few policies and one shape, since each combination is compiled.
+MIXUP, CUTMIX, BOTH = Policy(mixup=1.0), Policy(cutmix=1.0), Policy(mixup=1.0, cutmix=1.0)
+# The value of every pixel is the index of its image: a mixed pixel tells where it came from.
 CODED = jnp.broadcast_to(jnp.arange(64.0)[:, None, None, None], (64, 20, 24, 3))
 IDENTITY = jnp.eye(64)
 
 
 def test_no_mixing_is_no_change():
-    images, targets = augment.mix(KEY, CODED, LABELS, EVERYTHING)
+    images, targets = augment.mix(KEY, CODED, IDENTITY, EVERYTHING)
     assert images is CODED
-    assert targets is LABELS
+    assert targets is IDENTITY
 
 
-@pytest.mark.parametrize(
-    "policy",
-    [Policy(mixup=0.2), Policy(cutmix=1.0), Policy(mixup=0.05, cutmix=0.05)],
-)
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_targets_remain_distributions_and_images_in_range(policy, seed):
-    noise = jnp.asarray(RNG.choice([0.0, 255.0], (64, 16, 16, 3)), jnp.float32)
-    images, targets = augment.mix(jax.random.key(seed), noise, LABELS, policy)
-    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-5)
-    assert float(targets.min()) >= 0
-    assert float(images.min()) >= 0
-    assert float(images.max()) <= 255.001
-    assert bool(jnp.isfinite(images).all())
+# Beta(.05, .05) puts nearly everything at its ends, where its sampling can go wrong.
+@pytest.mark.parametrize("policy", [MIXUP, CUTMIX, Policy(mixup=0.05, cutmix=0.05)])
+def test_targets_remain_distributions_and_images_in_range(policy):
+    noise = jnp.asarray(RNG.choice([0.0, 255.0], CODED.shape), jnp.float32)
+    for seed in range(4):
+        images, targets = mixed(jax.random.key(seed), noise, IDENTITY, policy)
+        np.testing.assert_allclose(targets.sum(1), 1, atol=1e-5)
+        assert float(targets.min()) >= 0
+        assert float(images.min()) >= 0
+        assert float(images.max()) <= 255.001
+        assert bool(jnp.isfinite(images).all())
 
 
 def test_mixup_mixes_pixels_and_targets_alike():
-    images, targets = augment.mix(KEY, CODED, IDENTITY, Policy(mixup=1.0))
+    images, targets = mixed(KEY, CODED, IDENTITY, MIXUP)
     # Each image is flat, with the value that its targets' weights predict.
     assert float(images.std((1, 2)).max()) < 1e-3
     np.testing.assert_allclose(images[:, 0, 0, 0], targets @ jnp.arange(64.0), atol=1e-3)
 
 
 def test_cutmix_targets_are_the_shares_of_the_pixels():
-    images, targets = augment.mix(KEY, CODED, IDENTITY, Policy(cutmix=1.0))
+    images, targets = mixed(KEY, CODED, IDENTITY, CUTMIX)
     images, targets = np.asarray(images)[..., 0], np.asarray(targets)
     pasted = 0
     for index, (image, target) in enumerate(zip(images, targets, strict=True)):
@@ -353,39 +363,34 @@ def test_cutmix_targets_are_the_shares_of_the_pixels():
     assert pasted > 32
 
 
-def test_each_image_is_a_partner_once():
-    _, targets = augment.mix(KEY, CODED, IDENTITY, Policy(mixup=100.0))
-    # With weights near one half, the row sums of what each image gives to others are too.
-    given = np.asarray(targets).sum(0)
-    np.testing.assert_allclose(given, 1, atol=0.3)
+def test_partners_are_a_permutation():
+    _, targets = mixed(KEY, CODED, IDENTITY, MIXUP)
+    foreign = np.asarray(targets) * (1 - np.eye(64)) > 1e-6
+    assert foreign.sum() > 50
+    assert foreign.sum(0).max() == foreign.sum(1).max() == 1
 
 
 def test_mixing_weights_are_beta_distributed():
     count = 4096
     images = jnp.broadcast_to(jnp.arange(2.0)[:, None], (2, count // 2)).reshape(count, 1, 1, 1)
-    _, targets = augment.mix(KEY, images, jnp.eye(count), Policy(mixup=0.4))
+    _, targets = mixed(KEY, images, jnp.eye(count), Policy(mixup=0.4))
     own = np.diag(np.asarray(targets))
     assert abs(own.mean() - 0.5) < 0.03
     assert abs(own.var() - 1 / (4 * (2 * 0.4 + 1))) < 0.01  # variance of Beta(a, a)
 
 
 def test_with_both_each_batch_does_one_or_the_other():
-    policy = Policy(mixup=1.0, cutmix=1.0)
     flat = 0
     for seed in range(30):
-        images, _ = augment.mix(jax.random.key(seed), CODED, IDENTITY, policy)
+        images, _ = mixed(jax.random.key(seed), CODED, IDENTITY, BOTH)
         spread = np.asarray(images.std((1, 2))).max(-1)
         assert (spread < 1e-3).all() or (np.asarray(images) == np.round(images)).all()
         flat += (spread < 1e-3).all()
     assert 5 < flat < 25
 
 
-def test_mix_repeats_itself_for_a_key_and_under_jit():
-    policy = Policy(mixup=1.0, cutmix=1.0)
-    jitted = jax.jit(augment.mix, static_argnums=3)
-    for got, expected in zip(
-        jitted(KEY, CODED, IDENTITY, policy),
-        augment.mix(KEY, CODED, IDENTITY, policy),
-        strict=True,
-    ):
-        np.testing.assert_allclose(got, expected, atol=1e-4)
+def test_mix_repeats_itself_for_a_key():
+    first, again, other = (mixed(jax.random.key(k), CODED, IDENTITY, BOTH) for k in (0, 0, 1))
+    for one, two, three in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert (np.asarray(one) != np.asarray(three)).any()

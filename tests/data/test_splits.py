@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,8 +35,8 @@ def test_stratified_split_is_a_partition_with_equal_classes():
 
 def test_stratified_split_depends_on_the_seed_alone():
     first = splits.stratified_split(BALANCED, 7, seed=3)[1]
-    np.random.seed(1)  # noqa: NPY002
-    np.random.rand(10)  # noqa: NPY002
+    np.random.seed(1)
+    np.random.rand(10)
     np.testing.assert_array_equal(first, splits.stratified_split(BALANCED, 7, seed=3)[1])
     assert (first != splits.stratified_split(BALANCED, 7, seed=4)[1]).any()
 
@@ -89,7 +91,7 @@ def test_take_examples_is_exact_and_balanced(counts, data, seed):
     part = splits.take(split, examples=examples, seed=seed)
     assert len(part) == examples
     kept = np.bincount(part.labels, minlength=len(counts))
-    # As equal as the numbers allow: a class with fewer than the largest share is used up, or one off.
+    # As equal as the numbers allow: one with less than the largest share is used up, or one off.
     assert all(k >= kept.max() - 1 or k == n for k, n in zip(kept, counts, strict=True))
     # Rows stay together and in order.
     positions = part.ids // 3
@@ -111,7 +113,7 @@ def test_take_leaves_one_of_each_class():
 def test_smaller_subsets_are_part_of_larger_ones():
     split = make_split(BALANCED)
     taken = [set(splits.take(split, examples=n, seed=5).ids) for n in (7, 8, 50, 51, 199)]
-    assert all(small < large for small, large in zip(taken, taken[1:], strict=False))
+    assert all(small < large for small, large in itertools.pairwise(taken))
 
 
 def test_take_depends_on_the_seed():
@@ -138,7 +140,7 @@ def test_the_odd_ones_over_go_to_classes_at_random():
         ({"examples": 4}, r"train_examples is 4: .*5 \(one per class\)"),
         ({"examples": 201}, "to 200"),
         ({"examples": -1}, "train_examples is -1"),
-        ({"examples": 10, "fraction": 0.5}, "only one"),
+        ({"examples": 10, "fraction": 0.5}, "one of them"),
     ],
 )
 def test_take_refuses_what_is_out_of_range(asked, message):
@@ -171,3 +173,26 @@ def test_fingerprint_ignores_memory_layout():
     split = make_split(BALANCED)
     other = splits.Split(np.asfortranarray(split.images), split.labels, split.ids)
     assert splits.fingerprint(split) == splits.fingerprint(other)
+
+
+def make_dataset():
+    train, val, test = (make_split(BALANCED) for _ in range(3))
+    return splits.Dataset(
+        train, val, test, tuple("abcde"), ("all",), np.zeros(5, np.int32),
+        splits.fingerprint(train, val, test),
+    )  # fmt: skip
+
+
+def test_subset_of_a_dataset_has_a_fingerprint_of_its_own():
+    dataset = make_dataset()
+    everything = {"train_fraction": 1.0, "train_examples": 0, "test_examples": 0, "seed": 0}
+    assert splits.subset(dataset, **everything) is dataset
+    less = splits.subset(dataset, **{**everything, "train_examples": 20, "test_examples": 10})
+    assert (len(less.train), len(less.val), len(less.test)) == (20, 200, 10)
+    assert less.fingerprint == splits.fingerprint(less.train, less.val, less.test)
+    assert less.fingerprint != dataset.fingerprint
+
+
+def test_subset_names_the_field_in_question():
+    with pytest.raises(UserError, match="test_examples is 3"):
+        splits.subset(make_dataset(), train_fraction=1.0, train_examples=0, test_examples=3, seed=0)

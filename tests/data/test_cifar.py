@@ -1,0 +1,442 @@
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifsel.data import cifar, splits, subset
+from cifsel.errors import UserError
+
+REPO = Path(__file__).parents[2]
+TFDS = REPO.parent / "shared" / "data" / "tfds"
+PREPARED = TFDS / "cifar100" / "3.0.2"
+
+real_data = pytest.mark.skipif(not PREPARED.is_dir(), reason=f"no prepared CIFAR-100 at {PREPARED}")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """Nothing of the user's is read or written."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    for name in ("TFDS_DATA_DIR", "CIFSEL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def python(code, **environment):
+    """Runs code in a fresh interpreter that must be quiet; returns what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPO,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout.strip()
+
+
+def small_arrays(seed=0):
+    """What a cache holds, with 12 training images and 3 test images of each of 2 classes."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "class_names": np.array(["bear", "tiger"]),
+        "coarse_names": np.array(["large_carnivores"]),
+        "coarse_of": np.zeros(2, np.int32),
+    }
+    for name, count in (("train", 12), ("test", 3)):
+        arrays[f"{name}_images"] = rng.integers(0, 256, (2 * count, 32, 32, 3), np.uint8)
+        arrays[f"{name}_labels"] = np.tile(np.arange(2, dtype=np.int32), count)
+        arrays[f"{name}_ids"] = np.arange(2 * count, dtype=np.int32)
+    return arrays
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Replaces the read through tfds; the list of the sources it was asked for."""
+    asked = []
+
+    def read(source, try_gcs):
+        asked.append(str(source))
+        return small_arrays(seed=len(asked))
+
+    monkeypatch.setattr(cifar, "_read_tfds", read)
+    return asked
+
+
+def load(data_dir=None, **options):
+    return cifar.load(None if data_dir is None else str(data_dir), val_per_class=2, **options)
+
+
+def files_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+# --- the cache
+
+
+def test_second_start_reads_the_cache_beside_the_data(tmp_path, reads):
+    first, second = load(tmp_path), load(tmp_path)
+    assert reads == [str(tmp_path)]
+    assert files_in(tmp_path) == ["cifsel-cifar100-3.0.2-v1.npz"]
+    assert first.fingerprint == second.fingerprint
+    assert second.class_names == ("bear", "tiger")
+    np.testing.assert_array_equal(first.test.images, small_arrays(seed=1)["test_images"])
+    assert (len(second.train), len(second.val), len(second.test)) == (20, 4, 6)
+
+
+def test_read_only_data_folder_is_left_alone(tmp_path, reads):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o555)
+    load(data, cache_dir=str(tmp_path / "cache"))
+    load(data, cache_dir=str(tmp_path / "cache"))
+    assert len(reads) == 1
+    assert files_in(data) == []
+    assert len(files_in(tmp_path / "cache")) == 1
+
+
+def test_data_folders_share_a_cache_folder_without_mixing(tmp_path, reads):
+    folders = [tmp_path / name for name in "ab"]
+    prints = [load(folder, cache_dir=str(tmp_path / "cache")).fingerprint for folder in folders * 2]
+    assert reads == [str(folder) for folder in folders]
+    assert prints[0] == prints[2] != prints[1] == prints[3]
+    assert not folders[0].exists()  # not ours to create
+
+
+def test_where_the_cache_is_by_default(tmp_path, home, reads, monkeypatch):
+    load("gs://somewhere/data")
+    assert files_in(home / ".cache/cifsel")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    load("gs://somewhere/data")
+    assert files_in(tmp_path / "xdg/cifsel")
+    monkeypatch.setenv("CIFSEL_CACHE", str(tmp_path / "mine"))
+    load("gs://somewhere/data")
+    assert files_in(tmp_path / "mine")
+    assert len(reads) == 3
+
+
+def test_where_the_data_are_by_default(tmp_path, home, reads, monkeypatch):
+    load()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "given"))
+    load()
+    load("~/here")
+    assert reads == [
+        str(home / "tensorflow_datasets"),
+        str(tmp_path / "given"),
+        str(home / "here"),
+    ]
+
+
+def test_no_place_for_a_cache_is_no_obstacle(tmp_path, reads):
+    obstacle = tmp_path / "file"
+    obstacle.write_text("")
+    for _ in range(2):
+        assert len(load("gs://somewhere/data", cache_dir=str(obstacle / "below")).train) == 20
+    assert len(reads) == 2
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def change_the_arrays(file):
+    """A whole archive whose content is not what was written."""
+    with np.load(file) as archive:
+        arrays = dict(archive)
+    arrays["train_labels"] = arrays["train_labels"][::-1]
+    np.savez(file, **arrays)
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+def something_else(file):
+    np.savez(file, a=np.zeros(3))
+
+
+def objects(file):
+    np.savez(file, sha256=np.array([{}], dtype=object))
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, flip_a_bit, change_the_arrays, empty, something_else, objects]
+)
+def test_damaged_cache_is_replaced(tmp_path, reads, caplog, damage):
+    load(tmp_path)
+    file = tmp_path / "cifsel-cifar100-3.0.2-v1.npz"
+    damage(file)
+    caplog.clear()
+    load(tmp_path)
+    assert len(reads) == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert str(file) in caplog.text
+    assert len(caplog.records[0].getMessage().splitlines()) == 1
+    load(tmp_path)
+    assert len(reads) == 2
+
+
+def test_failed_write_leaves_nothing_behind(tmp_path, reads, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    load(tmp_path, cache_dir=str(tmp_path / "cache"))
+    assert files_in(tmp_path) == []
+
+
+def test_cache_suffices_without_tensorflow(tmp_path):
+    cifar._write_cache(small_arrays(), [tmp_path / "cifsel-cifar100-3.0.2-v1.npz"])
+    code = """if True:
+        import sys
+        sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
+        from cifsel.data import cifar
+        print(len(cifar.load("DIR", val_per_class=2).train))
+    """.replace("DIR", str(tmp_path))
+    assert python(code) == "20"
+
+
+def test_no_tensorflow_and_no_cache(tmp_path):
+    code = """if True:
+        import sys
+        sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
+        from cifsel.data import cifar
+        from cifsel.errors import UserError
+        try:
+            cifar.load("DIR")
+        except UserError as error:
+            print(error)
+    """.replace("DIR", str(tmp_path))
+    message = python(code)
+    assert "tensorflow" in message
+    assert "copy cifsel-cifar100-3.0.2-v1.npz" in message
+    assert "\n" not in message
+
+
+# --- no data, or bad data
+
+
+def one_line(caught):
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_no_data_and_no_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "_reachable", lambda url: False)
+    with pytest.raises(UserError) as caught:
+        cifar.load(str(tmp_path / "a/b"))
+    message = one_line(caught)
+    for part in ("a/b", "--config.data_dir=DIR", "TFDS_DATA_DIR", "configs/quickstart.py"):
+        assert part in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unreachable_address_is_noticed_at_once():
+    assert not cifar._reachable("http://127.0.0.1:9/archive.tar.gz")
+
+
+def break_download(monkeypatch, error):
+    import tensorflow_datasets as tfds
+
+    def download(self, **options):
+        half = Path(self.data_dir).parent / "half"
+        half.mkdir(parents=True)
+        (half / "written").write_text("...")
+        raise error
+
+    monkeypatch.setattr(cifar, "_reachable", lambda url: True)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
+
+
+def test_failed_download_leaves_nothing_behind(tmp_path, monkeypatch):
+    break_download(monkeypatch, OSError("connection\nlost"))
+    with pytest.raises(UserError) as caught:
+        cifar.load(str(tmp_path / "a/b"))
+    assert "connection lost" in one_line(caught)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_download_keeps_what_was_there(tmp_path, monkeypatch):
+    (tmp_path / "other").write_text("mine")
+    break_download(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        cifar.load(str(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
+
+
+def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "_reachable", lambda url: True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file/below"):
+        cifar.load(str(tmp_path / "file/below"))
+
+
+def test_partly_prepared_data(tmp_path):
+    (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
+        cifar.load(str(tmp_path))
+    assert "delete that folder" in one_line(caught)
+
+
+def test_damaged_description(tmp_path):
+    (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
+    (tmp_path / "cifar100/3.0.2/dataset_info.json").write_text('{"name":')
+    with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
+        cifar.load(str(tmp_path))
+    one_line(caught)
+
+
+def link(target):
+    """Prepared data without copying them."""
+    target.mkdir(parents=True)
+    for file in PREPARED.iterdir():
+        (target / file.name).symlink_to(file)
+
+
+@real_data
+def test_truncated_record_file(tmp_path):
+    link(tmp_path / "cifar100/3.0.2")
+    record = tmp_path / "cifar100/3.0.2/cifar100-train.tfrecord-00000-of-00001"
+    with record.open("rb") as stream:
+        beginning = stream.read(1_000_000)
+    record.unlink()
+    record.write_bytes(beginning)
+    with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
+        cifar.load(str(tmp_path))
+    one_line(caught)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+@real_data
+def test_download_arrives_in_place(tmp_path, monkeypatch):
+    """All but the network: tfds's part of the download is replaced by linking the files."""
+    import tensorflow_datasets as tfds
+
+    configs = []
+
+    def download(self, *, download_config):
+        configs.append(download_config)
+        link(Path(self.data_dir))
+        (Path(self.data_dir).parents[1] / "downloads").mkdir()
+
+    monkeypatch.setattr(cifar, "_reachable", lambda url: True)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
+    monkeypatch.setattr(cifar, "_select", lambda raw, *names: small_arrays())
+    assert len(load(tmp_path / "new", try_gcs=True).train) == 20
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {
+        "cifar100",
+        "cifsel-cifar100-3.0.2-v1.npz",
+    }
+    assert [config.try_download_gcs for config in configs] == [True]
+
+
+# --- the real thing
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache folder, filled by a first start in a process of its own."""
+    folder = tmp_path_factory.mktemp("cache")
+    code = f"""if True:
+        import sys
+        from cifsel.data import cifar
+        dataset = cifar.load({str(TFDS)!r})
+        print("tensorflow" in sys.modules, dataset.fingerprint)
+    """
+    before = files_in(TFDS)
+    with_tensorflow, fingerprint = python(code, CIFSEL_CACHE=str(folder)).split()
+    assert with_tensorflow == "True"
+    assert files_in(TFDS) == before
+    return folder, fingerprint
+
+
+@pytest.fixture(scope="module")
+def dataset(cache):
+    return cifar.load(str(TFDS), cache_dir=str(cache[0]))
+
+
+@real_data
+def test_later_starts_need_no_tensorflow(cache):
+    folder, fingerprint = cache
+    code = f"""if True:
+        import sys
+        from cifsel.data import cifar
+        dataset = cifar.load({str(TFDS)!r})
+        print("tensorflow" in sys.modules, dataset.fingerprint)
+    """
+    assert python(code, CIFSEL_CACHE=str(folder)) == f"False {fingerprint}"
+
+
+@real_data
+def test_sizes_and_names(dataset):
+    parts = {"train": (dataset.train, 450), "val": (dataset.val, 50), "test": (dataset.test, 100)}
+    for part, per_class in parts.values():
+        assert part.images.shape == (50 * per_class, 32, 32, 3)
+        assert part.images.dtype == np.uint8
+        assert np.bincount(part.labels).tolist() == [per_class] * 50
+        assert part.labels.dtype == part.ids.dtype == np.int32
+        assert (np.diff(part.ids) > 0).all()
+    assert not set(dataset.train.ids) & set(dataset.val.ids)
+    assert list(dataset.class_names) == sorted(dataset.class_names)
+    assert "tiger" in dataset.class_names
+    assert "pear" not in dataset.class_names
+    assert dataset.coarse_names == subset.ANIMALS_AND_PEOPLE
+    assert np.bincount(dataset.coarse_of).tolist() == [5] * 10
+    parts = (dataset.train, dataset.val, dataset.test)
+    assert dataset.fingerprint == splits.fingerprint(*parts)
+
+
+@real_data
+def test_known_duplicates(dataset):
+    """Facts about the original: they hold only if every pixel is right."""
+    training = np.concatenate([dataset.train.images, dataset.val.images])
+    distinct = {image.tobytes() for image in training}
+    assert len(training) - len(distinct) == 14  # all of CIFAR-100's 50,000 - 49,986
+    # Of the ten in all of CIFAR-100.
+    assert sum(image.tobytes() in distinct for image in dataset.test.images) == 9
+
+
+@real_data
+def test_division_by_seed(cache, dataset):
+    other = cifar.load(str(TFDS), cache_dir=str(cache[0]), seed=1, val_per_class=10)
+    assert np.bincount(other.val.labels).tolist() == [10] * 50
+    np.testing.assert_array_equal(other.test.images, dataset.test.images)
+    assert other.fingerprint != dataset.fingerprint
+    assert set(other.train.ids) | set(other.val.ids) == set(dataset.train.ids) | set(
+        dataset.val.ids
+    )
+
+
+@real_data
+def test_agrees_with_the_records_read_by_hand(dataset):
+    import tensorflow as tf
+
+    names = (PREPARED / "label.labels.txt").read_text().split()
+    records = tf.data.TFRecordDataset(str(PREPARED / "cifar100-test.tfrecord-00000-of-00001"))
+    checked = 0
+    for record in records.take(60).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        name = names[feature["label"].int64_list.value[0]]
+        number = int(feature["id"].bytes_list.value[0].decode().removeprefix("test_"))
+        found = np.flatnonzero(dataset.test.ids == number)
+        assert len(found) == (name in dataset.class_names)
+        if len(found):
+            image = Image.open(io.BytesIO(feature["image"].bytes_list.value[0]))
+            np.testing.assert_array_equal(dataset.test.images[found[0]], np.asarray(image))
+            assert dataset.class_names[dataset.test.labels[found[0]]] == name
+            checked += 1
+    assert checked > 15
