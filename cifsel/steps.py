@@ -220,7 +220,6 @@ def make_scan(
       on the device, and indices (S, B) int32 and mask (S, B) float32 say which images the S steps
       take. The state given is donated: its buffers are reused and must not be read again.
     """
-
     step = functools.partial(train_step, model=model, tx=tx, rates=rates, objective=objective)
 
     def scan(

@@ -30,7 +30,14 @@ def step_bar() -> Progress:
         TextColumn("steps"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True, speed_estimate_period=300.0)
+    # Without a terminal a transient bar would leave empty lines in the log.
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        speed_estimate_period=300.0,
+    )
 
 
 def show_table(title: str, rows: Mapping[str, str]) -> None:

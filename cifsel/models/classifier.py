@@ -52,13 +52,13 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool = False) -> jax.Array:
-        """(B, h, w, D) -> (B, K) float32; sows the hidden activations as 'hidden'."""
+        """(B, h, w, D) -> (B, K) float32; sows `hidden_activations`."""
         x = feature_map.astype(jnp.float32)
         x = x.reshape(x.shape[0], -1) if self.pool == "flatten" else x.mean((1, 2))
         init = nn.initializers.glorot_uniform()
         if self.hidden:
             x = nn.relu(nn.Dense(self.hidden, kernel_init=init, name="hidden")(x))
-            self.sow("intermediates", "hidden", x)
+            self.sow("intermediates", "hidden_activations", x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.num_classes, kernel_init=init, name="logits")(x)
 
