@@ -41,8 +41,11 @@ class Checkpoints:
         """Writes a checkpoint and returns when it is safe.
 
         Waiting costs little, as saves are minutes apart, and allows the caller to donate the
-        buffers of `training` to the next step.
+        buffers of `training` to the next step. A step that is saved already stays as it is: a run
+        that was stopped after its last step comes here again, with the same content.
         """
+        if step == self.latest:
+            return
         items = {"model": ocp.args.StandardSave(model), "meta": ocp.args.JsonSave(meta)}
         if training is not None:
             items["training"] = ocp.args.StandardSave(training)

@@ -1,89 +1,21 @@
-"""Matplotlib figures of a run: arrays in, Figure out; `to_rgb`, `to_png` and `save` render them.
+"""The figures of a run: arrays in, matplotlib Figure out; `rendering` makes pixels of it."""
 
-Nothing goes through pyplot, so there are no windows and no figures to close, and a user's own
-matplotlib settings change nothing. Colours are those of Okabe and Ito 2008, which people with any
-kind of colour vision can tell apart; what a colour says is said in words or signs as well.
-"""
-
-import io
 import math
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
-from etils import epath
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from cifsel import evaluate
+from cifsel.rendering import BLUE, DPI, GREEN, GREY, INK, ORANGE, PERCENT, percent, plain, styled
 
-# Their bluish green is too pale for small print: this one is darker.
-BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#00795A", "#8A8A8A", "#222222"
-DPI = 100  # TensorBoard shows one pixel as one pixel, so this is a screen's resolution
-_STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look the same everywhere
-    "font.size": 9,
-    "text.parse_math": False,  # a class may be called "$"
-    "text.color": INK,
-    "figure.dpi": DPI,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.h_pad": 0.08,
-    "figure.constrained_layout.w_pad": 0.08,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "grid.color": "#E6E6E6",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.edgecolor": "white",
-    "legend.framealpha": 0.85,
-    "lines.linewidth": 1.8,
-}
-# Not only while drawing: ticks come into being at rendering, and take the settings of that moment.
-_styled = style.context(["default", _STYLE])
-_PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 6):g} %")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-@_styled
-def to_rgb(figure: Figure) -> np.ndarray:
-    """Renders to (H, W, 3) uint8, as TensorBoard takes it."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-@_styled
-def to_png(figure: Figure) -> bytes:
-    """Renders to a PNG file, without date or version: the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG; at no time is there a half-written file of that name. gs:// paths work."""
-    final = epath.Path(path)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    rendered = to_png(figure)
-    try:
-        temporary.write_bytes(rendered)
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def prediction_captions(
@@ -102,13 +34,13 @@ def prediction_captions(
     captions, verdicts = [], []
     for true, predicted, share in zip(true_names, predicted_names, probabilities, strict=True):
         right = true == predicted
-        said = f"✓ {_percent(share)}" if right else f"✗ {_plain(predicted)} {_percent(share)}"
-        captions.append(f"{_plain(true)}\n{said}")
+        said = f"✓ {percent(share)}" if right else f"✗ {plain(predicted)} {percent(share)}"
+        captions.append(f"{plain(true)}\n{said}")
         verdicts.append("right" if right else "wrong")
     return captions, verdicts
 
 
-@_styled
+@styled
 def image_grid(
     images: np.ndarray,
     captions: Sequence[str] | None = None,
@@ -161,7 +93,7 @@ def image_grid(
     return figure
 
 
-@_styled
+@styled
 def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss, accuracy and learning rate by epoch; the epoch of highest validation accuracy marked.
 
@@ -181,7 +113,7 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     loss.set_title("Loss (nats)")
     accuracy.set_title("Accuracy")
     rate.set_title("Learning rate")
-    accuracy.yaxis.set_major_formatter(_PERCENT)
+    accuracy.yaxis.set_major_formatter(PERCENT)
     rate.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for axes in (loss, accuracy, rate):
         axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
@@ -192,12 +124,12 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         for axes in (loss, accuracy):
             axes.axvline(epochs[best], color=GREY, linestyle=":", linewidth=1.2, zorder=1)
         accuracy.plot(epochs[best], validation[best], "*", color=ORANGE, markersize=13)
-        found = f"★ best: epoch {epochs[best]:g}, {_percent(validation[best], 1)}"
+        found = f"★ best: epoch {epochs[best]:g}, {percent(validation[best], 1)}"
         accuracy.set_title(found, loc="right", size=9, weight="normal", color=ORANGE)
     return figure
 
 
-@_styled
+@styled
 def confusion_matrix(
     counts: np.ndarray,
     class_names: Sequence[str],
@@ -230,7 +162,7 @@ def confusion_matrix(
         text = f"{100 * share[row, column]:.0f}"
         size_of_text = 7 if large else 11
         axes.text(column, row, text, ha="center", va="center", size=size_of_text, color=colour)
-    names = [_plain(class_names[index]) for index in order]
+    names = [plain(class_names[index]) for index in order]
     axes.set_xticks(range(size), names, rotation=90 if large else 0, size=8.5)
     axes.set_yticks(range(size), names, size=8.5)
     axes.tick_params(length=0)
@@ -239,12 +171,12 @@ def confusion_matrix(
     axes.set(xlabel="predicted class", ylabel="true class")
     if coarse_of is not None:
         _mark_groups(axes, groups[order], coarse_names)
-    right = _percent(np.trace(counts) / max(1, counts.sum()), 1)
+    right = percent(np.trace(counts) / max(1, counts.sum()), 1)
     title = f"Confusion matrix, % of each true class\n{counts.sum():,} images, {right} right"
     figure.suptitle(title, weight="bold", size=11 if large else 9)
     if large:
         ticks = [0.01, 0.05, 0.2, 0.5, 1]
-        bar = figure.colorbar(image, ax=axes, shrink=0.35, aspect=25, ticks=ticks, format=_PERCENT)
+        bar = figure.colorbar(image, ax=axes, shrink=0.35, aspect=25, ticks=ticks, format=PERCENT)
         bar.ax.minorticks_off()
     return figure
 
@@ -256,7 +188,7 @@ def _mark_groups(axes: Axes, groups: np.ndarray, coarse_names: Sequence[str]) ->
         axes.axhline(edge, color=GREY, linewidth=0.7)
         axes.axvline(edge, color=GREY, linewidth=0.7)
     centres = first + (members - 1) / 2
-    names = [textwrap.fill(_plain(coarse_names[group]), 14) for group in present]
+    names = [textwrap.fill(plain(coarse_names[group]), 14) for group in present]
     above, beside = axes.secondary_xaxis("top"), axes.secondary_yaxis("right")
     above.set_xticks(centres, names, size=7.5)
     beside.set_yticks(centres, names, size=7.5)
@@ -265,7 +197,7 @@ def _mark_groups(axes: Axes, groups: np.ndarray, coarse_names: Sequence[str]) ->
         secondary.spines[:].set_visible(False)
 
 
-@_styled
+@styled
 def worst_classes(per_class: Mapping[str, Mapping[str, Any]], n: int = 15) -> Figure:
     """The classes of lowest accuracy, worst on top, with their 95 % intervals.
 
@@ -278,7 +210,7 @@ def worst_classes(per_class: Mapping[str, Mapping[str, Any]], n: int = 15) -> Fi
     shown = sorted(known, key=lambda pair: pair[1]["accuracy"])[:n]
     accuracy = np.array([entry["accuracy"] for _, entry in shown])
     bounds = np.array([entry["interval"] for _, entry in shown]).reshape(-1, 2)
-    names = [f"{_plain(name)}   {_percent(entry['accuracy'])}" for name, entry in shown]
+    names = [f"{plain(name)}   {percent(entry['accuracy'])}" for name, entry in shown]
     places = np.arange(len(shown))
     figure = Figure(figsize=(7, 1.2 + 0.27 * max(1, len(shown))), layout="constrained")
     axes = figure.add_subplot()
@@ -288,7 +220,7 @@ def worst_classes(per_class: Mapping[str, Mapping[str, Any]], n: int = 15) -> Fi
     examples = sum(entry["examples"] for _, entry in known)
     overall = sum(entry["accuracy"] * entry["examples"] for _, entry in known) / max(1, examples)
     axes.axvline(overall, color=ORANGE, linestyle="--", linewidth=1.4)
-    together = f"dashed: all {len(known)} classes, {_percent(overall, 1)}"
+    together = f"dashed: all {len(known)} classes, {percent(overall, 1)}"
     axes.set_title(together, loc="right", size=9, weight="normal", color=ORANGE)
     axes.set_title("Classes of lowest accuracy")
     axes.set_yticks(places, names)
@@ -296,11 +228,11 @@ def worst_classes(per_class: Mapping[str, Mapping[str, Any]], n: int = 15) -> Fi
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.set(xlim=(0, 1), xlabel="accuracy, with 95 % Wilson interval")
-    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(PERCENT)
     return figure
 
 
-@_styled
+@styled
 def reliability(table: Mapping[str, np.ndarray]) -> Figure:
     """Accuracy against confidence, and how many predictions were that confident.
 
@@ -326,17 +258,17 @@ def reliability(table: Mapping[str, np.ndarray]) -> Figure:
         label="the same, at its mean confidence",
     )
     error = evaluate.expected_calibration_error(table)
-    upper.set_title(f"Reliability: calibration error {_percent(error, 1)} in {len(count)} bins")
+    upper.set_title(f"Reliability: calibration error {percent(error, 1)} in {len(count)} bins")
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     upper.legend(loc="upper left")
     lower.bar(edges[:-1], count / count.sum(), widths, color=GREY, **bars)
     lower.set(xlabel="confidence (probability of the predicted class)", ylabel="of predictions")
     for axis in (upper.xaxis, upper.yaxis, lower.yaxis):
-        axis.set_major_formatter(_PERCENT)
+        axis.set_major_formatter(PERCENT)
     return figure
 
 
-@_styled
+@styled
 def l2_path(
     l2: Sequence[float], val_losses: Sequence[float], val_accuracies: Sequence[float], chosen: float
 ) -> Figure:
@@ -363,16 +295,8 @@ def l2_path(
         axes.set_xlabel(f"L2 penalty (dotted: chosen, {chosen:.2g})")
         axes.xaxis.set_major_locator(LogLocator(numticks=9))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power_of_ten(value)))
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     return figure
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _percent(share: float, digits: int = 0) -> str:
-    return f"{100 * share:.{digits}f} %"
 
 
 def _power_of_ten(value: float) -> str:

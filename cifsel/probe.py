@@ -74,9 +74,10 @@ def fit(
       max_steps: most L-BFGS iterations for a penalty.
       tolerance: gradient norm at which a solution is accepted.
     """
-    mean = train[0].mean(0)
-    # A feature that never varies tells nothing; dividing by its zero would.
-    std = np.maximum(train[0].std(0), 1e-6)
+    mean = train[0].mean(0, dtype=np.float64).astype(np.float32)
+    std = train[0].std(0, dtype=np.float64).astype(np.float32)
+    # A feature that never varies tells nothing; its rounding error over its spread would.
+    std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1.0), std, np.float32(np.inf))
     x, y = jnp.asarray((train[0] - mean) / std), jnp.asarray(train[1])
     val_x, val_y = jnp.asarray((val[0] - mean) / std), jnp.asarray(val[1])
 

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 from matplotlib.figure import Figure
 
-from cifsel import evaluate, figures, probe, summaries, workdir
+from cifsel import evaluate, figures, probe, rendering, summaries, workdir
 from cifsel.data.splits import Dataset
 from cifsel.finetune import Progress
 from cifsel.terminal import duration, say, show_table
@@ -145,8 +145,8 @@ class Report:
         self._figure(step, "test_predictions", grid)
 
     def _figure(self, step: int, name: str, figure: Figure) -> None:
-        figures.save(figure, self._run / "figures" / f"{name}.png")
-        self._writer.write_images(step, {name: figures.to_rgb(figure)})
+        rendering.save(figure, self._run / "figures" / f"{name}.png")
+        self._writer.write_images(step, {name: rendering.to_rgb(figure)})
 
     def _scalars(self, scores: dict[str, Any], results: Results) -> None:
         step = len(results.progress.history)

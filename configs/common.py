@@ -47,7 +47,11 @@ def get_config() -> ConfigDict:
 
     # Probe: multinomial logistic regression on cached features.
     c.mirror = True  # bool: average over each image and its mirror image, when not training
-    c.probe_l2 = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # tuple: penalties to try, extended at its ends
+    c.probe_l2 = (
+        1e-3,
+        1e-2,
+        1e-1,
+    )  # tuple: penalties to try first; extended while the best is last
     c.probe_steps = 500  # int: most L-BFGS iterations per penalty
     c.probe_tolerance = 1e-5  # float: gradient norm at which a penalty's solution is accepted
 
@@ -82,7 +86,7 @@ def get_config() -> ConfigDict:
     c.augment.cutmix = 0.0  # float: alpha of cutmix's Beta distribution, 0 for none
 
     # Running.
-    c.eval_batch_size = 256  # int: images per forward pass outside training
+    c.eval_batch_size = 64  # int: images per forward pass outside training
     c.steps_per_call = 0  # int: steps per jitted scan; 0: whole epochs on TPU and GPU, 1 on CPU
     c.checkpoint_minutes = 5.0  # float: at most so much work is lost to a crash within an epoch
     return c

@@ -17,11 +17,12 @@ def get_config() -> ConfigDict:
     c.models = ("mobilenet", "efficientnetv2-mini")  # tuple: trained one after the other
     c.dataset = "drawn"
     c.weights = "none"
-    c.alpha = 0.25
-    c.image_size = 64
+    c.alpha = 0.5
+    c.image_size = 32
     c.init_head = "random"
     c.frozen_bn = False
-    c.epochs = 15
+    c.epochs = 30
+    c.batch_size = 64
     c.learning_rate = 2e-3
     c.warmup_epochs = 1.0
     c.augment.shift = 2

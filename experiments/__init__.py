@@ -1,0 +1,1 @@
+"""Measurements and their commands; experiments/README.md has the results."""
