@@ -1,0 +1,67 @@
+"""Draws experiments/task1/accuracy.png from the metrics of the runs beside it.
+
+    python -m experiments.plot_task1
+
+Each experiments/task1/<run>.json is the metrics.json that a run left behind.
+"""
+
+import json
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from cifsel import rendering
+
+FOLDER = Path(__file__).parent / "task1"
+MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
+RECIPES = {"notebook": "notebook's recipe", "probe": "linear probe", "finetune": "fine-tuned"}
+# What the reference notebook reported: accuracies without intervals, of one seed.
+REPORTED = {"efficientnetv2-b0": 0.610, "mobilenet": 0.550}
+
+
+@rendering.styled
+def draw(runs: list[dict]) -> Figure:
+    """One row per run: test accuracy, its 95 % interval, and the notebook's own figure."""
+    figure = Figure(figsize=(8, 0.34 * len(runs) + 1.3), layout="constrained")
+    axes = figure.subplots()
+    for row, run in enumerate(runs):
+        low, high = run["test"]["accuracy_interval"]
+        colour = rendering.BLUE if run["model"] == "mobilenet" else rendering.ORANGE
+        axes.plot([low, high], [row, row], color=colour, linewidth=2.5, alpha=0.5)
+        axes.plot(run["test"]["accuracy"], row, "o", color=colour)
+        axes.text(high + 0.005, row, rendering.percent(run["test"]["accuracy"], 1), va="center")
+    for model, reported in REPORTED.items():
+        rows = [i for i, run in enumerate(runs) if run["model"] == model]
+        axes.plot([reported] * 2, [rows[0] - 0.4, rows[-1] + 0.4], ":", color=rendering.INK)
+    axes.set_yticks(range(len(runs)), [label(run) for run in runs])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(rendering.PERCENT)
+    axes.set_title("Test accuracy on CIFAR-100's animals and people, 95 % intervals")
+    axes.set_xlabel("dotted: what the reference notebook reported for the model")
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def label(run: dict) -> str:
+    """'MobileNet V1, linear probe, 128 px, seed 0'."""
+    size, seed = run["config"]["image_size"], run["config"]["seed"]
+    return f"{MODELS[run['model']]}, {RECIPES[run['recipe']]}, {size} px, seed {seed}"
+
+
+def main() -> None:
+    """Reads the runs and writes the picture."""
+    runs = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
+    order = list(MODELS), list(RECIPES)
+    runs.sort(
+        key=lambda run: (
+            order[0].index(run["model"]),
+            order[1].index(run["recipe"]),
+            run["config"]["image_size"],
+            run["config"]["seed"],
+        )
+    )
+    rendering.save(draw(runs), FOLDER / "accuracy.png")
+
+
+if __name__ == "__main__":
+    main()
