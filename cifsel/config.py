@@ -87,6 +87,14 @@ def validate(config: ConfigDict) -> None:
 
 
 def _validate_together(config: ConfigDict) -> None:
+    if config.task == "quickstart":
+        models = config.get("models")
+        if models is None:
+            raise _bad("task", config.task, "task1; configs/quickstart.py is the quickstart")
+        if not models or not set(models) <= set(MODELS):
+            raise _bad("models", models, f"one or more of {', '.join(MODELS)}")
+    if config.augment.shift >= 32:
+        raise _bad("augment.shift", config.augment.shift, "0 to 31, as the images have 32 pixels")
     if config.method == "probe" or config.init_head == "probe":
         for field, needed in (("hidden", 0), ("pool", "average")):
             if config[field] != needed:

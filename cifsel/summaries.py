@@ -6,8 +6,9 @@ without TensorFlow trains all the same, without summaries.
 """
 
 import contextlib
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -121,7 +122,8 @@ def open_writer(workdir: str | os.PathLike[str]) -> Summaries:
     one warning says so.
 
     Args:
-      workdir: Folder for the event file, made if it is missing; gs:// paths work.
+      workdir: Folder for the event file; both are made when something is first written; gs:// paths
+        work.
 
     Returns:
       The writer; use it in a `with`, or close it.
@@ -140,8 +142,39 @@ def open_writer(workdir: str | os.PathLike[str]) -> Summaries:
     # takes this setting, and the harm, if any, is done.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
-    # CLU's default writer would also log every scalar and every hyper-parameter to the terminal.
-    return Summaries(metric_writers.AsyncWriter(metric_writers.SummaryWriter(os.fspath(workdir))))
+
+    def make() -> Any:
+        # CLU's default writer would also log every scalar and hyper-parameter to the terminal.
+        return metric_writers.AsyncWriter(metric_writers.SummaryWriter(os.fspath(workdir)))
+
+    return Summaries(_OnFirstUse(make))
+
+
+class _OnFirstUse:
+    """A CLU writer that is made when it has something to write.
+
+    So a run that finds out that it cannot start, or has finished before, leaves no event file.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._made = make, False
+
+    @functools.cached_property
+    def _writer(self) -> Any:
+        self._made = True
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        """The method of that name of the CLU writer."""
+        return getattr(self._writer, name)
+
+    def flush(self) -> None:
+        if self._made:
+            self._writer.flush()
+
+    def close(self) -> None:
+        if self._made:
+            self._writer.close()
 
 
 def parameter_overview(params: Mapping[str, Any]) -> str:

@@ -14,13 +14,12 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import evaluate, features, finetune, optim, probe, report, steps, workdir
+from cifsel import evaluate, features, finetune, optim, prepare, probe, report, steps, workdir
 from cifsel.checkpoints import Checkpoints
-from cifsel.data import augment, cifar, splits, synthetic
-from cifsel.models.classifier import Classifier, build
+from cifsel.data import augment, splits
+from cifsel.models.classifier import Classifier
 from cifsel.summaries import Writer
 from cifsel.terminal import say
-from cifsel.weights import download, keras_h5
 
 Tree = Any
 
@@ -49,9 +48,9 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
 
     seconds: dict[str, float] = {}
     with _timed(seconds, "data"):
-        dataset = load_data(config)
+        dataset = prepare.dataset(config)
     with _timed(seconds, "weights"):
-        model, variables, weights = load_model(config, len(dataset.class_names))
+        model, variables, weights = prepare.model(config, len(dataset.class_names))
     workdir.write_json(run / workdir.CONFIG, settings)
     results = report.Report(run, dataset, writer)
     results.start(settings, variables, augmented_samples(config, dataset.train))
@@ -112,78 +111,6 @@ class Job:
         return workdir.cached_array(
             self.folder, name, lambda: self.map(forward, variables, split.images, label)
         )
-
-
-def load_data(config: ConfigDict) -> splits.Dataset:
-    """The images a config asks for, with their split."""
-    if config.dataset == "drawn":
-        say("drawing 50 classes of synthetic images (these are not photographs)")
-        dataset = synthetic.drawn_classes(
-            train_per_class=100, val_per_class=50, test_per_class=50, seed=config.split_seed
-        )
-    else:
-        say("reading CIFAR-100's animals and people")
-        dataset = cifar.load(
-            config.data_dir,
-            try_gcs=config.try_gcs,
-            val_per_class=config.val_per_class,
-            seed=config.split_seed,
-        )
-    dataset = splits.subset(
-        dataset,
-        train_fraction=config.train_fraction,
-        train_examples=config.train_examples,
-        test_examples=config.test_examples,
-        seed=config.split_seed,
-    )
-    say(
-        f"{len(dataset.train):,} training, {len(dataset.val):,} validation and"
-        f" {len(dataset.test):,} test images of {len(dataset.class_names)} classes"
-    )
-    return dataset
-
-
-def load_model(
-    config: ConfigDict, num_classes: int
-) -> tuple[Classifier, Tree, dict[str, Any] | None]:
-    """The classifier, its variables with a new head, and which file the backbone came from."""
-    dtype = config.dtype
-    if dtype == "auto":
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    model = build(
-        config.model,
-        num_classes=num_classes,
-        alpha=config.alpha,
-        drop_path=config.drop_path,
-        dropout=config.dropout,
-        pool=config.pool,
-        hidden=config.hidden,
-        dtype=jnp.dtype(dtype),
-    )
-    size = config.image_size
-    # Training splits the seed's own key; this one must not depend on what it does with it.
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    initial = jax.jit(model.init)(key, jnp.zeros((1, size, size, 3)))
-    variables = {name: initial[name] for name in ("params", "batch_stats")}
-    if config.weights == "none":
-        say(f"{config.model} at {size} px, from scratch")
-        return model, variables, None
-    if config.weights == "imagenet":
-        path = download.find(
-            config.model,
-            alpha=config.alpha,
-            resolution=config.weights_resolution,
-            top=False,
-            weights_dir=config.weights_dir,
-        )
-    else:
-        path = download.use_file(config.weights)
-    tensors = keras_h5.read_tensors(path)
-    loaded = keras_h5.convert(tensors, variables, model=config.model, head=False, path=path)
-    loaded["params"] |= {"head": variables["params"]["head"]}
-    digest = keras_h5.tensors_sha256(tensors)
-    say(f"{config.model} at {size} px, weights from {path} (tensors {digest[:12]})")
-    return model, loaded, {"file": path.name, "tensors_sha256": digest}
 
 
 def fit_head(job: Job, variables: Tree) -> tuple[Tree, probe.Solution]:

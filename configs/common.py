@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     # Data.
     c.dataset = "cifar100"  # str: 'cifar100' (animals and people) or 'drawn' (offline, synthetic)
     c.data_dir = config_dict.placeholder(str)  # str: of tfds; not set: TFDS_DATA_DIR or its default
-    c.try_gcs = False  # bool: read the public gs://tfds-data bucket, on Cloud TPU
+    c.try_gcs = False  # bool: download from tfds's public bucket, as is always tried on a TPU
     c.split_seed = 0  # int: of the train/validation split and of any subset; not of the training
     c.val_per_class = 50  # int: validation images per class, taken from the training images
     c.train_fraction = 1.0  # float in (0, 1]: share of the training images to use, stratified

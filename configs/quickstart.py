@@ -8,12 +8,17 @@ from ml_collections import ConfigDict
 from configs import common
 
 
-def get_config() -> ConfigDict:
-    """Returns the configuration; it has no recipes."""
+RECIPES = ("scratch",)
+
+
+def get_config(recipe: str = "scratch") -> ConfigDict:
+    """Returns the configuration of the only one of RECIPES."""
+    if recipe not in RECIPES:
+        raise common.refuse(recipe, "configs/quickstart.py", RECIPES)
     c = common.get_config()
     c.task = "quickstart"
     c.name = "quickstart"
-    c.recipe = "scratch"
+    c.recipe = recipe
     c.models = ("mobilenet", "efficientnetv2-mini")  # tuple: trained one after the other
     c.dataset = "drawn"
     c.weights = "none"
@@ -21,7 +26,7 @@ def get_config() -> ConfigDict:
     c.image_size = 32
     c.init_head = "random"
     c.frozen_bn = False
-    c.epochs = 30
+    c.epochs = 20
     c.batch_size = 64
     c.learning_rate = 2e-3
     c.warmup_epochs = 1.0

@@ -48,7 +48,8 @@ class MobileNet(nn.Module):
         """Runs the backbone.
 
         Args:
-          x: (B, H, W, 3) preprocessed images, in [-1, 1]; H and W of at least 1.
+          x: (B, H, W, 3) preprocessed images, in [-1, 1]; H and W of at least 31, or nothing is
+            left after the last stride.
           train: normalise by batch statistics and update the running ones.
           frozen_bn: keep to the running statistics even when training.
 

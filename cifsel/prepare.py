@@ -1,0 +1,84 @@
+"""What a config's run starts from: its images, and its model with published weights."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from cifsel.data import cifar, splits, synthetic
+from cifsel.models.classifier import Classifier, build
+from cifsel.terminal import say
+from cifsel.weights import download, keras_h5
+
+Tree = Any
+
+
+def dataset(config: ConfigDict) -> splits.Dataset:
+    """The images a config asks for, with their split."""
+    if config.dataset == "drawn":
+        say("drawing 50 classes of synthetic images (these are not photographs)")
+        found = synthetic.drawn_classes(
+            train_per_class=100, val_per_class=50, test_per_class=50, seed=config.split_seed
+        )
+    else:
+        say("reading CIFAR-100's animals and people")
+        found = cifar.load(
+            config.data_dir,
+            try_gcs=config.try_gcs or jax.default_backend() == "tpu",
+            val_per_class=config.val_per_class,
+            seed=config.split_seed,
+        )
+    found = splits.subset(
+        found,
+        train_fraction=config.train_fraction,
+        train_examples=config.train_examples,
+        test_examples=config.test_examples,
+        seed=config.split_seed,
+    )
+    say(
+        f"{len(found.train):,} training, {len(found.val):,} validation and"
+        f" {len(found.test):,} test images of {len(found.class_names)} classes"
+    )
+    return found
+
+
+def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[str, Any] | None]:
+    """The classifier, its variables with a new head, and which file the backbone came from."""
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    classifier = build(
+        config.model,
+        num_classes=num_classes,
+        alpha=config.alpha,
+        drop_path=config.drop_path,
+        dropout=config.dropout,
+        pool=config.pool,
+        hidden=config.hidden,
+        dtype=jnp.dtype(dtype),
+    )
+    size = config.image_size
+    # Training splits the seed's own key; this one must not depend on what it does with it.
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    initial = jax.jit(classifier.init)(key, jnp.zeros((1, size, size, 3)))
+    variables = {name: initial[name] for name in ("params", "batch_stats")}
+    if config.weights == "none":
+        say(f"{config.model} at {size} px, from scratch")
+        return classifier, variables, None
+    if config.weights == "imagenet":
+        path = download.find(
+            config.model,
+            alpha=config.alpha,
+            resolution=config.weights_resolution,
+            top=False,
+            weights_dir=config.weights_dir,
+        )
+    else:
+        path = download.use_file(config.weights)
+    tensors = keras_h5.read_tensors(path)
+    loaded = keras_h5.convert(tensors, variables, model=config.model, head=False, path=path)
+    loaded["params"] |= {"head": variables["params"]["head"]}
+    digest = keras_h5.tensors_sha256(tensors)
+    say(f"{config.model} at {size} px, weights from {path} (tensors {digest[:12]})")
+    return classifier, loaded, {"file": path.name, "tensors_sha256": digest}
