@@ -61,11 +61,14 @@ def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[
     size = config.image_size
     # Training splits the seed's own key; this one must not depend on what it does with it.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    initial = jax.jit(classifier.init)(key, jnp.zeros((1, size, size, 3)))
-    variables = {name: initial[name] for name in ("params", "batch_stats")}
+
+    def init(key: jax.Array) -> Tree:
+        initial = classifier.init(key, jnp.zeros((1, size, size, 3)))
+        return {name: initial[name] for name in ("params", "batch_stats")}
+
     if config.weights == "none":
         say(f"{config.model} at {size} px, from scratch")
-        return classifier, variables, None
+        return classifier, jax.jit(init)(key), None
     if config.weights == "imagenet":
         path = download.find(
             config.model,
@@ -77,8 +80,10 @@ def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[
     else:
         path = download.use_file(config.weights)
     tensors = keras_h5.read_tensors(path)
-    loaded = keras_h5.convert(tensors, variables, model=config.model, head=False, path=path)
-    loaded["params"] |= {"head": variables["params"]["head"]}
+    shapes = jax.eval_shape(init, key)
+    loaded = keras_h5.convert(tensors, shapes, model=config.model, head=False, path=path)
+    # Of the head alone: initial values of a backbone, only to be replaced, take long to compile.
+    loaded["params"] |= {"head": jax.jit(lambda key: init(key)["params"]["head"])(key)}
     digest = keras_h5.tensors_sha256(tensors)
     say(f"{config.model} at {size} px, weights from {path} (tensors {digest[:12]})")
     return classifier, loaded, {"file": path.name, "tensors_sha256": digest}

@@ -1,5 +1,6 @@
 """What a run leaves behind: summaries, figures, metrics.json, predictions.npz, and a last word."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import platform
@@ -205,9 +206,11 @@ def _probe_summary(solution: probe.Solution | None) -> dict[str, Any] | None:
 
 def environment() -> dict[str, Any]:
     """Where and with what this process runs: versions, devices, command, commit and time."""
-    versions = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
-        versions[name] = importlib.metadata.version(name)
+        versions[name] = None  # A lean machine trains without tfds and clu's TensorFlow.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     devices = jax.devices()
     return {
         "versions": versions,

@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-
 RECIPES = ("scratch",)
 
 

@@ -3,7 +3,7 @@
     python -m experiments.bench_cpu
 
 1. A depthwise convolution with its gradients: XLA's grouped convolution against shifted
-   multiply-adds, whose gradient is left to autodiff or written out (cifsel/models/layers.py).
+   multiply-adds (cifsel/models/layers.py).
 2. A training step: called by itself against a scan of length 1 (cifsel/steps.py).
 """
 
@@ -53,8 +53,7 @@ def depthwise(batch: int, size: int, channels: int, stride: int) -> None:
     padding = layers.same_padding(size, size, 3, stride)
     forms = {
         "grouped": functools.partial(layers._grouped, stride=stride, padding=padding),
-        "shifted, autodiff": functools.partial(layers._shifted, stride=stride, padding=padding),
-        "shifted, own gradient": lambda x, k: layers.depthwise_conv(x, k, stride, padding),
+        "shifted": functools.partial(layers._shifted, stride=stride, padding=padding),
     }
 
     def gradients(form: Callable[..., jax.Array]) -> Callable[[], Any]:

@@ -1,9 +1,10 @@
-"""Convolutions and batch normalisation as both backbones use them.
+"""The convolutions that both backbones are made of, and stochastic depth.
 
 A depthwise convolution has two forms here. XLA's grouped convolution is the right one on TPU and
-GPU; on a CPU XLA runs it tens of times slower than the same sum written as one shifted
-multiply-add per kernel position. The form is chosen by the platform that is compiled *for*, never
-by the machine that compiles, and both agree to float32 rounding, gradients included.
+GPU; on a CPU XLA runs it 4 to 40 times slower than the same sum written as one shifted
+multiply-add per kernel position (experiments/bench_cpu.py). The form is chosen by the platform that
+is compiled *for*, never by the machine that compiles, and both agree to float32 rounding, gradients
+included.
 """
 
 import functools
@@ -32,7 +33,6 @@ def same_padding(height: int, width: int, kernel: int, stride: int) -> Padding:
     return one(height), one(width)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """Convolves every channel with its own kernel.
 
@@ -64,75 +64,18 @@ def _grouped(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array
     )
 
 
-def _windows(x: Array, k: int, stride: int, padding: Padding) -> list[Array]:
-    """The k * k strided views of padded x, each (B, H', W', C): one per kernel position."""
+def _shifted(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     batch, height, width, channels = x.shape
-    rows, columns = (height - k) // stride + 1, (width - k) // stride + 1
-    return [
-        jax.lax.slice(
-            x,
-            (0, i, j, 0),
-            (batch, i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1, channels),
-            (1, stride, stride, 1),
-        )
-        for i in range(k)
-        for j in range(k)
-    ]
-
-
-def _multiply_add(windows: list[Array], kernel: Array) -> Array:
-    weights = kernel.reshape(len(windows), -1)
-    terms = (window * weight for window, weight in zip(windows, weights, strict=True))
-    return functools.reduce(jnp.add, terms)
-
-
-def _shifted(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
-    return _multiply_add(_windows(x, kernel.shape[0], stride, padding), kernel)
-
-
-def _shifted_gradients(
-    x: Array, kernel: Array, g: Array, *, stride: int, padding: Padding
-) -> tuple[Array, Array]:
-    """Gradients as gathers: the transposes of the slices would be scatters, which are slow."""
     k = kernel.shape[0]
-    # The input gradient correlates g, spread out by the stride, with the flipped kernel.
-    spread = [
-        (k - 1 - low, size + low - (n - 1) * stride - 1, stride - 1)
-        for (low, _), size, n in zip(padding, x.shape[1:3], g.shape[1:3], strict=True)
-    ]
-    spread_g = jax.lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
-    dx = _multiply_add(_windows(spread_g, k, 1, ((0, 0), (0, 0))), kernel[::-1, ::-1])
-    windows = _windows(x, k, stride, padding)
-    dk = jnp.stack([jnp.sum(window * g, (0, 1, 2), dtype=jnp.float32) for window in windows])
-    return dx, dk.reshape(kernel.shape).astype(kernel.dtype)
-
-
-def _grouped_gradients(
-    x: Array, kernel: Array, g: Array, *, stride: int, padding: Padding
-) -> tuple[Array, Array]:
-    _, vjp = jax.vjp(functools.partial(_grouped, stride=stride, padding=padding), x, kernel)
-    return vjp(g)
-
-
-def _depthwise_forward(
-    x: Array, kernel: Array, stride: int, padding: Padding
-) -> tuple[Array, tuple[Array, Array]]:
-    return depthwise_conv(x, kernel, stride, padding), (x, kernel)
-
-
-def _depthwise_backward(
-    stride: int, padding: Padding, residuals: tuple[Array, Array], g: Array
-) -> tuple[Array, Array]:
-    return jax.lax.platform_dependent(
-        *residuals,
-        g,
-        cpu=functools.partial(_shifted_gradients, stride=stride, padding=padding),
-        default=functools.partial(_grouped_gradients, stride=stride, padding=padding),
-    )
-
-
-depthwise_conv.defvjp(_depthwise_forward, _depthwise_backward)
+    rows, columns = (height - k) // stride + 1, (width - k) // stride + 1
+    total = jnp.zeros((), x.dtype)
+    for i in range(k):
+        for j in range(k):
+            end = (batch, i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1, channels)
+            window = jax.lax.slice(x, (0, i, j, 0), end, (1, stride, stride, 1))
+            total += window * kernel[i, j, 0]
+    return total
 
 
 class DepthwiseConv(nn.Module):
