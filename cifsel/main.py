@@ -89,7 +89,9 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    # Warnings are said like everything else, without time and thread.
+    # Warnings are said like everything else, without time and thread; those of orbax are about how
+    # often it saves, which is up to us.
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
+    absl_logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
     absl_logging.set_verbosity(absl_logging.WARNING)
     app.run(main, flags_parser=parse_flags)
