@@ -142,12 +142,13 @@ def fine_tune(
     config, model, dataset = job.config, job.model, job.dataset
     train, val = dataset.train.images, dataset.val.images
     objective, predict = _objective(config), features.logits(model, job.view)
-    if objective.on_features:
-        say("the backbone is frozen and images do not change: training on cached feature maps")
-        forward = features.maps(model, job.view)
-        train = job.cached("train_maps", forward, variables, dataset.train)
-        val = job.cached("val_maps", forward, variables, dataset.val)
+    if objective.frozen_backbone:
+        # What it makes of an image never changes: once is enough.
+        forward = features.maps(model, dataclasses.replace(job.view, mirror=False))
         predict = jax.jit(functools.partial(model.apply, method="classify"))
+        val = job.cached("val_maps", forward, variables, dataset.val)
+        if objective.on_features:
+            train = job.cached("train_maps", forward, variables, dataset.train)
     learning_rate, rates, tx = _optimizer(job, variables)
     # A call is a pause in which to save or stop; on a CPU a single step takes long enough.
     per_call = 1 if jax.default_backend() == "cpu" else 0
