@@ -1,5 +1,6 @@
 """What several test files share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ def real_data() -> Path:
         if not (DATA / needed).is_dir():
             pytest.skip(f"no real data: {DATA / needed} is not there")
     return DATA
+
+
+@pytest.fixture(scope="module")
+def quick_compiling() -> Iterator[None]:
+    """For tests that compile more than they compute: halves their time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 class Layer(nn.Module):

@@ -1,0 +1,309 @@
+"""Whole runs of a tiny model on a few drawn images: what they leave behind, and resuming them."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+
+from cifsel import config as config_lib
+from cifsel import prepare, quickstart, report, summaries, train, workdir
+from cifsel.checkpoints import Checkpoints
+from cifsel.data import synthetic
+from configs import effnet
+from configs import quickstart as quickstart_config
+
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+TESTS = Path(__file__).parent
+MODELS = ("mobilenet", "efficientnetv2-mini")
+FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
+SCORES = (
+    ["accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "per_class", "per_coarse", "coarse_accuracy"]
+)
+
+
+def few(**_):
+    """Stands in for `synthetic.drawn_classes`."""
+    return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
+
+
+DRAWN = synthetic.drawn_classes
+
+
+@pytest.fixture(scope="module")
+def compiled(quick_compiling, tmp_path_factory):
+    """What one run compiles, the next ones find; a process that is to does in this environment."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+
+    def use(settings):
+        compilation_cache.reset_cache()
+        for name, value in settings.items():
+            jax.config.update(name, value)
+
+    use(settings)
+    environment = {name.upper(): str(value) for name, value in settings.items()}
+    yield environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    use(before)
+
+
+@pytest.fixture(scope="module")
+def tiny(build_tiny, compiled):
+    """Nothing in these runs is larger than it must be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "build", build_tiny)
+        patch.setattr(synthetic, "drawn_classes", few)
+        yield
+
+
+def read(folder):
+    """metrics.json as a strict reader sees it."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads((folder / "metrics.json").read_text(), parse_constant=refuse)
+
+
+def without_times(metrics):
+    history = metrics["training"]["history"]
+    return [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in history]
+
+
+# --- what a run leaves behind --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """The folder of a quickstart, and its config."""
+    folder, config = tmp_path_factory.mktemp("quickstart"), quickstart_config.get_config()
+    config.epochs, config.batch_size, config.image_size = 2, 40, 32
+    assert set(quickstart.run(config, str(folder))) == set(MODELS)
+    return folder, config
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_metrics_have_what_was_promised(finished, model):
+    metrics = read(finished[0] / model)
+    assert metrics["examples"] == {"train": 100, "val": 50, "test": 50}
+    assert metrics["model"] == model
+    for split in ("val", "test"):
+        scores = metrics[split]
+        assert set(SCORES) <= set(scores)
+        low, high = scores["accuracy_interval"]
+        assert 0 <= low <= scores["accuracy"] <= high <= 1
+        assert (len(scores["per_class"]), len(scores["per_coarse"])) == (50, 10)
+    cost = metrics["cost"]
+    assert cost["parameters"] == 3 * 3 * 3 * 6 + 12 + 3 * 3 * 6 * 12 + 24 + 12 * 50 + 50
+    # Two convolutions of stride 4 and the head, at a multiplication and an addition each.
+    least = 2 * (8 * 8 * 27 * 6 + 2 * 2 * 54 * 12 + 12 * 50)
+    assert 0.8 * least < cost["flops_per_image"] < 3 * least
+    assert cost["images_per_second"] > 0
+    assert {"data", "weights", "training", "val", "test"} <= set(cost["seconds"])
+    assert all(seconds >= 0 for seconds in cost["seconds"].values())
+    assert {"python", "jax", "flax", "optax", "numpy"} <= set(metrics["versions"])
+    assert metrics["devices"]["count"] == jax.device_count()
+    assert metrics["config"]["seed"] == 0
+    assert metrics["git_commit"] is None or re.match(r"[0-9a-f]{40}", metrics["git_commit"])
+    assert [entry["epoch"] for entry in metrics["training"]["history"]] == [1, 2]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_predictions_reproduce_the_metrics(finished, model):
+    folder, dataset = finished[0] / model, few()
+    metrics = read(folder)
+    with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    for split in ("val", "test"):
+        labels, logits = found[f"{split}_labels"], found[f"{split}_logits"]
+        np.testing.assert_array_equal(labels, getattr(dataset, split).labels)
+        np.testing.assert_array_equal(found[f"{split}_ids"], getattr(dataset, split).ids)
+        assert np.mean(logits.argmax(1) == labels) == metrics[split]["accuracy"]
+
+
+def test_checkpoint_alone_reproduces_the_predictions(finished, build_tiny, variables_of):
+    folder = finished[0] / MODELS[1]
+    with Checkpoints(epath.Path(folder)) as checkpoints:
+        meta = checkpoints.meta()
+        model = build_tiny(meta["config"]["model"], num_classes=len(meta["class_names"]))
+        variables = checkpoints.model(variables_of(model, meta["config"]["image_size"]))
+    images = few().test.images
+    apply = jax.jit(model.apply)
+    logits = (apply(variables, images) + apply(variables, images[:, :, ::-1])) / 2
+    with np.load(folder / "predictions.npz") as found:
+        np.testing.assert_allclose(found["test_logits"], logits, atol=1e-5)
+    assert meta["class_names"] == list(few().class_names)
+    assert meta["config"] == workdir.read_json(epath.Path(folder) / workdir.CONFIG)
+
+
+def test_config_and_figures_are_there(finished):
+    folder, config = finished
+    settings = json.loads((folder / MODELS[0] / "config.json").read_text())
+    differing = config_lib.differences(config_lib.to_json(config), settings)
+    assert {difference.split(":")[0] for difference in differing} == {"name", "task", "model"}
+    for name in FIGURES | {"training_curves"}:
+        with Image.open(folder / MODELS[0] / "figures" / f"{name}.png") as image:
+            assert min(image.size) > 200
+    assert not (folder / MODELS[0] / workdir.CACHE).exists()
+
+
+def test_summaries_show_numbers_pictures_settings_and_parameters(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.util import tensor_util
+
+    folder = finished[0] / MODELS[0]
+    assert len(list(folder.glob("events.*"))) == 1
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+
+    def values(tag):
+        return [tensor_util.make_ndarray(event.tensor_proto) for event in events.Tensors(tag)]
+
+    history = read(folder)["training"]["history"]
+    for part in ("train", "val"):
+        for name in ("loss", "accuracy"):
+            expected = [entry[f"{part}_{name}"] for entry in history]
+            assert values(f"{part}/{name}") == pytest.approx(expected)
+    for name in ("learning_rate", "images_per_second", "grad_norm"):
+        assert values(name) == pytest.approx([entry[name] for entry in history])
+    for name in FIGURES | {"training_curves"}:
+        ((_, _, encoded),) = values(name)
+        assert Image.open(io.BytesIO(encoded)).format == "PNG"
+    assert b"backbone/first/conv/kernel" in values("parameters")[0].item()
+    content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    hparams = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert hparams["augment.shift"].number_value == 2
+
+
+def test_finished_run_says_so_and_does_nothing(finished, monkeypatch, capsys):
+    folder, config = finished
+    monkeypatch.setattr(prepare, "dataset", None)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    found = quickstart.run(config, str(folder))
+    assert found == {model: read(folder / model) for model in MODELS}
+    assert capsys.readouterr().out.count("is finished already") == 2
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+# --- other recipes -------------------------------------------------------------------------------
+
+
+SMALL = {"dataset": "drawn", "weights": "none", "image_size": 32, "batch_size": 20, "epochs": 2}
+
+
+def drawn_config(recipe="finetune", **fields):
+    config = effnet.get_config(recipe)
+    config.update(SMALL | fields)
+    return config
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Names of the figures, which take seconds to draw and are not drawn here."""
+    names = []
+    monkeypatch.setattr(report.Report, "_figure", lambda _, step, name, figure: names.append(name))
+    return names
+
+
+def run(config, folder):
+    return train.train_and_evaluate(config, str(folder), summaries.Summaries())
+
+
+def test_probe_of_a_whole_run_is_the_best_head(tiny, drawn, tmp_path):
+    metrics = run(drawn_config("probe"), tmp_path)
+    assert metrics == read(tmp_path)
+    assert metrics["training"]["history"] == []
+    chosen = metrics["probe"]["chosen"]
+    assert chosen["val_loss"] == min(trial["val_loss"] for trial in metrics["probe"]["trials"])
+    # The head that was saved and used is the one that was found.
+    assert metrics["val"]["loss"] == pytest.approx(chosen["val_loss"], abs=1e-3)
+    assert metrics["val"]["accuracy"] == pytest.approx(chosen["val_accuracy"])
+    assert set(drawn) >= FIGURES | {"probe_l2"}
+    assert "training_curves" not in drawn
+
+
+def test_finetuning_starts_from_the_probe(tiny, drawn, tmp_path):
+    metrics = run(drawn_config(learning_rate=1e-9, epochs=1), tmp_path)
+    chosen = metrics["probe"]["chosen"]
+    assert metrics["val"]["loss"] == pytest.approx(chosen["val_loss"], abs=1e-3)
+
+
+def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_path):
+    """With maps of features instead of images, as nothing augments them."""
+    config = drawn_config("notebook", model="mobilenet", train_examples=0, test_examples=0)
+    config.augment.update({"flip": False, "rotate": 0.0, "zoom": 0.0, "contrast": 0.0})
+    model, initial, _ = prepare.model(config, 50)
+    run(config, tmp_path)
+    with Checkpoints(epath.Path(tmp_path)) as checkpoints:
+        found = checkpoints.model(initial)
+    for part in ("backbone", "head"):
+        pairs = zip(*(jax.tree.leaves(v["params"][part]) for v in (initial, found)), strict=True)
+        assert {bool(jnp.array_equal(a, b)) for a, b in pairs} == {part == "backbone"}
+
+
+# --- kill -9 -------------------------------------------------------------------------------------
+
+# The command, with the same stand-ins as above.
+COMMAND = """
+from absl import app, logging
+import conftest, test_train
+from cifsel import main, prepare, report
+from cifsel.data import synthetic
+prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_train.few
+report.Report._figure = lambda *_: None
+logging.set_verbosity(logging.WARNING)
+app.run(main.main, flags_parser=main.parse_flags)
+"""
+
+
+def saved_steps(folder):
+    return [int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit()]
+
+
+def test_kill_and_the_same_command_again(tiny, drawn, compiled, tmp_path):
+    fields = {"epochs": 3, "checkpoint_minutes": 0.0, "init_head": "random", "learning_rate": 0.01}
+    config = drawn_config(**fields)
+    undisturbed = run(drawn_config(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "whole")
+
+    folder, changed = tmp_path / "killed", set(fields) | set(SMALL)
+    flags = [f"--config.{name}={config[name]}" for name in sorted(changed)]
+    command = [sys.executable, "-c", COMMAND, "--config=configs/effnet.py", *flags]
+    command.append(f"--workdir={folder}")
+    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    options = {"cwd": TESTS.parent, "env": os.environ | compiled | {"PYTHONPATH": paths}}
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, **options)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if max(saved_steps(folder), default=0) >= 7:
+                break
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    assert max(saved_steps(folder), default=0) >= 7, (tmp_path / "out").read_text()
+    assert not (folder / "metrics.json").exists()
+
+    again = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, **options
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert re.search(r"resuming after \d epochs and \d steps", again.stdout)
+    metrics = read(folder)
+    assert metrics["test"] == undisturbed["test"]
+    assert without_times(metrics) == without_times(undisturbed)
