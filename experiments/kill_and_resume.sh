@@ -8,14 +8,15 @@ cd "$(dirname "$0")/.."
 root=${1:?give a folder that does not exist yet}
 mkdir "$root"
 command=(python -m cifsel.main --config=configs/effnet.py --config.image_size=64
-  --config.train_examples=2000 --config.epochs=2 --config.checkpoint_minutes=0.1)
+  --config.train_examples=2000 --config.test_examples=1000 --config.epochs=2
+  --config.checkpoint_minutes=0.1)
 
 "${command[@]}" --workdir="$root/whole" > "$root/whole.log" 2>&1
 
 "${command[@]}" --workdir="$root/killed" > "$root/killed.log" 2>&1 &
-# The first checkpoint is there: the run is somewhere in its first epoch, or just after it.
-until compgen -G "$root/killed/checkpoints/[0-9]*/commit_success.txt" > /dev/null \
-  || compgen -G "$root/killed/checkpoints/[0-9]*/_CHECKPOINT_METADATA" > /dev/null; do
+# With the first checkpoint there, the run is somewhere in its first epoch or just after it.
+# A checkpoint that is still being written has a longer name.
+until ls "$root/killed/checkpoints" 2> /dev/null | grep -qx '[0-9]*'; do
   kill -0 $! || { echo 'the run ended before it could be killed'; exit 1; }
   sleep 0.2
 done
@@ -23,7 +24,7 @@ sleep 3
 kill -9 $!
 wait $! || true
 test ! -e "$root/killed/metrics.json" || { echo 'killed too late'; exit 1; }
-"${command[@]}" --workdir="$root/killed" 2>&1 | tee "$root/resumed.log" | grep resuming
+"${command[@]}" --workdir="$root/killed" 2>&1 | tee "$root/resumed.log" | grep --text resuming
 
 python - "$root" << 'END'
 import json

@@ -40,10 +40,13 @@ def test_probe_recognises_animals_it_has_seen_ten_times(run):
 
 
 def test_finetuning_goes_on_from_the_probe_and_learns(run):
-    metrics = run("finetune", train_examples=300, epochs=1, batch_size=30, label_smoothing=0.0)
+    """Without augmentation and smoothing both minimise the same loss of the same images."""
+    same = {"label_smoothing": 0.0, "augment": {"flip": False, "shift": 0}}
+    metrics = run(
+        "finetune", train_examples=300, epochs=1, batch_size=50, learning_rate=2e-5, **same
+    )
     chosen, (epoch,) = metrics["probe"]["chosen"], metrics["training"]["history"]
-    print(chosen, epoch, metrics["val"]["loss"])
-    assert epoch["train_loss"] < np.log(50)
-    assert np.isfinite(epoch["grad_norm"])
-    assert metrics["val"]["loss"] < 1.05 * chosen["val_loss"]
+    assert epoch["train_loss"] < chosen["train_loss"]
+    assert epoch["val_accuracy"] > chosen["val_accuracy"] - 0.05
+    assert epoch["val_accuracy"] == metrics["val"]["accuracy"]
     assert metrics["test"]["accuracy"] > 5 * CHANCE
