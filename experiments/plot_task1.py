@@ -36,7 +36,7 @@ def draw(runs: list[dict]) -> Figure:
     axes.set_yticks(range(len(runs)), [label(run) for run in runs])
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(rendering.PERCENT)
-    axes.set_title("Test accuracy on CIFAR-100's animals and people, 95 % intervals")
+    figure.suptitle("Test accuracy on CIFAR-100's animals and people, with 95 % intervals")
     axes.set_xlabel("dotted: what the reference notebook reported for the model")
     axes.grid(visible=False, axis="y")
     return figure
