@@ -26,6 +26,7 @@ from configs import quickstart as quickstart_config
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
+DRAWN = synthetic.drawn_classes
 MODELS = ("mobilenet", "efficientnetv2-mini")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
@@ -34,9 +35,6 @@ SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "c
 def few(**_):
     """Stands in for `synthetic.drawn_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
-
-
-DRAWN = synthetic.drawn_classes
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +68,8 @@ def tiny(build_tiny, compiled):
 
 
 def read(folder):
-    """metrics.json as a strict reader sees it."""
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads((folder / "metrics.json").read_text(), parse_constant=refuse)
+    """metrics.json as a strict reader sees it: NaN is not JSON."""
+    return json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
 
 
 def without_times(metrics):
@@ -113,9 +107,7 @@ def test_metrics_have_what_was_promised(finished, model):
     assert 0.8 * least < cost["flops_per_image"] < 3 * least
     assert cost["images_per_second"] > 0
     assert {"data", "weights", "training", "val", "test"} <= set(cost["seconds"])
-    assert all(seconds >= 0 for seconds in cost["seconds"].values())
     assert {"python", "jax", "flax", "optax", "numpy"} <= set(metrics["versions"])
-    assert metrics["devices"]["count"] == jax.device_count()
     assert metrics["config"]["seed"] == 0
     assert metrics["git_commit"] is None or re.match(r"[0-9a-f]{40}", metrics["git_commit"])
     assert [entry["epoch"] for entry in metrics["training"]["history"]] == [1, 2]
