@@ -170,7 +170,7 @@ def solve(
         updates, state = optimizer.update(
             grad, state, weights, value=value, grad=grad, value_fn=objective
         )
-        return optax.apply_updates(weights, updates), state, count + 1, optax.global_norm(grad)
+        return optax.apply_updates(weights, updates), state, count + 1, optax.tree.norm(grad)
 
     def unfinished(carry: tuple[Weights, Any, Array, Array]) -> Array:
         _, _, count, norm = carry

@@ -164,7 +164,7 @@ def train_step(
         loss=state.sums.loss + jnp.sum(losses * mask),
         correct=state.sums.correct + jnp.sum((logits.argmax(-1) == batch["labels"]) * mask),
         images=state.sums.images + jnp.sum(mask),
-        grad_norm=state.sums.grad_norm + optax.global_norm(grads),
+        grad_norm=state.sums.grad_norm + optax.tree.norm(grads),
         steps=state.sums.steps + 1,
     )
     return TrainState(
