@@ -15,6 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from cifsel import workdir
+
 # Their bluish green is too pale for small print: this one is darker.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#00795A", "#8A8A8A", "#222222"
 DPI = 100  # TensorBoard shows one pixel as one pixel, so this is a screen's resolution
@@ -66,14 +68,7 @@ def to_png(figure: Figure) -> bytes:
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a PNG; at no time is there a half-written file of that name. gs:// paths work."""
-    final = epath.Path(path)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    rendered = to_png(figure)
-    try:
-        temporary.write_bytes(rendered)
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
+    workdir.write_bytes(epath.Path(path), to_png(figure))
 
 
 def plain(name: str) -> str:

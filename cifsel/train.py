@@ -69,10 +69,12 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
                 variables, progress = fine_tune(job, variables, checkpoints, meta, writer)
             seconds["training"] = progress.seconds
 
-    logits, predict = {}, features.logits(model, job.view)
+    logits = {}
     for name, split in (("val", dataset.val), ("test", dataset.test)):
         with _timed(seconds, name):
-            logits[name] = job.map(predict, variables, split.images, f"predicting {name} images")
+            logits[name] = job.map(
+                job.predict, variables, split.images, f"predicting {name} images"
+            )
     cost = _cost(job, variables, seconds)
     found = report.Results(logits, progress, solution, cost, weights)
     metrics = results.finish(settings, found)
@@ -93,6 +95,11 @@ class Job:
     def view(self) -> features.View:
         """How images are shown to the model when it does not train."""
         return features.View(self.config.image_size, self.config.resize, self.config.mirror)
+
+    @functools.cached_property
+    def predict(self) -> features.Forward:
+        """The model's logits; one function, so that training and scoring compile it once."""
+        return features.logits(self.model, self.view)
 
     def map(
         self, forward: features.Forward, variables: Tree, images: np.ndarray, label: str
@@ -141,7 +148,7 @@ def fine_tune(
     """Descends gradients; returns the best variables and how it went."""
     config, model, dataset = job.config, job.model, job.dataset
     train, val = dataset.train.images, dataset.val.images
-    objective, predict = _objective(config), features.logits(model, job.view)
+    objective, predict = _objective(config), job.predict
     if objective.frozen_backbone:
         # What it makes of an image never changes: once is enough.
         forward = features.maps(model, dataclasses.replace(job.view, mirror=False))
