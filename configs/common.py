@@ -82,6 +82,7 @@ def get_config() -> ConfigDict:
     c.augment.zoom = 0.0  # float: largest relative change of size
     c.augment.contrast = 0.0  # float: largest relative change of contrast
     c.augment.erase = 0.0  # float in [0, 1]: probability of erasing a rectangle
+    c.augment.one_random = 0.0  # float in [0, 1]: strength of one change of geometry or colour
     c.augment.mixup = 0.0  # float: alpha of mixup's Beta distribution, 0 for none
     c.augment.cutmix = 0.0  # float: alpha of cutmix's Beta distribution, 0 for none
 

@@ -29,6 +29,7 @@ _LIMITS = {
     "mixup": 100.0,
     "cutmix": 100.0,
     "erase": 1.0,
+    "one_random": 1.0,
 }
 
 
@@ -45,6 +46,7 @@ class Policy:
         mixup: alpha of the Beta(alpha, alpha) that mixing weights are drawn from.
         cutmix: the same for the area that is pasted from another image.
         erase: probability of blanking a rectangle of 2 to 20 % of the image.
+        one_random: strength of `one_random`, 0 to 1; 0 for none.
 
     Raises:
         ValueError: a value is out of range; names the field.
@@ -58,6 +60,7 @@ class Policy:
     mixup: float = 0.0
     cutmix: float = 0.0
     erase: float = 0.0
+    one_random: float = 0.0
 
     def __post_init__(self) -> None:
         for field, limit in _LIMITS.items():
@@ -123,6 +126,8 @@ def augment(
     if policy.contrast:
         (change,) = _uniform(keys[3], 1, batch)
         images = adjust_contrast(images, 1 + policy.contrast * change)
+    if policy.one_random:
+        images = one_random(jax.random.fold_in(key, 5), images, policy.one_random)
     if policy.erase:
         images = _erase(keys[4], images, policy.erase)
     return images
@@ -175,6 +180,37 @@ def adjust_contrast(images: jax.Array, factors: jax.Array) -> jax.Array:
     """Scales each channel about its mean, within [0, 255]. `factors` is (B,)."""
     mean = images.mean((1, 2), keepdims=True)
     return jnp.clip(mean + (images - mean) * factors[:, None, None, None], 0.0, 255.0)
+
+
+def one_random(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
+    """Changes each image in one way, drawn with its strength: a lighter TrivialAugment.
+
+    Mueller and Hutter, "TrivialAugment", 2021, on what survives at 32 pixels: turning by up to 30
+    degrees, zooming, contrast, brightness and saturation by up to half, or nothing.
+
+    Args:
+        key: a key of `jax.random`.
+        images: float (B, H, W, 3) in [0, 255].
+        strength: of the strongest change, as a share of those limits.
+
+    Returns:
+        The same shape and range.
+    """
+    choice_key, amount_key = jax.random.split(key)
+    batch = len(images)
+    kind = jax.random.randint(choice_key, (batch,), 0, 6)
+    (amount,) = strength * _uniform(amount_key, 1, batch)
+
+    def share_of(which: int) -> jax.Array:
+        return jnp.where(kind == which, amount, 0.0)
+
+    # Each of the other changes is the identity at 0, so that one pass over the batch does them all.
+    images = warp(images, math.pi / 6 * share_of(0), 1 + 0.5 * share_of(1))
+    images = adjust_contrast(images, 1 + 0.5 * share_of(2))
+    images = images * (1 + 0.5 * share_of(3))[:, None, None, None]
+    grey = images.mean(3, keepdims=True)
+    images = grey + (images - grey) * (1 + 0.5 * share_of(4))[:, None, None, None]
+    return jnp.clip(images, 0.0, 255.0)
 
 
 def mix(

@@ -1,0 +1,155 @@
+"""What each part of the fine-tuning recipe brings: one change at a time, scored on validation.
+
+    python -m experiments.ablation --workdir=DIR                       # train what is missing
+    python -m experiments.ablation --workdir=DIR --table               # the table in Markdown
+
+Both models get the same changes to the same base, so the same budget of tuning. The base is a short
+version of the default recipe (96 px, 40 % of the training images, 2 epochs), chosen so that a change
+takes minutes on two CPU cores. Nothing here looks at test images beyond the one per class that a
+run cannot do without.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags, logging
+from ml_collections import ConfigDict
+
+from cifsel import train
+from cifsel.comparison import paired
+from cifsel.summaries import Summaries
+from cifsel.terminal import say
+from configs import effnet, mobilenet
+
+FLAGS = flags.FLAGS
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs are kept.", required=True)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train each change with, from 0.")
+_ONLY = flags.DEFINE_list("only", [], "Names of the changes to train; empty for all.")
+_TABLE = flags.DEFINE_bool("table", False, "Print the table of what is there, and train nothing.")
+
+BASE: dict[str, Any] = {
+    "image_size": 96,
+    "train_fraction": 0.4,
+    "test_examples": 50,
+    "epochs": 2,
+}
+MODELS = {"efficientnetv2-b0": effnet, "mobilenet": mobilenet}
+# Name of the change -> fields it sets; in the order of the table.
+CHANGES: dict[str, dict[str, Any]] = {
+    "base": {},
+    "rate-1e-4": {"learning_rate": 1e-4},
+    "rate-4e-4": {"learning_rate": 4e-4},
+    "rate-8e-4": {"learning_rate": 8e-4},
+    "trained-bn": {"frozen_bn": False},
+    "random-head": {"init_head": "random"},
+    "layer-decay-.9": {"layer_decay": 0.9},
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4},
+    "no-smoothing": {"label_smoothing": 0.0},
+    "ema-.99": {"ema_decay": 0.99},
+    "mixup-.2": {"augment.mixup": 0.2},
+    "cutmix-1": {"augment.cutmix": 1.0},
+    "erase-.25": {"augment.erase": 0.25},
+    "one-random-.5": {"augment.one_random": 0.5},
+    "no-augment": {"augment.flip": False, "augment.shift": 0},
+    "dropout-.2": {"dropout": 0.2},
+    "drop-path-.1": {"drop_path": 0.1},
+    "64-px": {"image_size": 64},
+    "128-px": {"image_size": 128},
+    "160-px": {"image_size": 160},
+    "no-mirror": {"mirror": False},
+}
+
+
+def config_of(model: str, change: str, seed: int) -> ConfigDict:
+    """The configuration of one run."""
+    config = MODELS[model].get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict({**BASE, **CHANGES[change], "seed": seed})
+    return config
+
+
+def folder_of(model: str, change: str, seed: int) -> Path:
+    """Where that run is kept."""
+    return Path(_WORKDIR.value) / f"{model}-{change}-seed{seed}"
+
+
+def applies(model: str, change: str) -> bool:
+    """MobileNet has no residual branches to drop."""
+    return model != "mobilenet" or change != "drop-path-.1"
+
+
+def train_missing() -> None:
+    """Trains every run that has no result yet, all models and changes of a seed before the next."""
+    for seed in range(_SEEDS.value):
+        for change in _ONLY.value or CHANGES:
+            for model in MODELS:
+                if applies(model, change):
+                    folder = folder_of(model, change, seed)
+                    say(f"== {folder.name}")
+                    # Without summaries: hundreds of figures that nobody looks at.
+                    train.train_and_evaluate(
+                        config_of(model, change, seed), str(folder), Summaries()
+                    )
+
+
+def right(folder: Path) -> np.ndarray:
+    """Which validation images the run got right, (N,) bool."""
+    with np.load(folder / "predictions.npz") as arrays:
+        return arrays["val_logits"].argmax(1) == arrays["val_labels"]
+
+
+def row(model: str, change: str) -> str | None:
+    """One line of the table; None without a run of this change and of the base by the same seed."""
+    seeds = [
+        seed
+        for seed in range(100)
+        if all(
+            (folder_of(model, name, seed) / "metrics.json").exists() for name in (change, "base")
+        )
+    ]
+    if not seeds:
+        return None
+    ours = np.stack([right(folder_of(model, change, seed)) for seed in seeds])
+    base = np.stack([right(folder_of(model, "base", seed)) for seed in seeds])
+    metrics = [
+        json.loads((folder_of(model, change, seed) / "metrics.json").read_text()) for seed in seeds
+    ]
+    minutes = np.mean([run["cost"]["seconds"]["training"] for run in metrics]) / 60
+    fields = ", ".join(f"`{name}={value}`" for name, value in CHANGES[change].items()) or "base"
+    difference = paired.difference(ours, base)
+    gain = "" if change == "base" else f"{100 * difference.mean:+.1f}"
+    interval = (
+        "" if change == "base" else f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+    )
+    return (
+        f"| {fields} | {100 * ours.mean():.1f} % | {gain} | {interval} |"
+        f" {', '.join(map(str, seeds))} | {minutes:.1f} |"
+    )
+
+
+def table() -> str:
+    """All rows, a table per model."""
+    lines = []
+    for model in MODELS:
+        lines += [
+            f"| {model} | validation | gain | 95 % interval of the gain | seeds | minutes |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        lines += filter(None, (row(model, change) for change in CHANGES))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main(_: list[str]) -> None:
+    """Trains, or prints the table."""
+    logging.set_verbosity(logging.WARNING)
+    if _TABLE.value:
+        print(table())
+    else:
+        train_missing()
+
+
+if __name__ == "__main__":
+    app.run(main)
