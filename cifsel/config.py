@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifsel.data import augment
+from cifsel.data import augment, transforms
 from cifsel.errors import UserError
 from cifsel.models.classifier import MODELS
 
@@ -18,7 +18,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "method": ("probe", "finetune"),
     "dataset": ("cifar100", "drawn"),
     "model": MODELS,
-    "resize": augment.METHODS,
+    "resize": transforms.METHODS,
     "pool": ("average", "flatten"),
     "dtype": ("auto", "float32", "bfloat16"),
     "init_head": ("probe", "random"),

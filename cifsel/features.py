@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cifsel.data import augment
+from cifsel.data import transforms
 from cifsel.models.classifier import Classifier
 
 Array = jax.Array
@@ -27,7 +27,7 @@ class View:
 
     Attributes:
       image_size: side in pixels.
-      resize: method of `augment.resize`.
+      resize: method of `transforms.resize`.
       mirror: average over each image and its mirror image.
     """
 
@@ -37,7 +37,7 @@ class View:
 
     def of(self, images: Array) -> list[Array]:
         """(B, h, w, 3) -> one or two batches (B, S, S, 3) float32 in [0, 255]."""
-        images = augment.resize(images, self.image_size, self.resize)
+        images = transforms.resize(images, self.image_size, self.resize)
         return [images, images[:, :, ::-1]] if self.mirror else [images]
 
 

@@ -175,6 +175,7 @@ class Trainer:
         sums = jax.device_get(state.sums)
         entry = {
             "epoch": epoch,
+            "step": int(state.step),
             "train_loss": float(sums.loss / sums.images),
             "train_accuracy": float(sums.correct / sums.images),
             "val_loss": evaluate.cross_entropy(logits, labels),
@@ -200,7 +201,7 @@ class Trainer:
             f"{' *' if self._progress.best is entry else '  '}"
             f"  rate {entry['learning_rate']:.1e}  {speed:,.0f} images/s"
         )
-        scalars = {_SUMMARY_NAMES.get(name, name): value for name, value in entry.items()}
+        scalars = {_SUMMARY_NAMES.get(k, k): value for k, value in entry.items() if k != "step"}
         self._writer.write_scalars(int(state.step), scalars)
 
     def _save(self, state: steps.TrainState) -> None:

@@ -1,28 +1,20 @@
 """The command: python -m cifsel.main --config=configs/effnet.py --workdir=/tmp/effnet."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 # Before JAX and TensorFlow load: what they print at start-up is not about the run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from cifsel import command, quickstart, summaries, train, workdir
 from cifsel import config as config_lib
-from cifsel import quickstart, summaries, train, workdir
-from cifsel.errors import UserError
-from cifsel.finetune import Interrupted
 from cifsel.terminal import say
-
-# Exit statuses: 1 is a defect, with a traceback.
-BAD_INPUT, INTERRUPTED = 2, 130
 
 # Configs import configs.common, from whichever folder the command is given in.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -42,6 +34,7 @@ _WORKDIR = flags.DEFINE_string(
 def run() -> None:
     """Runs what the flags say."""
     config = _CONFIG.value
+    config_lib.validate(config)
     folder = _WORKDIR.value or workdir.default(config.name, config.recipe)
     devices = jax.devices()
     say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
@@ -55,43 +48,27 @@ def run() -> None:
 def main(argv: Sequence[str]) -> None:
     """Runs, and turns what can go wrong into one line and an exit status."""
     if len(argv) > 1:
-        _stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
-    try:
-        config_lib.validate(_CONFIG.value)
-        run()
-    except UserError as error:
-        _stop(str(error))
-    except (KeyboardInterrupt, Interrupted):
-        say("stopped; the same command goes on from here")
-        sys.exit(INTERRUPTED)
-
-
-def _stop(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(BAD_INPUT)
+        command.stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
+    command.guarded(run)
 
 
 def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     """Parses the command line; what is wrong with it becomes one line."""
     known = {"--config", "--help", "--helpshort", "--helpfull"}
     if not any(word.split("=")[0] in known for word in argv):
-        _stop("--config is missing: give --config=configs/effnet.py, for example")
+        command.stop("--config is missing: give --config=configs/effnet.py, for example")
     from configs import common  # Only the running command knows that this can be imported.
 
     try:
         rest = FLAGS(argv)
         _CONFIG.value.lock()  # A file that could not be read says so only when it is used.
     except OSError as error:
-        _stop(f"--config cannot be read: {str(error.__cause__).splitlines()[-1].strip()}")
+        command.stop(f"--config cannot be read: {str(error.__cause__).splitlines()[-1].strip()}")
     except Exception as error:
-        _stop(config_lib.explain(error, common.get_config()))
+        command.stop(config_lib.explain(error, common.get_config()))
     return rest
 
 
 if __name__ == "__main__":
-    # Warnings are said like everything else, without time and thread; those of orbax are about how
-    # often it saves, which is up to us.
-    absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
-    absl_logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    command.quieten()
     app.run(main, flags_parser=parse_flags)

@@ -1,5 +1,6 @@
 """What a config's run starts from: its images, and its model with published weights."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -43,12 +44,12 @@ def dataset(config: ConfigDict) -> splits.Dataset:
     return found
 
 
-def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[str, Any] | None]:
-    """The classifier, its variables with a new head, and which file the backbone came from."""
+def classifier(config: ConfigDict, num_classes: int) -> tuple[Classifier, Callable[..., Tree]]:
+    """The classifier a config asks for, and the function of a key that gives initial variables."""
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    classifier = build(
+    found = build(
         config.model,
         num_classes=num_classes,
         alpha=config.alpha,
@@ -59,16 +60,24 @@ def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[
         dtype=jnp.dtype(dtype),
     )
     size = config.image_size
+
+    def init(key: jax.Array) -> Tree:
+        initial = found.init(key, jnp.zeros((1, size, size, 3)))
+        return {name: initial[name] for name in ("params", "batch_stats")}
+
+    return found, init
+
+
+def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[str, Any] | None]:
+    """The classifier, its variables with a new head, and which file the backbone came from."""
+    found, init = classifier(config, num_classes)
+    size = config.image_size
     # Training splits the seed's own key; this one must not depend on what it does with it.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
-    def init(key: jax.Array) -> Tree:
-        initial = classifier.init(key, jnp.zeros((1, size, size, 3)))
-        return {name: initial[name] for name in ("params", "batch_stats")}
-
     if config.weights == "none":
         say(f"{config.model} at {size} px, from scratch")
-        return classifier, jax.jit(init)(key), None
+        return found, jax.jit(init)(key), None
     if config.weights == "imagenet":
         path = download.find(
             config.model,
@@ -86,4 +95,4 @@ def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[
     loaded["params"] |= {"head": jax.jit(lambda key: init(key)["params"]["head"])(key)}
     digest = keras_h5.tensors_sha256(tensors)
     say(f"{config.model} at {size} px, weights from {path} (tensors {digest[:12]})")
-    return classifier, loaded, {"file": path.name, "tensors_sha256": digest}
+    return found, loaded, {"file": path.name, "tensors_sha256": digest}

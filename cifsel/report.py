@@ -53,6 +53,12 @@ class Results:
     cost: dict[str, Any]
     weights: dict[str, Any] | None
 
+    @property
+    def step(self) -> int:
+        """Gradient steps taken, by which all summaries are counted."""
+        history = self.progress.history
+        return int(history[-1]["step"]) if history else 0
+
 
 class Report:
     """Writes the results of one run to its folder and its summaries."""
@@ -111,7 +117,7 @@ class Report:
         return metrics
 
     def _figures(self, metrics: dict[str, Any], results: Results) -> None:
-        dataset, step = self._dataset, len(results.progress.history)
+        dataset, step = self._dataset, results.step
         if results.progress.history:
             curves = figures.training_curves(results.progress.history)
             self._figure(step, "training_curves", curves)
@@ -149,17 +155,19 @@ class Report:
         self._writer.write_images(step, {name: rendering.to_rgb(figure)})
 
     def _scalars(self, scores: dict[str, Any], results: Results) -> None:
-        step = len(results.progress.history)
-        for split, score in scores.items():
-            for name in ("accuracy", "top5", "loss", "macro_f1", "ece"):
-                self._writer.write_scalars(step, {f"final_{split}/{name}": score[name]})
+        shown = {
+            f"final_{split}/{name}": score[name]
+            for split, score in scores.items()
+            for name in ("accuracy", "top5", "loss", "macro_f1", "ece")
+        }
+        self._writer.write_scalars(results.step, shown)
 
     def _predictions(self, results: Results) -> None:
         arrays = {"class_names": np.asarray(self._dataset.class_names)}
         for name, split in (("val", self._dataset.val), ("test", self._dataset.test)):
             arrays[f"{name}_logits"] = results.logits[name]
             arrays[f"{name}_labels"], arrays[f"{name}_ids"] = split.labels, split.ids
-        workdir.write_npz(self._run / "predictions.npz", arrays)
+        workdir.write_npz(self._run / workdir.PREDICTIONS, arrays)
 
     def _last_word(self, metrics: dict[str, Any]) -> None:
         def percent(score: dict[str, Any]) -> str:
@@ -220,10 +228,17 @@ def environment() -> dict[str, Any]:
             "count": len(devices),
             "machine": platform.machine(),
         },
-        "command": shlex.join(["python", "-m", "cifsel.main", *sys.argv[1:]]),
+        "command": _command(),
         "git_commit": _git_commit(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _command() -> str:
+    """What was typed: 'python -m cifsel.main --config=...'."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    started = ["-m", spec.name] if spec else sys.argv[:1]
+    return shlex.join(["python", *started, *sys.argv[1:]])
 
 
 def _git_commit() -> str | None:

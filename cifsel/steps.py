@@ -69,7 +69,7 @@ class Objective:
 
     Attributes:
       image_size: pixels to which images are resized.
-      resize: method of augment.resize.
+      resize: method of transforms.resize.
       policy: augmentation.
       on_features: inputs are feature maps (B, h, w, D) of a frozen backbone, not images.
       frozen_backbone: run the backbone in inference mode.

@@ -3,9 +3,9 @@
 import contextlib
 import io
 import json
-import os
 import uuid
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from etils import epath
 from cifsel import config as config_lib
 from cifsel.errors import UserError
 
-CONFIG, METRICS, CACHE = "config.json", "metrics.json", "cache"
+CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
+CACHE = "cache"
 
 
 def check(workdir: epath.Path, config: dict[str, Any]) -> None:
@@ -23,16 +24,7 @@ def check(workdir: epath.Path, config: dict[str, Any]) -> None:
     Raises:
       UserError: the folder cannot be written, or holds a run with another config.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / f".{uuid.uuid4().hex}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"workdir {workdir} cannot be written ({error.strerror or error}):"
-            " give another --workdir"
-        ) from None
+    make(workdir, "workdir")
     if not (workdir / CONFIG).exists():
         return
     fields = config_lib.differences(read_json(workdir / CONFIG), config)
@@ -41,6 +33,23 @@ def check(workdir: epath.Path, config: dict[str, Any]) -> None:
             f"workdir {workdir} holds a run with another config ({'; '.join(fields)}):"
             " give another --workdir, or delete this one"
         )
+
+
+def make(folder: epath.Path, flag: str) -> None:
+    """Makes a folder, unless it is there, and makes sure that it can be written.
+
+    Raises:
+      UserError: it cannot; the message names the flag that it was given with.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{uuid.uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{flag} {folder} cannot be written ({error.strerror or error}): give another --{flag}"
+        ) from None
 
 
 def read_json(path: epath.Path) -> dict[str, Any]:
@@ -82,6 +91,12 @@ def write_npz(path: epath.Path, arrays: dict[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def read_npz(path: epath.Path) -> dict[str, np.ndarray]:
+    """Reads what `write_npz` wrote; raises what NumPy raises for a damaged file."""
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
 def cached_array(run: epath.Path, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """Computes an array, or reads what an earlier, interrupted process of this run computed.
 
@@ -107,4 +122,4 @@ def remove_cached(run: epath.Path) -> None:
 
 def default(name: str, recipe: str) -> str:
     """The folder of a run that was not given one."""
-    return os.path.join("runs", f"{name}-{recipe}")  # noqa: PTH118
+    return str(PurePath("runs") / f"{name}-{recipe}")

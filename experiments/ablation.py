@@ -4,7 +4,7 @@
     python -m experiments.ablation --workdir=DIR --table               # the table in Markdown
 
 Both models get the same changes to the same base, so the same budget of tuning. The base is a short
-version of the default recipe (96 px, 40 % of the training images, 2 epochs), chosen so that a change
+version of the fine-tuning recipe (96 px, 40 % of the training images, 2 epochs), so that a change
 takes minutes on two CPU cores. Nothing here looks at test images beyond the one per class that a
 run cannot do without.
 """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cifsel import features
-from cifsel.data import augment
+from cifsel.data import transforms
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 SIZE = 24
@@ -26,7 +26,7 @@ def model(request, build_tiny, variables_of):
 
 
 def seen(images):
-    return augment.resize(jnp.asarray(images), SIZE, "bilinear")
+    return transforms.resize(jnp.asarray(images), SIZE, "bilinear")
 
 
 @pytest.mark.parametrize("mirror", [False, True])

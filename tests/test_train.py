@@ -17,17 +17,28 @@ from etils import epath
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
+from cifsel import (
+    compare,
+    features,
+    prepare,
+    quickstart,
+    report,
+    restore,
+    summaries,
+    train,
+    workdir,
+)
 from cifsel import config as config_lib
-from cifsel import prepare, quickstart, report, summaries, train, workdir
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import synthetic
+from cifsel.errors import UserError
 from configs import effnet
 from configs import quickstart as quickstart_config
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
 DRAWN = synthetic.drawn_classes
-MODELS = ("mobilenet", "efficientnetv2-mini")
+MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
 
@@ -85,7 +96,8 @@ def finished(tiny, tmp_path_factory):
     """The folder of a quickstart, and its config."""
     folder, config = tmp_path_factory.mktemp("quickstart"), quickstart_config.get_config()
     config.epochs, config.batch_size, config.image_size = 2, 40, 32
-    assert set(quickstart.run(config, str(folder))) == set(MODELS)
+    result = quickstart.run(config, str(folder))
+    assert {one["name"] for one in result["candidates"]} == {"MobileNet", "EfficientNetV2-mini"}
     return folder, config
 
 
@@ -93,7 +105,7 @@ def finished(tiny, tmp_path_factory):
 def test_metrics_have_what_was_promised(finished, model):
     metrics = read(finished[0] / model)
     assert metrics["examples"] == {"train": 100, "val": 50, "test": 50}
-    assert metrics["model"] == model
+    assert f"{metrics['model']}-seed0" == model
     for split in ("val", "test"):
         scores = metrics[split]
         assert set(scores) >= SCORES
@@ -126,19 +138,21 @@ def test_predictions_reproduce_the_metrics(finished, model):
         assert np.mean(logits.argmax(1) == labels) == metrics[split]["accuracy"]
 
 
-def test_checkpoint_alone_reproduces_the_predictions(finished, build_tiny, variables_of):
-    folder = finished[0] / MODELS[1]
-    with Checkpoints(epath.Path(folder)) as checkpoints:
-        meta = checkpoints.meta()
-        model = build_tiny(meta["config"]["model"], num_classes=len(meta["class_names"]))
-        variables = checkpoints.model(variables_of(model, meta["config"]["image_size"]))
-    images = few().test.images
-    apply = jax.jit(model.apply)
-    logits = (apply(variables, images) + apply(variables, images[:, :, ::-1])) / 2
-    with np.load(folder / "predictions.npz") as found:
-        np.testing.assert_allclose(found["test_logits"], logits, atol=1e-5)
-    assert meta["class_names"] == list(few().class_names)
-    assert meta["config"] == workdir.read_json(epath.Path(folder) / workdir.CONFIG)
+def test_checkpoint_alone_reproduces_the_predictions(finished):
+    folder = epath.Path(finished[0] / MODELS[1])
+    trained = restore.trained(folder)
+    logits = features.logits(trained.model, trained.view)(trained.variables, few().test.images)
+    found = workdir.read_npz(folder / workdir.PREDICTIONS)
+    np.testing.assert_allclose(found["test_logits"], logits, atol=1e-5)
+    assert trained.class_names == few().class_names
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.meta()["config"] == workdir.read_json(folder / workdir.CONFIG)
+
+
+def test_a_run_without_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match="has no checkpoint"):
+        restore.trained(epath.Path(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_config_and_figures_are_there(finished):
@@ -183,12 +197,31 @@ def test_summaries_show_numbers_pictures_settings_and_parameters(finished):
 
 def test_finished_run_says_so_and_does_nothing(finished, monkeypatch, capsys):
     folder, config = finished
+    monkeypatch.setattr(compare, "compare", lambda folders, output: (folders, output))
     monkeypatch.setattr(prepare, "dataset", None)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     found = quickstart.run(config, str(folder))
-    assert found == {model: read(folder / model) for model in MODELS}
+    assert found == ([str(folder / model) for model in MODELS], str(folder))
     assert capsys.readouterr().out.count("is finished already") == 2
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_quickstart_ends_with_a_report_and_a_pointer_to_the_better_model(finished):
+    folder = finished[0]
+    best = json.loads((folder / compare.BEST).read_text())
+    assert best["run"] in MODELS
+    assert (folder / best["run"] / best["checkpoint"]).is_dir()
+    metrics = read(folder / best["run"])
+    assert best["validation_accuracy"] == metrics["val"]["accuracy"]
+    assert best["class_names"] == list(few().class_names)
+    for name in ("report.html", "report.md", "comparison.json"):
+        assert (folder / name).stat().st_size > 1000
+    result = json.loads((folder / "comparison.json").read_text(), parse_constant=pytest.fail)
+    accuracies = {
+        Path(one["runs"][0]).name: one["test"]["accuracy"] for one in result["candidates"]
+    }
+    for model in MODELS:
+        assert accuracies[model]["mean"] == read(folder / model)["test"]["accuracy"]
 
 
 # --- other recipes -------------------------------------------------------------------------------

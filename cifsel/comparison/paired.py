@@ -11,6 +11,8 @@ import math
 import numpy as np
 from scipy import stats
 
+from cifsel import evaluate
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -36,6 +38,48 @@ class Difference:
     def significant(self) -> bool:
         """Whether equally good models would differ as much in less than 5 % of such trials."""
         return self.p < 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """An accuracy averaged over seeds, with its 95 % interval; shares of 1.
+
+    Attributes:
+      mean: over the seeds.
+      low: lower end of its interval.
+      high: upper end.
+      by_seed: the accuracy of each seed.
+      spread: standard deviation between seeds; None for a single one.
+    """
+
+    mean: float
+    low: float
+    high: float
+    by_seed: tuple[float, ...]
+    spread: float | None
+
+
+def accuracy(right: np.ndarray) -> Estimate:
+    """Accuracy on other images of the same kind, and with other seeds where there are several.
+
+    Args:
+      right: (S, N) bool, whether each of S seeds is right on each image.
+
+    Returns:
+      With one seed, Wilson's interval over the images; else a t-interval over images and seeds.
+    """
+    by_seed = tuple(right.mean(1).tolist())
+    if len(right) == 1:
+        low, high = evaluate.wilson(int(right.sum()), right.shape[1])
+        return Estimate(by_seed[0], low, high, by_seed, None)
+    against_nothing = _of_several_runs(right, np.zeros((1, right.shape[1]), bool))
+    return Estimate(
+        mean=against_nothing.mean,
+        low=max(0.0, against_nothing.low),
+        high=against_nothing.high,
+        by_seed=by_seed,
+        spread=float(np.std(by_seed, ddof=1)),
+    )
 
 
 def difference(right_a: np.ndarray, right_b: np.ndarray) -> Difference:

@@ -2,8 +2,8 @@
 
 Images are float32 (B, H, W, 3) in [0, 255] going in and coming out. Each image draws its own
 numbers. Rotation, zoom and contrast are those of the Keras layers RandomRotation, RandomZoom and
-RandomContrast, with their default fill ("reflect") and interpolation (bilinear); rotation and zoom
-are one warp here instead of two, so that images are interpolated once.
+RandomContrast; rotation and zoom are one warp here instead of two, so that images are interpolated
+once.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-METHODS = ("nearest", "bilinear", "bicubic")
+from cifsel.data import transforms
 
 # Random erasing: fraction of the image, and ratio of the sides at most (either way). The ratio is
 # that of Zhong et al., "Random Erasing Data Augmentation", 2017; their area goes up to 40 %, which
@@ -38,18 +38,18 @@ class Policy:
     """What to do to training images. Everything is off by default.
 
     Attributes:
-        flip: mirror left and right, half of the images.
-        shift: by up to this many pixels of the source image each way, the edges reflected.
-        rotate: by up to this fraction of a full turn either way.
-        zoom: in or out by up to this fraction; .2 shows 80 to 120 % of each side.
-        contrast: each channel's distance from its mean times 1 - contrast to 1 + contrast.
-        mixup: alpha of the Beta(alpha, alpha) that mixing weights are drawn from.
-        cutmix: the same for the area that is pasted from another image.
-        erase: probability of blanking a rectangle of 2 to 20 % of the image.
-        one_random: strength of `one_random`, 0 to 1; 0 for none.
+      flip: mirror left and right, half of the images.
+      shift: by up to this many pixels of the source image each way, the edges reflected.
+      rotate: by up to this fraction of a full turn either way.
+      zoom: in or out by up to this fraction; .2 shows 80 to 120 % of each side.
+      contrast: each channel's distance from its mean times 1 - contrast to 1 + contrast.
+      mixup: alpha of the Beta(alpha, alpha) that mixing weights are drawn from.
+      cutmix: the same for the area that is pasted from another image.
+      erase: probability of blanking a rectangle of 2 to 20 % of the image.
+      one_random: strength of `one_random`, 0 to 1; 0 for none.
 
     Raises:
-        ValueError: a value is out of range; names the field.
+      ValueError: a value is out of range; names the field.
     """
 
     flip: bool = False
@@ -71,45 +71,22 @@ class Policy:
             raise ValueError(f"shift is {self.shift}: give a whole number of pixels")
 
 
-def resize(images: jax.Array, size: int, method: str) -> jax.Array:
-    """Scales to a square, smoothing where it shrinks.
-
-    Args:
-        images: (B, H, W, C), float in [0, 255] or uint8.
-        size: side of the result, in pixels.
-        method: "nearest" (repeats pixels where `size` is a multiple of H and W), "bilinear" or
-            "bicubic".
-
-    Returns:
-        float32 (B, size, size, C) in [0, 255]; the same pixels if the images have that size.
-    """
-    if method not in METHODS:
-        raise ValueError(f"resize method is {method!r}: give one of {', '.join(METHODS)}")
-    images = images.astype(jnp.float32)
-    batch, height, width, channels = images.shape
-    if (height, width) == (size, size):
-        return images
-    shape = (batch, size, size, channels)
-    # A bicubic kernel overshoots at edges.
-    return jnp.clip(jax.image.resize(images, shape, method, antialias=True), 0.0, 255.0)
-
-
 def augment(
     key: jax.Array, images: jax.Array, policy: Policy, image_size: int, method: str
 ) -> jax.Array:
-    """Flips and shifts, resizes, then rotates and zooms, changes contrast, erases.
+    """Flips and shifts, resizes, rotates and zooms, changes contrast and what not, erases.
 
-    With an empty policy this is `resize`. Mixing, which needs labels, is `mix`.
+    With an empty policy this is `transforms.resize`. Mixing, which needs labels, is `mix`.
 
     Args:
-        key: a key of `jax.random`.
-        images: (B, H, W, 3) float in [0, 255] or uint8; H and W more than `policy.shift`.
-        policy: what to do.
-        image_size: side of the result, in pixels.
-        method: of `resize`.
+      key: a key of `jax.random`.
+      images: (B, H, W, 3) float in [0, 255] or uint8; H and W more than `policy.shift`.
+      policy: what to do.
+      image_size: side of the result, in pixels.
+      method: of `transforms.resize`.
 
     Returns:
-        float32 (B, image_size, image_size, 3) in [0, 255].
+      float32 (B, image_size, image_size, 3) in [0, 255].
     """
     keys = jax.random.split(key, 5)
     batch = len(images)
@@ -118,68 +95,21 @@ def augment(
         images = jnp.where(mirrored, images[:, :, ::-1], images)
     if policy.shift:
         limit = policy.shift
-        images = shift(images, jax.random.randint(keys[1], (batch, 2), -limit, limit + 1), limit)
-    images = resize(images, image_size, method)
+        offsets = jax.random.randint(keys[1], (batch, 2), -limit, limit + 1)
+        images = transforms.shift(images, offsets, limit)
+    images = transforms.resize(images, image_size, method)
     if policy.rotate or policy.zoom:
         turn, scale = _uniform(keys[2], 2, batch)
-        images = warp(images, 2 * math.pi * policy.rotate * turn, 1 + policy.zoom * scale)
+        angles = 2 * math.pi * policy.rotate * turn
+        images = transforms.warp(images, angles, 1 + policy.zoom * scale)
     if policy.contrast:
         (change,) = _uniform(keys[3], 1, batch)
-        images = adjust_contrast(images, 1 + policy.contrast * change)
+        images = transforms.adjust_contrast(images, 1 + policy.contrast * change)
     if policy.one_random:
         images = one_random(jax.random.fold_in(key, 5), images, policy.one_random)
     if policy.erase:
         images = _erase(keys[4], images, policy.erase)
     return images
-
-
-def shift(images: jax.Array, offsets: jax.Array, limit: int) -> jax.Array:
-    """Moves each image by whole pixels; what comes in is reflected, edge pixels not repeated.
-
-    Args:
-        images: (B, H, W, C).
-        offsets: int (B, 2), rows and columns to look further down and right, -limit to limit.
-        limit: less than H and W.
-    """
-    batch, height, width, _ = images.shape
-    if limit >= min(height, width):
-        raise ValueError(f"shift is {limit}: images of {height}x{width} pixels allow less")
-    padded = jnp.pad(images, ((0, 0), (limit, limit), (limit, limit), (0, 0)), mode="reflect")
-    rows = limit + offsets[:, :1] + jnp.arange(height)
-    columns = limit + offsets[:, 1:] + jnp.arange(width)
-    image = jnp.arange(batch)[:, None, None]
-    return padded[image, rows[:, :, None], columns[:, None, :]]
-
-
-def warp(images: jax.Array, angles: jax.Array, scales: jax.Array) -> jax.Array:
-    """Turns and scales about the centre, bilinear, edges reflected (edge pixels repeated).
-
-    Args:
-        images: float (B, H, W, C), H and W 2 or more.
-        angles: (B,) radians; positive turns the content anticlockwise, as in Keras.
-        scales: (B,) how much of each side is seen: less than 1 zooms in.
-    """
-    batch, height, width, _ = images.shape
-    y = jnp.arange(height)[:, None] - (height - 1) / 2
-    x = jnp.arange(width)[None, :] - (width - 1) / 2
-    cosine, sine = (scales * f(angles) for f in (jnp.cos, jnp.sin))
-    cosine, sine = cosine[:, None, None], sine[:, None, None]
-    top, below = _between(sine * x + cosine * y + (height - 1) / 2, height)
-    left, right = _between(cosine * x - sine * y + (width - 1) / 2, width)
-    image = jnp.arange(batch)[:, None, None]
-
-    def row(index: jax.Array) -> jax.Array:
-        here, next_ = images[image, index, left], images[image, index, left + 1]
-        return here + right * (next_ - here)
-
-    upper, lower = row(top), row(top + 1)
-    return upper + below * (lower - upper)
-
-
-def adjust_contrast(images: jax.Array, factors: jax.Array) -> jax.Array:
-    """Scales each channel about its mean, within [0, 255]. `factors` is (B,)."""
-    mean = images.mean((1, 2), keepdims=True)
-    return jnp.clip(mean + (images - mean) * factors[:, None, None, None], 0.0, 255.0)
 
 
 def one_random(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
@@ -189,12 +119,12 @@ def one_random(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
     degrees, zooming, contrast, brightness and saturation by up to half, or nothing.
 
     Args:
-        key: a key of `jax.random`.
-        images: float (B, H, W, 3) in [0, 255].
-        strength: of the strongest change, as a share of those limits.
+      key: a key of `jax.random`.
+      images: float (B, H, W, 3) in [0, 255].
+      strength: of the strongest change, as a share of those limits.
 
     Returns:
-        The same shape and range.
+      The same shape and range.
     """
     choice_key, amount_key = jax.random.split(key)
     batch = len(images)
@@ -205,8 +135,8 @@ def one_random(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
         return jnp.where(kind == which, amount, 0.0)
 
     # Each of the other changes is the identity at 0, so that one pass over the batch does them all.
-    images = warp(images, math.pi / 6 * share_of(0), 1 + 0.5 * share_of(1))
-    images = adjust_contrast(images, 1 + 0.5 * share_of(2))
+    images = transforms.warp(images, math.pi / 6 * share_of(0), 1 + 0.5 * share_of(1))
+    images = transforms.adjust_contrast(images, 1 + 0.5 * share_of(2))
     images = images * (1 + 0.5 * share_of(3))[:, None, None, None]
     grey = images.mean(3, keepdims=True)
     images = grey + (images - grey) * (1 + 0.5 * share_of(4))[:, None, None, None]
@@ -222,13 +152,13 @@ def mix(
     fill up the last batch may be partners too: they hold real images (see `batches`).
 
     Args:
-        key: a key of `jax.random`.
-        images: float (B, H, W, C).
-        targets: float (B, K), each row a distribution over the classes.
-        policy: its `mixup` and `cutmix`.
+      key: a key of `jax.random`.
+      images: float (B, H, W, C).
+      targets: float (B, K), each row a distribution over the classes.
+      policy: its `mixup` and `cutmix`.
 
     Returns:
-        Mixed images and the targets in the same proportion: for cutmix, that of the pixels.
+      Mixed images and the targets in the same proportion: for cutmix, that of the pixels.
     """
     if not (policy.mixup or policy.cutmix):
         return images, targets
@@ -257,18 +187,6 @@ def mix(
     return mixed, share * targets + (1 - share) * targets[partner]
 
 
-def _between(position: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """Index of the pixel before each position, and how far past it, (...) and (..., 1).
-
-    The pixel after it always exists. Reflecting the position about the outer edges of the outermost
-    pixels, then clipping, gives the same as interpolating in an endlessly reflected image.
-    """
-    folded = jnp.mod(position + 0.5, 2 * size)
-    position = jnp.clip(jnp.minimum(folded, 2 * size - folded) - 0.5, 0, size - 1)
-    index = jnp.minimum(jnp.floor(position), size - 2)
-    return index.astype(jnp.int32), (position - index)[..., None]
-
-
 def _erase(key: jax.Array, images: jax.Array, probability: float) -> jax.Array:
     """Paints a rectangle in the image's mean colour."""
     chosen_key, area_key, aspect_key, box_key = jax.random.split(key, 4)
@@ -291,12 +209,12 @@ def _boxes(
     """Random rectangles as masks, float32 (B, height, width), 1 inside.
 
     Args:
-        key: a key of `jax.random`.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        sides: float (2, B), of the rectangles, in pixels; rounded.
-        clipped: centres lie anywhere in the image, and what sticks out is cut off (cutmix); else
-            the rectangles lie inside the image.
+      key: a key of `jax.random`.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
+      sides: float (2, B), of the rectangles, in pixels; rounded.
+      clipped: centres lie anywhere in the image, and what sticks out is cut off (cutmix); else
+          the rectangles lie inside the image.
     """
     sides = jnp.round(sides)
     extent = jnp.array([[height], [width]], jnp.float32)

@@ -14,13 +14,13 @@ def epoch_batches(key: jax.Array, n: int, batch_size: int) -> tuple[jax.Array, j
     """One epoch in random order. Works under `jax.jit`, with `n` and `batch_size` static.
 
     Args:
-        key: a key of `jax.random`.
-        n: number of images, 1 or more.
-        batch_size: 1 or more; may exceed `n`.
+      key: a key of `jax.random`.
+      n: number of images, 1 or more.
+      batch_size: 1 or more; may exceed `n`.
 
     Returns:
-        Positions, int32 (steps, batch_size) in 0..n-1, and mask, float32 (steps, batch_size): 1 for
-        each position once, 0 for its repetitions. `steps` is `n / batch_size` rounded up.
+      Positions, int32 (steps, batch_size) in 0..n-1, and mask, float32 (steps, batch_size): 1 for
+      each position once, 0 for its repetitions. `steps` is `n / batch_size` rounded up.
     """
     positions, mask = eval_batches(n, batch_size)
     order = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))

@@ -22,6 +22,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
+from cifsel import cache
 from cifsel.data import splits, subset
 from cifsel.errors import UserError
 
@@ -43,21 +44,20 @@ def load(
     """Reads CIFAR-100's 50 classes of animals and people, 450 + 50 + 100 images of each by default.
 
     Args:
-        data_dir: folder of prepared tfds data, local or gs://; downloaded to if they are not there.
-            None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        try_gcs: download the prepared data from tfds's public bucket rather than the archive from
-            its author; quicker on Google Cloud.
-        val_per_class: how many of the 500 training images of a class are set apart for validation.
-        seed: of the division into training and validation; nothing else depends on it.
-        cache_dir: where the arrays are cached if not beside the data; None means the environment's
-            CIFSEL_CACHE, else $XDG_CACHE_HOME/cifsel, else ~/.cache/cifsel.
+      data_dir: folder of prepared tfds data, local or gs://; downloaded to if they are not there.
+          None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      try_gcs: download the prepared data from tfds's public bucket rather than the archive from
+          its author; quicker on Google Cloud.
+      val_per_class: how many of the 500 training images of a class are set apart for validation.
+      seed: of the division into training and validation; nothing else depends on it.
+      cache_dir: where the arrays are cached if not beside the data; None means `cache.folder()`.
 
     Returns:
-        Images (N, 32, 32, 3) uint8 RGB. The ids are the numbers in tfds's own ids ("train_16399"),
-        which are positions in the original archive; each split is in their order.
+      Images (N, 32, 32, 3) uint8 RGB. The ids are the numbers in tfds's own ids ("train_16399"),
+      which are positions in the original archive; each split is in their order.
 
     Raises:
-        UserError: no data and no way to download them, or data that are damaged or not CIFAR-100.
+      UserError: no data and no way to download them, or data that are damaged or not CIFAR-100.
     """
     source = _source(data_dir)
     caches = _cache_files(source, cache_dir)
@@ -92,12 +92,10 @@ def _cache_files(source: epath.Path, cache_dir: str | None) -> list[Path]:
     files = []
     if "://" not in os.fspath(source):
         files.append(Path(source) / f"{stem}.npz")
-    folder = cache_dir or os.environ.get("CIFSEL_CACHE")
-    if not folder:
-        folder = os.fspath(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cifsel")
+    folder = Path(cache_dir).expanduser() if cache_dir else cache.folder()
     # One cache folder serves many data folders, so the file's name says which.
     key = hashlib.sha256(os.fspath(source).encode()).hexdigest()[:8]
-    return [*files, Path(folder).expanduser() / f"{stem}-{key}.npz"]
+    return [*files, folder / f"{stem}-{key}.npz"]
 
 
 def _read_caches(files: list[Path]) -> dict[str, np.ndarray] | None:
@@ -219,8 +217,8 @@ def _prepare(tfds: Any, source: epath.Path, try_gcs: bool, urls: list[str]) -> N
     if not any(_reachable(url) for url in [*urls, *([_MIRROR] if try_gcs else [])]):
         raise UserError(
             f"no CIFAR-100 in {source} ({_NAME}/{_VERSION} not found) and no network to download "
-            f"it: give the folder of prepared tfds data with --config.data_dir=DIR or "
-            f"TFDS_DATA_DIR, or try configs/quickstart.py, which needs no data"
+            f"it: set TFDS_DATA_DIR to the folder of prepared tfds data (or --config.data_dir), "
+            f"or try configs/quickstart.py, which needs no data"
         )
     existing = next(folder for folder in [source, *source.parents] if folder.exists())
     work = source / f"cifsel-incomplete-{os.getpid()}"

@@ -13,10 +13,10 @@ class Split:
     """Labelled images that are used for one purpose.
 
     Attributes:
-        images: uint8 (N, H, W, 3), RGB.
-        labels: int32 (N,), in 0..K-1.
-        ids: int32 (N,), the position of each image in the collection it was taken from, so that a
-            prediction can be traced back to its image whatever was left out or shuffled.
+      images: uint8 (N, H, W, 3), RGB.
+      labels: int32 (N,), in 0..K-1.
+      ids: int32 (N,), the position of each image in the collection it was taken from, so that a
+          prediction can be traced back to its image whatever was left out or shuffled.
     """
 
     images: np.ndarray
@@ -43,14 +43,14 @@ class Dataset:
     """The three splits and the names of what is in them.
 
     Attributes:
-        train: what the parameters are fitted to.
-        val: what choices are made on: early stopping, hyper-parameters, the better model.
-        test: scored once, at the end.
-        class_names: K names, in the order of the labels.
-        coarse_names: C names of groups of classes.
-        coarse_of: int32 (K,), the group of each class, an index into `coarse_names`.
-        fingerprint: `fingerprint(train, val, test)`. Two runs with the same fingerprint saw the
-            same images under the same labels: their predictions can be compared image by image.
+      train: what the parameters are fitted to.
+      val: what choices are made on: early stopping, hyper-parameters, the better model.
+      test: scored once, at the end.
+      class_names: K names, in the order of the labels.
+      coarse_names: C names of groups of classes.
+      coarse_of: int32 (K,), the group of each class, an index into `coarse_names`.
+      fingerprint: `fingerprint(train, val, test)`. Two runs with the same fingerprint saw the
+          same images under the same labels: their predictions can be compared image by image.
     """
 
     train: Split
@@ -80,15 +80,15 @@ def stratified_split(
     Depends on nothing but the arguments; a class's share does not depend on the other classes.
 
     Args:
-        labels: integer (N,).
-        val_per_class: images of each class for validation, 0 or more.
-        seed: 0 or more.
+      labels: integer (N,).
+      val_per_class: images of each class for validation, 0 or more.
+      seed: 0 or more.
 
     Returns:
-        Positions for training and for validation, int64, each sorted.
+      Positions for training and for validation, int64, each sorted.
 
     Raises:
-        UserError: a class has too few images to leave one for training.
+      UserError: a class has too few images to leave one for training.
     """
     if val_per_class < 0:
         raise UserError(f"val_per_class is {val_per_class}: give 0 or more")
@@ -114,17 +114,17 @@ def take(
     growing subsets differs only by what was added.
 
     Args:
-        split: what to take from.
-        fraction: in (0, 1], used when `examples` is 0. At least one image of each class stays.
-        examples: the number of images to keep, at least one per class; 0 means by `fraction`.
-        seed: 0 or more.
-        name: of the split, for messages.
+      split: what to take from.
+      fraction: in (0, 1], used when `examples` is 0. At least one image of each class stays.
+      examples: the number of images to keep, at least one per class; 0 means by `fraction`.
+      seed: 0 or more.
+      name: of the split, for messages.
 
     Returns:
-        The subset, in the order of `split`; `split` itself when all of it is asked for.
+      The subset, in the order of `split`; `split` itself when all of it is asked for.
 
     Raises:
-        UserError: `fraction` or `examples` is out of range, or both are given.
+      UserError: `fraction` or `examples` is out of range, or both are given.
     """
     classes, counts = np.unique(split.labels, return_counts=True)
     if not 0.0 < fraction <= 1.0:
@@ -162,7 +162,7 @@ def subset(
     """Keeps part of the training and test images, by `take`; the fingerprint is that of what stays.
 
     Raises:
-        UserError: as `take`.
+      UserError: as `take`.
     """
     train = take(dataset.train, fraction=train_fraction, examples=train_examples, seed=seed)
     test = take(dataset.test, examples=test_examples, seed=seed, name="test")

@@ -36,10 +36,10 @@ class Subset:
     """A selection of classes; label k of the selection is the k-th of them.
 
     Attributes:
-        fine_ids: int32 (50,), fine labels in CIFAR-100, ascending (which is alphabetical).
-        class_names: 50 names, alphabetical.
-        coarse_names: 10 names, alphabetical.
-        coarse_of: int32 (50,), index into `coarse_names` of each class.
+      fine_ids: int32 (50,), fine labels in CIFAR-100, ascending (which is alphabetical).
+      class_names: 50 names, alphabetical.
+      coarse_names: 10 names, alphabetical.
+      coarse_of: int32 (50,), index into `coarse_names` of each class.
     """
 
     fine_ids: np.ndarray
@@ -51,10 +51,10 @@ class Subset:
         """Finds the images of these classes.
 
         Args:
-            fine_labels: integer (N,), CIFAR-100's.
+          fine_labels: integer (N,), CIFAR-100's.
 
         Returns:
-            Their positions, int32 (M,), ascending, and their labels in 0..49, int32 (M,).
+          Their positions, int32 (M,), ascending, and their labels in 0..49, int32 (M,).
         """
         positions = np.flatnonzero(np.isin(fine_labels, self.fine_ids))
         labels = np.searchsorted(self.fine_ids, fine_labels[positions])
@@ -70,14 +70,14 @@ def animals_and_people(
     """Derives the 50 classes from the data's own label pairs and checks them by name.
 
     Args:
-        fine_names: CIFAR-100's 100 names, in the order of the fine labels.
-        coarse_names: its 20 coarse names, in the order of the coarse labels.
-        fine_labels: integer (N,), of each image.
-        coarse_labels: integer (N,), of the same images.
+      fine_names: CIFAR-100's 100 names, in the order of the fine labels.
+      coarse_names: its 20 coarse names, in the order of the coarse labels.
+      fine_labels: integer (N,), of each image.
+      coarse_labels: integer (N,), of the same images.
 
     Raises:
-        UserError: the data are not CIFAR-100's: a coarse name is missing, a fine label comes with
-            two coarse ones, or the classes of a coarse label are not the expected five.
+      UserError: the data are not CIFAR-100's: a coarse name is missing, a fine label comes with
+          two coarse ones, or the classes of a coarse label are not the expected five.
     """
     missing = [name for name in ANIMALS_AND_PEOPLE if name not in coarse_names]
     if missing:

@@ -31,17 +31,17 @@ def drawn_classes(
     """Draws 50 classes of 32-pixel images.
 
     Args:
-        train_per_class: images of each class to train on, 1 or more.
-        val_per_class: to validate on, 1 or more.
-        test_per_class: to test on, 1 or more.
-        seed: 0 or more.
+      train_per_class: images of each class to train on, 1 or more.
+      val_per_class: to validate on, 1 or more.
+      test_per_class: to test on, 1 or more.
+      seed: 0 or more.
 
     Returns:
-        Images (N, 32, 32, 3) uint8; classes alternate within each split. Ids are unique over the
-        three splits. Names are family and count, like "ring-2", in alphabetical order.
+      Images (N, 32, 32, 3) uint8; classes alternate within each split. Ids are unique over the
+      three splits. Names are family and count, like "ring-2", in alphabetical order.
 
     Raises:
-        UserError: a number is out of range.
+      UserError: a number is out of range.
     """
     sizes = {"train": train_per_class, "val": val_per_class, "test": test_per_class}
     for name, size in sizes.items():

@@ -21,6 +21,7 @@ from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cifsel import cache
 from cifsel.errors import UserError
 from cifsel.weights import keras_h5
 
@@ -104,11 +105,8 @@ def published(model: str, *, alpha: float, resolution: int, top: bool) -> Weight
 
 
 def cache_dir() -> Path:
-    """The folder of downloaded weights: below CIFSEL_CACHE, else the user's cache folder."""
-    base = os.environ.get("CIFSEL_CACHE")
-    if not base:
-        base = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "cifsel")  # noqa: PTH118
-    return Path(base).expanduser() / "weights"
+    """The folder of downloaded weights."""
+    return cache.folder() / "weights"
 
 
 def find(

@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import ndimage
 
-from cifsel.data import augment
+from cifsel.data import augment, transforms
 from cifsel.data.augment import Policy
 
 RNG = np.random.default_rng(0)
@@ -21,11 +20,10 @@ KEY = jax.random.key(0)
 # Called as a training step would call them, which is also quicker to test.
 augmented = jax.jit(augment.augment, static_argnums=(2, 3, 4))
 mixed = jax.jit(augment.mix, static_argnums=3)
-warped = jax.jit(augment.warp)
 
 
 @pytest.mark.parametrize(
-    "field", ["shift", "rotate", "zoom", "contrast", "mixup", "cutmix", "erase"]
+    "field", ["shift", "rotate", "zoom", "contrast", "mixup", "cutmix", "erase", "one_random"]
 )
 @pytest.mark.parametrize("value", [-0.1, 1e4, math.nan])
 def test_policy_names_the_field_that_is_out_of_range(field, value):
@@ -36,148 +34,6 @@ def test_policy_names_the_field_that_is_out_of_range(field, value):
 def test_policy_wants_whole_pixels():
     with pytest.raises(ValueError, match=r"shift is 1\.5"):
         Policy(shift=1.5)
-
-
-# --- resize
-
-
-@pytest.mark.parametrize("method", augment.METHODS)
-def test_resize_to_the_same_size_changes_nothing(method):
-    np.testing.assert_array_equal(augment.resize(jnp.asarray(NOISE), 32, method), NOISE)
-
-
-@pytest.mark.parametrize("factor", [2, 3, 4, 7])
-def test_nearest_repeats_pixels(factor):
-    expected = NOISE.repeat(factor, 1).repeat(factor, 2)
-    result = augment.resize(jnp.asarray(NOISE), 32 * factor, "nearest")
-    np.testing.assert_array_equal(result, expected)
-
-
-@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("size", [96, 75, 128, 20, 8])
-def test_resize_agrees_with_pillow(method, size):
-    # Pillow smooths when it shrinks, by the same rule, and resizes float images exactly.
-    resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[method]
-    channels = [
-        [
-            np.asarray(Image.fromarray(image[..., c]).resize((size, size), resample))
-            for c in range(3)
-        ]
-        for image in SMOOTH
-    ]
-    expected = np.clip(np.moveaxis(np.array(channels), 1, -1), 0, 255)
-    result = augment.resize(jnp.asarray(SMOOTH), size, method)
-    np.testing.assert_allclose(result, expected, atol=0.6)
-    assert np.abs(np.asarray(result) - expected).mean() < 0.05
-
-
-def test_resize_without_smoothing_would_alias():
-    stripes = jnp.tile(jnp.array([0.0, 255.0]), 16)[None, None, :, None] * jnp.ones((1, 32, 1, 3))
-    small = augment.resize(stripes, 8, "bilinear")
-    assert float(small[:, 2:-2, 2:-2].std()) < 15
-
-
-def test_bicubic_overshoot_is_clipped():
-    edge = jnp.zeros((1, 8, 8, 3)).at[:, :, 4:].set(255.0)
-    result = augment.resize(edge, 32, "bicubic")
-    assert float(result.min()) == 0.0
-    assert float(result.max()) == 255.0
-
-
-def test_resize_takes_uint8_and_makes_squares():
-    images = jnp.asarray(RNG.integers(0, 256, (2, 20, 30, 3)), jnp.uint8)
-    result = augment.resize(images, 24, "bilinear")
-    assert result.shape == (2, 24, 24, 3)
-    assert result.dtype == jnp.float32
-
-
-def test_unknown_method():
-    with pytest.raises(ValueError, match=r"'lanczos'.*nearest, bilinear, bicubic"):
-        augment.resize(jnp.asarray(NOISE), 64, "lanczos")
-
-
-# --- shift, warp, contrast, each against an independent reference
-
-
-def test_shift_is_a_crop_of_the_reflected_image():
-    offsets = RNG.integers(-4, 5, (6, 2))
-    result = augment.shift(jnp.asarray(NOISE), jnp.asarray(offsets), 4)
-    for image, (down, right), shifted in zip(NOISE, offsets, np.asarray(result), strict=True):
-        padded = np.pad(image, ((4, 4), (4, 4), (0, 0)), mode="reflect")
-        crop = padded[4 + down : 36 + down, 4 + right : 36 + right]
-        np.testing.assert_array_equal(shifted, crop)
-
-
-def test_shift_must_fit():
-    with pytest.raises(ValueError, match="shift is 8: images of 8x8"):
-        augment.augment(KEY, jnp.zeros((1, 8, 8, 3)), Policy(shift=8), 8, "nearest")
-
-
-def test_warp_by_nothing_is_exact():
-    result = warped(jnp.asarray(NOISE), jnp.zeros(6), jnp.ones(6))
-    np.testing.assert_allclose(result, NOISE, atol=1e-3)
-
-
-def test_warp_by_quarter_turns_is_rot90():
-    for turns in (1, 2, 3):
-        result = warped(jnp.asarray(NOISE), jnp.full(6, turns * math.pi / 2), jnp.ones(6))
-        np.testing.assert_allclose(result, np.rot90(NOISE, turns, (1, 2)), atol=0.02)
-
-
-@pytest.mark.parametrize("shape", [(32, 32), (17, 24)])
-def test_warp_agrees_with_scipy(shape):
-    images = NOISE[:, : shape[0], : shape[1]]
-    angles = np.array([0.0, 0.3, -0.6, 2.0, 0.1, -3.0])
-    scales = np.array([0.8, 1.2, 1.0, 0.5, 2.5, 1.9])
-    result = warped(jnp.asarray(images), jnp.asarray(angles), jnp.asarray(scales))
-    centre = (np.array(shape) - 1) / 2
-    for image, angle, scale, found in zip(images, angles, scales, result, strict=True):
-        sine, cosine = math.sin(angle), math.cos(angle)
-        matrix = scale * np.array([[cosine, sine], [-sine, cosine]])
-        for channel in range(3):
-            expected = ndimage.affine_transform(
-                image[..., channel], matrix, centre - matrix @ centre, order=1, mode="reflect"
-            )
-            np.testing.assert_allclose(found[..., channel], expected, atol=0.02)
-
-
-def keras_layers():
-    return pytest.importorskip("keras").layers
-
-
-def test_rotation_is_that_of_keras():
-    # TensorFlow's warp, which Keras calls, pins its own idea of sign, centre and reflection.
-    layer = keras_layers().RandomRotation((0.07, 0.07))
-    expected = np.asarray(layer(SMOOTH, training=True))
-    result = warped(jnp.asarray(SMOOTH), jnp.full(6, 0.07 * 2 * math.pi), jnp.ones(6))
-    np.testing.assert_allclose(result, expected, atol=0.05)
-
-
-@pytest.mark.parametrize("factor", [-0.2, 0.2])
-def test_zoom_is_that_of_keras(factor):
-    layer = keras_layers().RandomZoom((factor, factor))
-    expected = np.asarray(layer(SMOOTH, training=True))
-    result = warped(jnp.asarray(SMOOTH), jnp.zeros(6), jnp.full(6, 1 + factor))
-    np.testing.assert_allclose(result, expected, atol=0.05)
-
-
-def test_rotation_and_zoom_in_one_come_near_the_two_layers_of_keras():
-    layers = keras_layers()
-    rotated = layers.RandomRotation((0.07, 0.07))(SMOOTH, training=True)
-    expected = np.asarray(layers.RandomZoom((-0.2, -0.2))(rotated, training=True))
-    result = warped(jnp.asarray(SMOOTH), jnp.full(6, 0.07 * 2 * math.pi), jnp.full(6, 0.8))
-    # Interpolated once instead of twice.
-    assert np.abs(np.asarray(result) - expected).mean() < 1.5
-
-
-def test_contrast_is_that_of_keras(monkeypatch):
-    layer = keras_layers().RandomContrast(0.5)
-    factors = RNG.uniform(0.5, 1.5, 6).astype(np.float32)
-    expected = layer.transform_images(
-        NOISE, {"contrast_factor": factors[:, None, None, None]}, training=True
-    )
-    result = augment.adjust_contrast(jnp.asarray(NOISE), jnp.asarray(factors))
-    np.testing.assert_allclose(result, np.asarray(expected), atol=0.01)
 
 
 # --- the ranges that are drawn from
@@ -253,14 +109,51 @@ def test_erasing_fills_one_rectangle_with_the_mean():
     assert 0.18 < max(areas) < 0.22
 
 
+def kind_of_change(image, changed):
+    """Which single change explains an image; the reference is the definition of each."""
+    ratio = changed[image > 20] / image[image > 20]
+    grey = image.mean(-1, keepdims=True)
+    centre, away = image.mean((0, 1)), image - image.mean((0, 1))
+    colour = np.abs(image - grey) > 10
+    if np.allclose(changed, image, atol=1e-3):
+        return "nothing"
+    if np.ptp(ratio) < 1e-3:
+        return "brightness"
+    if np.ptp(((changed - grey) / (image - grey))[colour]) < 1e-2:
+        return "saturation"
+    if np.ptp(((changed - centre) / away)[np.abs(away) > 10]) < 1e-2:
+        return "contrast"
+    return "geometry"
+
+
+def test_one_random_change_is_one_of_six_equally_often():
+    # Dull enough that nothing is clipped, as clipping would hide what was done.
+    image = 90 + (SMOOTH[0] - 128) / 5 + np.array([20, 0, -20], np.float32)
+    changed = np.asarray(many(Policy(one_random=1.0), image, count=600))
+    kinds = [kind_of_change(image, one) for one in changed]
+    shares = {kind: kinds.count(kind) / 600 for kind in set(kinds)}
+    # Three standard errors of a sixth, and of two sixths.
+    for kind in ("nothing", "brightness", "saturation", "contrast"):
+        assert shares.pop(kind) == pytest.approx(1 / 6, abs=0.046)
+    assert shares == {"geometry": pytest.approx(2 / 6, abs=0.058)}
+
+
+def test_strength_bounds_the_random_change():
+    image = np.full((32, 32, 3), 100, np.float32)
+    for strength in (0.2, 1.0):
+        changed = np.asarray(many(Policy(one_random=strength), image))
+        assert changed.min() == pytest.approx(100 * (1 - 0.5 * strength), rel=0.05)
+        assert changed.max() == pytest.approx(100 * (1 + 0.5 * strength), rel=0.05)
+
+
 # --- augment as a whole
 
 
-@pytest.mark.parametrize("method", augment.METHODS)
+@pytest.mark.parametrize("method", transforms.METHODS)
 def test_empty_policy_is_resize(method):
     images = jnp.asarray(NOISE, jnp.uint8)
     np.testing.assert_array_equal(
-        augmented(KEY, images, Policy(), 48, method), augment.resize(images, 48, method)
+        augmented(KEY, images, Policy(), 48, method), transforms.resize(images, 48, method)
     )
 
 

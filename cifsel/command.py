@@ -1,0 +1,42 @@
+"""What all commands share: one line for what is wrong, an exit status, and little noise."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from absl import logging as absl_logging
+
+from cifsel.errors import UserError
+from cifsel.finetune import Interrupted
+from cifsel.terminal import say
+
+# Exit statuses: 1 is a defect, with a traceback.
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def guarded(run: Callable[[], object]) -> None:
+    """Runs, and turns what can go wrong into one line and an exit status."""
+    try:
+        run()
+    except UserError as error:
+        stop(str(error))
+    except (KeyboardInterrupt, Interrupted):
+        say("stopped; the same command goes on from here")
+        sys.exit(INTERRUPTED)
+
+
+def stop(message: str) -> NoReturn:
+    """Says what is wrong with the input, and ends the process."""
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(BAD_INPUT)
+
+
+def quieten() -> None:
+    """Warnings are said like everything else, without time and thread.
+
+    Those of orbax are about how often it saves, which is up to us.
+    """
+    absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
+    absl_logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
+    absl_logging.set_verbosity(absl_logging.WARNING)

@@ -1,0 +1,204 @@
+"""The command: python -m cifsel.compare RUN RUN [...] --output=DIR.
+
+Reads finished runs and says which model is better, by how much, and how sure that is. DIR gets
+report.html, report.md, comparison.json, figures/, TensorBoard summaries, and best.json, the pointer
+to the model to use, which `--config.init_from=DIR` follows.
+"""
+
+import argparse
+import dataclasses
+import os
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from cifsel import checkpoints, command, figures, prepare, rendering, summaries, workdir
+from cifsel.comparison import content, examples, page, runs, verdict
+from cifsel.data.splits import Dataset
+from cifsel.errors import UserError
+from cifsel.terminal import say, show_table
+
+BEST, COMPARISON = "best.json", "comparison.json"
+
+
+def compare(folders: Sequence[str], output: str) -> dict[str, Any]:
+    """Compares finished runs and writes the report.
+
+    Args:
+      folders: workdirs of at least two runs; those that differ by their seed alone count as one
+        candidate.
+      output: a folder, made if it is not there; an earlier report in it is replaced.
+
+    Returns:
+      What comparison.json holds.
+
+    Raises:
+      UserError: a run is unfinished or damaged, the runs cannot be compared, or the images are not
+        to be had.
+    """
+    target = epath.Path(output)
+    if (target / workdir.CONFIG).exists() or (target / workdir.METRICS).exists():
+        raise UserError(f"output {target} is the workdir of a run: give another --output")
+    found = runs.candidates([runs.read(folder) for folder in folders])
+    dataset = _images(found[0].runs[0])
+    decided = verdict.decide(found)
+    say(verdict.sentence(found, decided))
+    say(verdict.on_test(found, decided))
+    findings = content.Findings.of(dataset, found)
+    report = content.make(dataset, found, decided, findings)
+    result = _result(dataset, found, decided, findings)
+    said = shlex.join(["python", "-m", "cifsel.compare", *folders, f"--output={output}"])
+    workdir.make(target, "output")
+    with summaries.open_writer(output) as writer:
+        _write(target, report, said, writer)
+    workdir.write_json(target / COMPARISON, result)
+    workdir.write_json(target / BEST, _best(target, found[decided.chosen]))
+    rows = {row[0]: "   ".join(row[1:]) for row in report.scores.rows[:1]}
+    show_table(
+        "comparison",
+        rows
+        | {
+            "better model": found[decided.chosen].name,
+            "report": str(target / "report.html"),
+            "checkpoint to use": str(target / BEST),
+            "summaries": f"tensorboard --logdir={target}",
+        },
+    )
+    return result
+
+
+def _images(run: runs.Run) -> Dataset:
+    """The images that the runs saw."""
+    config = ConfigDict(run.config)
+    if config.data_dir and not epath.Path(config.data_dir).exists():
+        config.data_dir = None  # The run was made elsewhere; TFDS_DATA_DIR may help here.
+    dataset = prepare.dataset(config)
+    if dataset.fingerprint != run.metrics["fingerprint"]:
+        raise UserError(
+            f"the images found now are not those of {run.folder} (fingerprints"
+            f" {dataset.fingerprint[:12]} and {run.metrics['fingerprint'][:12]}): set TFDS_DATA_DIR"
+            " to the folder of the right ones"
+        )
+    return dataset
+
+
+def _write(
+    target: epath.Path, report: content.Content, said: str, writer: summaries.Writer
+) -> None:
+    """Writes figures, summaries and both forms of the report."""
+    (target / "figures").mkdir(parents=True, exist_ok=True)
+    shown = {chart.name: chart.figure for chart in report.charts}
+    shown |= {gallery.name: grid(gallery) for gallery in report.galleries if gallery.tiles}
+    for name, figure in shown.items():
+        rendering.save(figure, target / "figures" / f"{name}.png")
+        writer.write_images(0, {name: rendering.to_rgb(figure)})
+    markdown = page.as_markdown(report, said)
+    writer.write_texts(0, {"report": markdown})
+    writer.flush()
+    workdir.write_bytes(target / "report.md", markdown.encode())
+    workdir.write_bytes(target / "report.html", page.as_html(report, said).encode())
+
+
+def _result(
+    dataset: Dataset,
+    found: Sequence[runs.Candidate],
+    decided: verdict.Verdict,
+    findings: content.Findings,
+) -> dict[str, Any]:
+    """Everything a program may want to know of the comparison; JSON-ready."""
+    test = dataset.test
+    return {
+        "verdict": verdict.sentence(found, decided),
+        "on_test": verdict.on_test(found, decided),
+        "chosen": found[decided.chosen].name,
+        "rival": found[decided.rival].name,
+        "within_noise": decided.within_noise,
+        "differences": {
+            split: dataclasses.asdict(one) for split, one in decided.differences.items()
+        },
+        "candidates": [
+            {
+                "name": one.name,
+                "runs": [str(run.folder) for run in one.runs],
+                "val": verdict.scores(one, "val"),
+                "test": verdict.scores(one, "test"),
+                "cost": verdict.cost(one),
+            }
+            for one in found
+        ],
+        "per_coarse": verdict.per_group(
+            found[decided.chosen], found[decided.rival], dataset.coarse_of, dataset.coarse_names
+        ),
+        "differing_fields": runs.differing_fields(found),
+        "duplicates": [
+            {
+                "test_id": int(test.ids[one.test_position]),
+                "similarity": one.similarity,
+                "exact": one.exact,
+            }
+            for one in findings.duplicates
+        ],
+        "suspects": [
+            {
+                "test_id": int(test.ids[one.position]),
+                "label": dataset.class_names[one.label],
+                "predicted": dataset.class_names[one.predicted],
+                "probability": one.probability,
+            }
+            for one in findings.suspects
+        ],
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def _best(target: epath.Path, chosen: runs.Candidate) -> dict[str, Any]:
+    """The pointer to the model to use: of the seeds, the best on validation."""
+    run = chosen.best_run()
+    # Relative where the run lies below, so that the whole folder can be moved.
+    below = os.path.relpath(run.folder, target)
+    inside = "://" not in str(target) and not below.startswith("..")
+    return {
+        "run": below if inside else str(run.folder),
+        "checkpoint": checkpoints.FOLDER,
+        "model": run.metrics["model"],
+        "image_size": run.config["image_size"],
+        "resize": run.config["resize"],
+        "class_names": list(run.class_names),
+        "validation_accuracy": run.metrics["val"]["accuracy"],
+        "test_accuracy": run.metrics["test"]["accuracy"],
+    }
+
+
+def grid(gallery: examples.Gallery) -> Figure:
+    """A gallery as one figure, for TensorBoard and Markdown."""
+    most = max(len(tile.pictures) for tile in gallery.tiles)
+
+    def strip(tile: examples.Tile) -> np.ndarray:
+        missing = [np.full_like(tile.pictures[0], 255)] * (most - len(tile.pictures))
+        return np.concatenate([*tile.pictures, *missing], axis=1)
+
+    return figures.image_grid(
+        np.stack([strip(tile) for tile in gallery.tiles]),
+        ["\n".join((tile.title, *tile.notes)) for tile in gallery.tiles],
+        columns=4 if most > 1 else 8,
+        title=gallery.title,
+    )
+
+
+def main() -> None:
+    """Parses the command line and compares."""
+    parser = argparse.ArgumentParser(prog="python -m cifsel.compare", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a finished run")
+    parser.add_argument("--output", required=True, help="folder of the report")
+    flags = parser.parse_args()
+    command.quieten()
+    command.guarded(lambda: compare(flags.runs, flags.output))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""A trained model from the checkpoint of its run, which is enough by itself."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from etils import epath
+from ml_collections import ConfigDict
+
+from cifsel import features, prepare
+from cifsel.checkpoints import FOLDER, Checkpoints
+from cifsel.errors import UserError
+from cifsel.models.classifier import Classifier
+
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model as its run left it.
+
+    Attributes:
+      model: the classifier.
+      variables: its best `params` and `batch_stats`.
+      view: how images are shown to it.
+      class_names: K names, in the order of the logits.
+    """
+
+    model: Classifier
+    variables: Tree
+    view: features.View
+    class_names: tuple[str, ...]
+
+
+def trained(run: epath.Path) -> Trained:
+    """Restores the best variables of a run.
+
+    Args:
+      run: its workdir.
+
+    Raises:
+      UserError: there is no checkpoint, or it cannot be restored.
+    """
+    if not (run / FOLDER).exists():  # Opening it would make one.
+        raise UserError(f"{run} has no checkpoint ({run / FOLDER} is not there)")
+    with Checkpoints(run) as checkpoints:
+        about = checkpoints.meta()
+        config = ConfigDict(about["config"])
+        model, init = prepare.classifier(config, len(about["class_names"]))
+        variables = checkpoints.model(jax.eval_shape(init, jax.random.key(0)))
+    view = features.View(config.image_size, config.resize, config.mirror)
+    return Trained(model, variables, view, tuple(about["class_names"]))

@@ -1,0 +1,91 @@
+"""Finished runs without the training: predictions with a chosen number of mistakes."""
+
+import json
+
+import numpy as np
+import pytest
+from etils import epath
+
+from cifsel import config as config_lib
+from cifsel import evaluate, workdir
+from cifsel.checkpoints import Checkpoints
+from cifsel.data import synthetic
+from configs import effnet, mobilenet
+
+CONFIGS = {"mobilenet": mobilenet, "efficientnetv2-b0": effnet}
+FLOPS = {"mobilenet": 3e8, "efficientnetv2-b0": 5e8}
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """50 classes with two images each to train, validate and test."""
+    return synthetic.drawn_classes(train_per_class=2, val_per_class=2, test_per_class=2, seed=0)
+
+
+@pytest.fixture(scope="session")
+def make_run(dataset, build_tiny, variables_of):
+    """(folder, model, wrong images of 'val' and 'test', fields of the config) -> the folder."""
+
+    def make(folder, model, wrong, **fields):
+        folder.mkdir(parents=True)
+        config = CONFIGS[model].get_config()
+        config.update({"dataset": "drawn", "image_size": 32} | fields)
+        settings = config_lib.to_json(config)
+        rng = np.random.default_rng([config.seed, len(model)])
+        names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
+        scores, arrays = {}, {"class_names": np.asarray(dataset.class_names)}
+        for split, positions in wrong.items():
+            part = getattr(dataset, split)
+            logits = rng.normal(0, 0.5, (len(part), 50)).astype(np.float32)
+            said = part.labels.copy()
+            said[positions] = (said[positions] + 1) % 50
+            logits[np.arange(len(part)), said] += 6
+            scores[split] = evaluate.score(logits, part.labels, *names)
+            arrays |= {f"{split}_logits": logits, f"{split}_labels": part.labels}
+            arrays[f"{split}_ids"] = part.ids
+        workdir.write_npz(epath.Path(folder) / workdir.PREDICTIONS, arrays)
+        tiny = build_tiny(model, num_classes=50)
+        meta = {"config": settings, "class_names": list(dataset.class_names)}
+        with Checkpoints(epath.Path(folder)) as checkpoints:
+            checkpoints.save(1, model=variables_of(tiny, 32), meta=meta)
+        (folder / workdir.CONFIG).write_text(json.dumps(settings))
+        metrics = {
+            "model": model,
+            "config": settings,
+            "fingerprint": dataset.fingerprint,
+            "training": {"history": [_epoch(1), _epoch(2)]},
+            "command": f"python -m cifsel.main --config=x --workdir={folder}",
+            "cost": {
+                "parameters": 1000,
+                "flops_per_image": FLOPS[model],
+                "passes_per_image": 2,
+                "images_per_second": 100.0,
+                "seconds": {"probe": 1.0, "training": 60.0, "test": 2.0},
+            },
+            **scores,
+        }
+        (folder / workdir.METRICS).write_text(json.dumps(metrics))
+        return str(folder)
+
+    return make
+
+
+def _epoch(number):
+    scores = dict.fromkeys(("train_loss", "val_loss"), 1 / number)
+    return {"epoch": number, "train_accuracy": 0.5, "val_accuracy": 0.4 + 0.1 * number} | scores
+
+
+@pytest.fixture
+def pair(make_run, tmp_path):
+    """Two seeds of each model; MobileNet makes many more mistakes. Folders, MobileNet's first."""
+    few, many = np.arange(0, 100, 20), np.arange(0, 100, 2)
+    return [
+        make_run(
+            tmp_path / f"{model}-seed{seed}",
+            model,
+            {"val": mistakes + seed, "test": mistakes + seed},
+            seed=seed,
+        )
+        for model, mistakes in (("mobilenet", many[:-1]), ("efficientnetv2-b0", few))
+        for seed in (0, 1)
+    ]

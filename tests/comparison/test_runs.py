@@ -1,0 +1,166 @@
+"""Which runs can be compared, and what is said of those that cannot."""
+
+import json
+
+import numpy as np
+import pytest
+from etils import epath
+
+from cifsel import workdir
+from cifsel.comparison import runs
+from cifsel.errors import UserError
+
+NONE_WRONG = {"val": [], "test": []}
+
+
+def change(folder, **fields):
+    """Changes metrics.json; a field may be nested, with dots."""
+    path = epath.Path(folder) / workdir.METRICS
+    metrics = json.loads(path.read_text())
+    for name, value in fields.items():
+        metrics[name] = value
+    path.write_text(json.dumps(metrics))
+
+
+def change_arrays(folder, **arrays):
+    path = epath.Path(folder) / workdir.PREDICTIONS
+    workdir.write_npz(path, workdir.read_npz(path) | arrays)
+
+
+def test_seeds_of_a_model_are_one_candidate(pair):
+    # In any order.
+    found = runs.candidates([runs.read(folder) for folder in (pair[1], pair[3], pair[0], pair[2])])
+    assert [one.name for one in found] == ["MobileNet", "EfficientNetV2-B0"]
+    assert [[run.config["seed"] for run in one.runs] for one in found] == [[0, 1], [0, 1]]
+    assert found[0].right("test").shape == (2, 100)
+    np.testing.assert_array_equal(found[1].right("test").sum(1), [95, 95])
+
+
+def test_equal_models_are_told_apart_by_what_differs(make_run, tmp_path):
+    folders = [
+        make_run(tmp_path / "a", "mobilenet", NONE_WRONG),
+        make_run(tmp_path / "b", "mobilenet", NONE_WRONG, image_size=64),
+        make_run(tmp_path / "c", "efficientnetv2-b0", NONE_WRONG),
+    ]
+    found = runs.candidates([runs.read(folder) for folder in folders])
+    expected = ["MobileNet (image_size 32)", "MobileNet (image_size 64)", "EfficientNetV2-B0"]
+    assert [one.name for one in found] == expected
+    assert runs.differing_fields(found)["image_size"] == [32, 64, 32]
+
+
+def test_recipes_tell_equal_models_apart(make_run, tmp_path):
+    fields = {"recipe": "probe", "method": "probe", "epochs": 1, "batch_size": 1}
+    folders = [
+        make_run(tmp_path / "a", "mobilenet", NONE_WRONG),
+        make_run(tmp_path / "b", "mobilenet", NONE_WRONG, **fields),
+    ]
+    found = runs.candidates([runs.read(folder) for folder in folders])
+    assert [one.name for one in found] == ["MobileNet (finetune)", "MobileNet (probe)"]
+
+
+def test_best_run_is_the_seed_of_highest_validation_accuracy(make_run, tmp_path):
+    wrong = [{"val": [1, 2], "test": []}, {"val": [1], "test": [1, 2, 3]}, {"val": [5], "test": []}]
+    folders = [
+        make_run(tmp_path / str(seed), "mobilenet", mistakes, seed=seed)
+        for seed, mistakes in enumerate(wrong)
+    ]
+    folders.append(make_run(tmp_path / "other", "efficientnetv2-b0", NONE_WRONG))
+    found = runs.candidates([runs.read(folder) for folder in folders])
+    assert found[0].best_run().config["seed"] == 1
+
+
+def refuses(folders, *words):
+    with pytest.raises(UserError) as caught:
+        runs.candidates([runs.read(folder) for folder in folders])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_one_model_alone_is_refused(pair):
+    refuses(pair[:2], "MobileNet", "2 seeds")
+
+
+def test_the_same_run_twice_is_refused(pair):
+    refuses([*pair, pair[0]], pair[0], "same run")
+
+
+def test_other_test_images_are_refused(pair):
+    ids = workdir.read_npz(epath.Path(pair[2]) / workdir.PREDICTIONS)["test_ids"]
+    change_arrays(pair[2], test_ids=ids + 1)
+    refuses(pair, pair[0], pair[2], "different test images", "99 in common", "test_examples")
+
+
+def test_another_division_is_refused(pair):
+    ids = workdir.read_npz(epath.Path(pair[2]) / workdir.PREDICTIONS)["val_ids"]
+    change_arrays(pair[2], val_ids=ids[::-1].copy())
+    refuses(pair, "different validation images", "split_seed")
+
+
+def test_other_labels_are_refused(pair):
+    path = epath.Path(pair[3]) / workdir.PREDICTIONS
+    arrays = workdir.read_npz(path)
+    labels = arrays["test_labels"].copy()
+    # Of two images that it gets right, one each way: its accuracy stays as it was.
+    labels[1], labels[0] = labels[0], arrays["test_logits"][0].argmax()
+    right = float(np.mean(arrays["test_logits"].argmax(1) == labels))
+    change_arrays(pair[3], test_labels=labels)
+    metrics = json.loads((epath.Path(pair[3]) / workdir.METRICS).read_text())
+    change(pair[3], test=metrics["test"] | {"accuracy": right})
+    refuses(pair, pair[3], "different labels")
+
+
+def test_other_classes_are_refused_by_name(pair):
+    names = workdir.read_npz(epath.Path(pair[3]) / workdir.PREDICTIONS)["class_names"].copy()
+    names[7] = "pear"
+    change_arrays(pair[3], class_names=names)
+    refuses(pair, pair[0], pair[3], "pear", "different classes")
+
+
+def test_other_training_images_are_refused(pair):
+    change(pair[2], fingerprint="f" * 64)
+    refuses(pair, "training images", "ffffffffffff", "train_fraction")
+
+
+def test_unfinished_run_is_refused(pair):
+    (epath.Path(pair[0]) / workdir.METRICS).unlink()
+    refuses(pair, pair[0], "unfinished", "command again")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, pair):
+    refuses([*pair, str(tmp_path / "nothing")], "nothing", "no run")
+
+
+def test_metrics_of_something_else_are_refused(pair):
+    path = epath.Path(pair[0]) / workdir.METRICS
+    path.write_text('{"accuracy": 1.0}')
+    refuses(pair, str(path), "lacks model, config")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"test_logits": np.full((100, 50), np.nan, np.float32)},
+        {"test_logits": np.zeros((100, 49), np.float32)},
+        {"test_labels": np.zeros(100, np.float32)},
+        {"val_ids": np.zeros(3, np.int32)},
+    ],
+    ids=["nan", "classes", "dtype", "rows"],
+)
+def test_damaged_predictions_are_refused(pair, arrays):
+    change_arrays(pair[1], **arrays)
+    refuses(pair, "predictions.npz", "damaged", "command again")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_unreadable_predictions_are_refused(pair, content):
+    path = epath.Path(pair[1]) / workdir.PREDICTIONS
+    path.write_bytes(content)
+    refuses(pair, str(path), "damaged")
+
+
+def test_predictions_of_another_run_are_refused(pair):
+    for name in (workdir.PREDICTIONS,):
+        (epath.Path(pair[0]) / name).write_bytes((epath.Path(pair[2]) / name).read_bytes())
+    refuses(pair, pair[0], "not of the same run")
