@@ -1,7 +1,10 @@
 """What may stand in a config, and how two of them differ."""
 
+import copy
 import json
+import operator
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -101,6 +104,30 @@ def _validate_together(config: ConfigDict) -> None:
                 raise _bad(field, config[field], f"{needed}, as the probe is a single linear layer")
     if config.trainable_layers > 0 and not config.frozen_bn:
         raise _bad("frozen_bn", False, "True unless all layers train: frozen means statistics too")
+
+
+def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
+    """A copy with other values, as the command line would set them.
+
+    Args:
+      config: what to start from.
+      values: by field; nested ones with a dot.
+
+    Raises:
+      UserError: there is no such field, or it cannot have that value.
+    """
+    copied = copy.deepcopy(config).lock()
+    known = fields(config)
+    for field, value in values.items():
+        if field not in known:
+            raise UserError(f"config has no field {field!r}; its fields: {', '.join(known)}")
+        try:
+            copied.update_from_flattened_dict({field: value})
+        except (TypeError, ValueError):
+            kind = type(operator.attrgetter(field)(config)).__name__
+            raise _bad(field, value, kind) from None
+    validate(copied)
+    return copied
 
 
 def _bad(field: str, value: Any, expected: str) -> UserError:

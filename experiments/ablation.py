@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import ConfigDict
 
-from cifsel import train
+from cifsel import command, train
+from cifsel import config as config_lib
 from cifsel.comparison import paired
 from cifsel.summaries import Summaries
 from cifsel.terminal import say
@@ -64,10 +65,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 def config_of(model: str, change: str, seed: int) -> ConfigDict:
     """The configuration of one run."""
-    config = MODELS[model].get_config()
-    with config.unlocked():
-        config.update_from_flattened_dict({**BASE, **CHANGES[change], "seed": seed})
-    return config
+    return config_lib.changed(MODELS[model].get_config(), {**BASE, **CHANGES[change], "seed": seed})
 
 
 def folder_of(model: str, change: str, seed: int) -> Path:
@@ -144,11 +142,8 @@ def table() -> str:
 
 def main(_: list[str]) -> None:
     """Trains, or prints the table."""
-    logging.set_verbosity(logging.WARNING)
-    if _TABLE.value:
-        print(table())
-    else:
-        train_missing()
+    command.quieten()
+    command.guarded(lambda: print(table()) if _TABLE.value else train_missing())
 
 
 if __name__ == "__main__":

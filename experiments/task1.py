@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from cifsel import command, task1
 from cifsel import config as config_lib
-from cifsel.errors import UserError
 from configs import effnet, mobilenet
 
 FLAGS = flags.FLAGS
@@ -31,17 +30,11 @@ def configs() -> list[ConfigDict]:
     Raises:
       UserError: a field does not exist or cannot have that value.
     """
-    found = [model.get_config(_RECIPE.value) for model in (mobilenet, effnet)]
-    for config in found:
-        for change in _SET.value:
-            field, _, value = change.partition("=")
-            try:
-                config.update_from_flattened_dict({field: _literal(value)})
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                reason = config_lib.explain(error, config)
-                raise UserError(f"--set={change} cannot be: {reason}") from None
-        config_lib.validate(config)
-    return found
+    pairs = [change.partition("=") for change in _SET.value]
+    fields = {field: _literal(value) for field, _, value in pairs}
+    return [
+        config_lib.changed(model.get_config(_RECIPE.value), fields) for model in (mobilenet, effnet)
+    ]
 
 
 def _literal(value: str) -> Any:

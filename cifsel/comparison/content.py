@@ -96,8 +96,10 @@ def make(
 ) -> Content:
     """Builds the report of a comparison."""
     pair = candidates[decided.chosen], candidates[decided.rival]
+    # In one order everywhere, so that each keeps its colour.
+    ordered = [*pair, *(one for one in candidates if one not in pair)]
     examples = Examples(dataset, pair)
-    runs = [run for candidate in candidates for run in candidate.runs]
+    runs = [run for candidate in ordered for run in candidate.runs]
     galleries = (
         examples.confused(0),
         examples.confused(1),
@@ -110,13 +112,13 @@ def make(
     return Content(
         sentence=verdict.sentence(candidates, decided),
         on_test=verdict.on_test(candidates, decided),
-        scores=_scores(candidates, findings),
+        scores=_scores(ordered, findings),
         pairs=_pairs(candidates, decided),
-        fairness=_fairness(candidates),
-        charts=tuple(_charts(dataset, candidates, pair)),
+        fairness=_fairness(ordered),
+        charts=tuple(_charts(dataset, ordered, pair)),
         galleries=galleries,
         commands=tuple(run.metrics["command"] for run in runs),
-        versions=_versions(candidates),
+        versions=_versions(ordered),
         warnings=tuple(_warnings(candidates)),
     )
 

@@ -18,7 +18,7 @@ SPLITS = ("val", "test")
 _PER_RUN = ("seed", "name", "recipe", "task", "models", *config_lib.PLACES)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A finished run.
 
@@ -48,7 +48,7 @@ class Run:
         return self.logits[split].argmax(1) == self.labels[split]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
     """Runs that differ by their seed alone, as one entry of a comparison.
 
