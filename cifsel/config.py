@@ -96,6 +96,10 @@ def _validate_together(config: ConfigDict) -> None:
             raise _bad("task", config.task, "task1; configs/quickstart.py is the quickstart")
         if not models or not set(models) <= set(MODELS):
             raise _bad("models", models, f"one or more of {', '.join(MODELS)}")
+    if config.train_size and not 32 <= config.train_size <= 1024:
+        raise _bad("train_size", config.train_size, "0 for image_size, or 32 to 1024")
+    if config.train_size and (config.pool == "flatten" or config.trainable_layers == 0):
+        raise _bad("train_size", config.train_size, "0 unless the backbone trains and pool=average")
     if config.augment.shift >= 32:
         raise _bad("augment.shift", config.augment.shift, "0 to 31, as the images have 32 pixels")
     if config.method == "probe" or config.init_head == "probe":

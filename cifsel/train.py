@@ -186,16 +186,20 @@ def augmented_samples(config: ConfigDict, split: splits.Split, count: int = 32) 
     keys = jax.random.split(jax.random.key(config.seed))
     policy = augment.Policy(**config.augment)
     images = jnp.asarray(split.images[:: max(1, len(split) // count)][:count])
-    images = augment.augment(keys[0], images, policy, config.image_size, config.resize)
+    images = augment.augment(keys[0], images, policy, _train_size(config), config.resize)
     images, _ = augment.mix(keys[1], images, jnp.ones((len(images), 1)), policy)
     return np.asarray(images.round(), np.uint8)
+
+
+def _train_size(config: ConfigDict) -> int:
+    return config.train_size or config.image_size
 
 
 def _objective(config: ConfigDict) -> steps.Objective:
     policy = augment.Policy(**config.augment)
     frozen = config.trainable_layers == 0
     return steps.Objective(
-        image_size=config.image_size,
+        image_size=_train_size(config),
         resize=config.resize,
         policy=policy,
         on_features=frozen and policy == augment.Policy(),

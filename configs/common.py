@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     c.model = "efficientnetv2-b0"  # str: 'mobilenet' or 'efficientnetv2-' with b0 to b3, s, m, l
     c.alpha = 1.0  # float: MobileNet's width multiplier
     c.image_size = 128  # int: pixels, to which the 32-px images are resized on the device
+    c.train_size = 0  # int: the same for gradient steps; 0: image_size. Less is quicker, see README
     c.resize = "bicubic"  # str: 'nearest', 'bilinear' or 'bicubic', antialiased
     c.weights = (
         "imagenet"  # str: 'imagenet', 'none' (from scratch), or the path of a Keras .h5 file

@@ -57,8 +57,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "dropout-.2": {"dropout": 0.2},
     "drop-path-.1": {"drop_path": 0.1},
     "64-px": {"image_size": 64},
+    "96-to-128-px": {"image_size": 128, "train_size": 96},
     "128-px": {"image_size": 128},
-    "160-px": {"image_size": 160},
+    "128-to-160-px": {"image_size": 160, "train_size": 128},
     "no-mirror": {"mirror": False},
 }
 

@@ -15,7 +15,7 @@ FILES = {
 }
 RUNS = [(file, recipe) for file, module in FILES.items() for recipe in module.RECIPES]
 # Checked by rules of their own, or free: names and places.
-OWN_RULE = {"train_fraction", "probe_l2", "models"}
+OWN_RULE = {"train_fraction", "train_size", "probe_l2", "models"}
 FREE = {"name", "recipe", "data_dir", "weights", "weights_dir"}
 
 
@@ -127,6 +127,8 @@ def test_augmentation(field, value):
         ("batch_size", 0),
         ("augment.shift", 32),
         ("train_fraction", 0.0),
+        ("train_size", 31),
+        ("train_size", 1025),
         ("train_fraction", 1.5),
         ("probe_l2", ()),
         ("probe_l2", (1e-3, 0.0)),
@@ -150,6 +152,8 @@ def test_quickstart_refuses_models_before_training_any(models):
     [
         ({"hidden": 16}, "hidden"),
         ({"pool": "flatten"}, "pool"),
+        ({"train_size": 64, "trainable_layers": 0}, "train_size"),
+        ({"train_size": 64, "pool": "flatten", "init_head": "random"}, "train_size"),
         ({"trainable_layers": 3, "frozen_bn": False}, "frozen_bn"),
         ({"task": "quickstart"}, "task"),
     ],

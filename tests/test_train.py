@@ -267,6 +267,19 @@ def test_finetuning_starts_from_the_probe(tiny, drawn, tmp_path):
     assert metrics["val"]["loss"] == pytest.approx(chosen["val_loss"], abs=1e-3)
 
 
+def test_gradient_steps_may_see_smaller_images(tiny, drawn, tmp_path):
+    config = drawn_config(image_size=64, train_size=32, epochs=1)
+    assert train.augmented_samples(config, few().train).shape[1:] == (32, 32, 3)
+    assert run(config, tmp_path / "small")["config"]["train_size"] == 32
+    assert restore.trained(epath.Path(tmp_path / "small")).view.image_size == 64
+    # The probe, like all scores, is at 64 pixels either way; the steps are not.
+    plain = run(drawn_config(image_size=64, epochs=1), tmp_path / "plain")
+    small = read(tmp_path / "small")
+    assert small["probe"] == plain["probe"]
+    norms = [metrics["training"]["history"][0]["grad_norm"] for metrics in (small, plain)]
+    assert norms[0] != pytest.approx(norms[1], rel=1e-3)
+
+
 def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_path):
     """With maps of features instead of images, as nothing augments them."""
     config = drawn_config("notebook", model="mobilenet", train_examples=0, test_examples=0)
