@@ -58,10 +58,9 @@ def compare(folders: Sequence[str], output: str) -> dict[str, Any]:
         _write(target, report, said, writer)
     workdir.write_json(target / COMPARISON, result)
     workdir.write_json(target / BEST, _best(target, found[decided.chosen]))
-    rows = {row[0]: "   ".join(row[1:]) for row in report.scores.rows[:1]}
     show_table(
         "comparison",
-        rows
+        {f"{one['name']}, test": _accuracy(one["test"]["accuracy"]) for one in result["candidates"]}
         | {
             "better model": found[decided.chosen].name,
             "report": str(target / "report.html"),
@@ -70,6 +69,10 @@ def compare(folders: Sequence[str], output: str) -> dict[str, Any]:
         },
     )
     return result
+
+
+def _accuracy(found: dict[str, Any]) -> str:
+    return f"{found['mean']:.2%}  (95 % interval {found['low']:.1%} to {found['high']:.1%})"
 
 
 def _images(run: runs.Run) -> Dataset:

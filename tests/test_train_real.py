@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from cifsel import summaries, train
-from configs import mobilenet
+from cifsel import config, summaries, task1, train
+from configs import effnet, mobilenet
 
 CHANCE = 1 / 50
 
@@ -50,3 +50,28 @@ def test_finetuning_goes_on_from_the_probe_and_learns(run):
     assert epoch["val_accuracy"] > chosen["val_accuracy"] - 0.05
     assert epoch["val_accuracy"] == metrics["val"]["accuracy"]
     assert metrics["test"]["accuracy"] > 5 * CHANCE
+
+
+def test_task1_ends_in_a_verdict_on_photos(real_data, tmp_path):
+    """Both networks as probes on few images."""
+    fields = {
+        "data_dir": str(real_data / "tfds"),
+        "weights_dir": str(real_data / "weights"),
+        "image_size": 64,
+        "val_per_class": 10,
+        "train_examples": 500,
+        "test_examples": 250,
+        "mirror": False,
+    }
+    configs = [config.changed(model.get_config("probe"), fields) for model in (mobilenet, effnet)]
+    result = task1.run(configs, str(tmp_path))
+    assert result["chosen"] == "EfficientNetV2-B0"
+    assert not result["within_noise"]
+    low, high = (result["differences"]["val"][end] for end in ("low", "high"))
+    assert 0 < low < high < 0.3
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert best["run"] == "effnet-seed0"
+    page = (tmp_path / "report.html").read_text()
+    assert result["verdict"].replace("<", "&lt;") in page
+    # Of all test images one in fifteen has a twin among all training images.
+    assert len(result["duplicates"]) < 250 / 15
