@@ -1,0 +1,63 @@
+"""Tables say what the runs say."""
+
+import numpy as np
+import pytest
+
+from cifsel.comparison import runs, tables, verdict
+
+
+@pytest.fixture
+def found(pair):
+    return runs.candidates([runs.read(folder) for folder in pair])
+
+
+def rows(table):
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def test_scores_of_several_seeds_with_their_spread(found):
+    table = tables.scores(found, np.ones(100, bool))
+    assert table.head == ("", "MobileNet", "EfficientNetV2-B0")
+    cells = rows(table)
+    assert cells["of each seed, %"] == ("51.00, 51.00; spread 0.00", "95.00, 95.00; spread 0.00")
+    assert cells["test accuracy (95 % interval)"][1].startswith("95.00 % (9")
+    assert cells["GFLOPs per image, all views"] == ("0.60", "1.00")
+    assert cells["time to fit a seed"] == ("61 s", "61 s")
+    assert cells["parameters"] == ("0.00 M", "0.00 M")
+
+
+def test_images_with_a_twin_are_left_out_of_one_row_only(found):
+    # What B0 gets wrong, with either seed, is declared to have no twin; the rest has one.
+    wrong = ~found[1].right("test").all(0)
+    cells = rows(tables.scores(found, wrong))
+    assert cells["test accuracy without twins in training"][1].startswith("50.00 %")
+    assert cells["test accuracy (95 % interval)"][1].startswith("95.00 %")
+
+
+def test_differences_are_those_of_the_chosen_one(found):
+    table = tables.pairs(found, verdict.decide(found))
+    assert table.head[0] == "EfficientNetV2-B0"
+    cells = rows(table)
+    assert cells["against MobileNet, test"][0] == "+44.00"
+    assert cells["against MobileNet, validation"][4] == "0.00"  # The seeds are equally good.
+
+
+def test_single_seeds_and_unequal_recipes_are_warned_of(make_run, tmp_path):
+    none = {"val": [], "test": []}
+    folders = [
+        make_run(tmp_path / "a", "mobilenet", none),
+        make_run(tmp_path / "b", "efficientnetv2-b0", none, epochs=3, drop_path=0.1),
+    ]
+    found = runs.candidates([runs.read(folder) for folder in folders])
+    seeds, unequal = tables.warnings(found)
+    assert "One seed" in seeds
+    assert "epochs" in unequal
+    # Of EfficientNetV2 alone, so no unfairness.
+    assert "drop path" not in unequal
+    fields = rows(tables.fairness(found))
+    assert fields["epochs"] == ("10", "3")
+    assert set(fields) == {"model", "epochs", "drop_path"}
+
+
+def test_equal_terms_need_no_warning(found):
+    assert tables.warnings(found) == []
