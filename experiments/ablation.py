@@ -2,6 +2,7 @@
 
     python -m experiments.ablation --workdir=DIR                       # train what is missing
     python -m experiments.ablation --workdir=DIR --table               # the table in Markdown
+    python -m experiments.ablation --workdir=DIR --record=FILE.json    # what stands behind it
 
 Both models get the same changes to the same base, so the same budget of tuning. The base is a short
 version of the fine-tuning recipe (96 px, 40 % of the training images, 2 epochs), so that a change
@@ -29,6 +30,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs are kept.", requ
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train each change with, from 0.")
 _ONLY = flags.DEFINE_list("only", [], "Names of the changes to train; empty for all.")
 _TABLE = flags.DEFINE_bool("table", False, "Print the table of what is there, and train nothing.")
+_RECORD = flags.DEFINE_string("record", None, "Write the runs behind the table to this file.")
 
 BASE: dict[str, Any] = {
     "image_size": 96,
@@ -141,10 +143,34 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def records() -> list[dict[str, Any]]:
+    """What is worth keeping of every finished run."""
+    found = []
+    for path in sorted(Path(_WORKDIR.value).glob("*/metrics.json")):
+        run = json.loads(path.read_text())
+        found.append(
+            {
+                "run": path.parent.name,
+                "validation_by_epoch": [e["val_accuracy"] for e in run["training"]["history"]],
+                "training_by_epoch": [e["train_accuracy"] for e in run["training"]["history"]],
+                "probe_validation": run["probe"] and run["probe"]["chosen"]["val_accuracy"],
+                "training_seconds": run["training"]["seconds"],
+                "finished": run["finished"],
+                "git_commit": run["git_commit"],
+            }
+        )
+    return found
+
+
 def main(_: list[str]) -> None:
     """Trains, or prints the table."""
     command.quieten()
-    command.guarded(lambda: print(table()) if _TABLE.value else train_missing())
+    if _RECORD.value:
+        Path(_RECORD.value).write_text(json.dumps(records(), indent=1) + "\n")
+    if _TABLE.value:
+        print(table())
+    if not (_TABLE.value or _RECORD.value):
+        command.guarded(train_missing)
 
 
 if __name__ == "__main__":
