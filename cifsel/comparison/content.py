@@ -33,7 +33,20 @@ class Chart:
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """A whole report."""
+    """A whole report.
+
+    Attributes:
+      sentence: the verdict.
+      on_test: what the test images say of it.
+      scores: one column per candidate.
+      pairs: the chosen candidate against the others.
+      fairness: in what the configurations differ.
+      charts: in the order they are shown.
+      galleries: the same.
+      commands: that made the runs.
+      versions: of each run.
+      warnings: what to know before believing it.
+    """
 
     sentence: str
     on_test: str
