@@ -8,6 +8,7 @@ question than which one it was trained at.
 
 import argparse
 import dataclasses
+import functools
 
 import numpy as np
 from etils import epath
@@ -23,10 +24,8 @@ def score(run: str, sizes: list[int]) -> None:
     val = prepare.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
     for size in sizes:
         view = dataclasses.replace(trained.view, image_size=size)
-        forward = features.logits(trained.model, view)
-        logits = evaluate.map_batches(
-            lambda batch, forward=forward: forward(trained.variables, batch), val.images, 64
-        )
+        forward = functools.partial(features.logits(trained.model, view), trained.variables)
+        logits = evaluate.map_batches(forward, val.images, 64)
         right = int(np.sum(logits.argmax(1) == val.labels))
         low, high = evaluate.wilson(right, len(val))
         print(
