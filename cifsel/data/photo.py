@@ -1,0 +1,202 @@
+"""One photo from its bytes: any format that phones write, as an upright sRGB array.
+
+What a file is is judged by its content, and its size is checked before anything is decoded.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import unicodedata
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
+
+from cifsel.errors import UserError
+
+# More than twice what any of the models looks at, so that a face can be cropped out.
+MAX_SIDE = 768
+# Phones make up to 108 megapixels unless told otherwise; Pillow takes 4 bytes for each.
+MAX_PIXELS = 120_000_000
+# Smaller or longer than this are icons, rulers and tracking pixels.
+MIN_SIDE, MAX_ELONGATION = 8, 20
+MAX_FILE_BYTES = 200_000_000
+
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_ICC_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels: reduce it"
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """One decoded photo.
+
+    Attributes:
+      pixels: (H, W, 3) uint8, sRGB, upright, no side longer than `MAX_SIDE`.
+      taken: EXIF's DateTimeOriginal, with a time zone only if the camera noted one; or None.
+    """
+
+    pixels: np.ndarray
+    taken: datetime | None
+
+
+def decode(source: bytes | os.PathLike[str], name: str) -> Photo:
+    """Decodes a photo: JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF, HEIC or AVIF.
+
+    EXIF's orientation is applied, colours are converted to sRGB by the embedded profile (a broken
+    one is ignored), and what is transparent shows white.
+
+    Args:
+      source: the bytes of the file, or its path.
+      name: of the photo, for messages.
+
+    Raises:
+      UserError: no such file, damaged, cut short or no photo, more than `MAX_PIXELS`, very small
+        or very long, or of a format that needs the extra 'heic'.
+    """
+    try:
+        data = source if isinstance(source, bytes) else _file_bytes(Path(source))
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, and of sizes that are checked below.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+                return _photo(image)
+    except UserError as error:
+        raise UserError(f"{printable(name)}: {error}") from error
+    except Image.DecompressionBombError:  # Pillow's own limit is higher, but comes first
+        raise UserError(f"{printable(name)}: {_TOO_LARGE}") from None
+    except UnidentifiedImageError:
+        found = "not a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF image, or a damaged one"
+        raise UserError(f"{printable(name)}: {found}") from None
+    except Exception as error:  # Pillow's parsers fall over damage in every kind of way
+        raise UserError(f"{printable(name)}: damaged or cut short ({one_line(error)})") from error
+
+
+def _file_bytes(path: Path) -> bytes:
+    if not path.is_file():  # reading from a pipe would never end
+        problem = "not a regular file" if path.exists() else "no such file"
+        raise UserError("a broken link" if path.is_symlink() and not path.exists() else problem)
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        raise UserError(f"{size / 1e6:.0f} MB; expected {MAX_FILE_BYTES / 1e6:.0f} at most")
+    return path.read_bytes()
+
+
+def _formats(data: bytes) -> tuple[str, ...]:
+    """Pillow's names of the formats that the data may have."""
+    if not data:
+        raise UserError("an empty file")
+    brands: set[bytes] = set()
+    if data[4:8] == b"ftyp":  # HEIC and AVIF say by a list of brands what they are; so do videos
+        end = min(int.from_bytes(data[:4], "big"), 256)
+        brands = {data[start : start + 4] for start in range(8, end, 4)}
+    if brands & {b"avif", b"avis"}:
+        if features.check("avif"):
+            return ("AVIF",)
+        raise UserError("AVIF needs a newer Pillow: pip install 'cifsel[heic]'")
+    if brands & _HEIF_BRANDS:
+        try:
+            import pillow_heif
+        except ImportError:
+            raise UserError("HEIC needs pillow-heif: pip install 'cifsel[heic]'") from None
+        pillow_heif.register_heif_opener()
+        return ("HEIF",)
+    return _FORMATS
+
+
+def _photo(image: Image.Image) -> Photo:
+    """Decodes an image that was opened and not loaded yet."""
+    short, long = sorted(image.size)
+    if short * long > MAX_PIXELS:
+        raise UserError(_TOO_LARGE)
+    if short < MIN_SIDE or long > MAX_ELONGATION * short:
+        raise UserError(
+            f"{image.width} x {image.height} pixels; expected {MIN_SIDE} or more, and no side over "
+            f"{MAX_ELONGATION} times the other"
+        )
+    if long > MAX_SIDE:
+        # JPEG is decoded much quicker at a fraction of its size; the filter below does the rest.
+        enough = 2 * MAX_SIDE / long
+        image.draft(None, (math.ceil(image.width * enough), math.ceil(image.height * enough)))
+    image.load()
+    taken = None
+    # Damaged EXIF leaves the pixels as they are.
+    with contextlib.suppress(Exception):
+        taken = _taken(image.getexif().get_ifd(ExifTags.IFD.Exif))
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    plain = _plain(image)
+    if (scale := MAX_SIDE / max(plain.size)) < 1:
+        size = round(plain.width * scale), round(plain.height * scale)
+        plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
+    colours = plain.convert(plain.mode.removesuffix("A")) if alpha else plain
+    colours = _srgb(colours, image.info.get("icc_profile"))
+    if alpha:
+        colours = Image.composite(colours, Image.new("RGB", colours.size, "white"), alpha)
+    return Photo(np.array(colours, np.uint8), taken)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """An image in 8-bit L, LA, RGB, RGBA or CMYK, from any mode."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
+        # Nothing says what white is in other files than these, so it is the least usual value
+        # that nothing exceeds.
+        fixed = image.format == "PNG" or image.mode.startswith("I;16")
+        usual = (65535.0,) if fixed else (1.0, 255.0, 65535.0, 2.0**32)
+        white = next((white for white in usual if values.max() <= white), values.max())
+        scaled = np.clip(values / white, 0, 1) * 255
+        return Image.fromarray(scaled.round().astype(np.uint8))
+    grey = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data:
+        return image.convert("LA" if grey else "RGBA")
+    if image.mode == "CMYK":
+        return image
+    return image.convert("L" if grey else "RGB")
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Converts L, RGB or CMYK to RGB in sRGB; without a usable profile as if it were that."""
+    with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError, KeyError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        mode = _ICC_MODES[source.profile.xcolor_space.strip()]
+        if mode == "RGB" and image.mode == "L":  # turned grey by a program that kept the profile
+            image = image.convert("RGB")
+        if mode == image.mode:
+            srgb = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+            image = converted or image
+    return image.convert("RGB")
+
+
+def _taken(exif: Mapping[int, object]) -> datetime | None:
+    """The time in an EXIF directory, to the fraction of a second and with the zone if noted."""
+    tags = ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal
+    when, fraction, zone = (
+        str(exif.get(tag, "")).strip("\0 ") for tag in (*tags, ExifTags.Base.OffsetTimeOriginal)
+    )
+    when += f".{fraction[:6] if fraction.isdecimal() else 0}"
+    for text, form in ((when + zone, "%Y:%m:%d %H:%M:%S.%f%z"), (when, "%Y:%m:%d %H:%M:%S.%f")):
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(text, form)
+    return None
+
+
+def printable(text: object) -> str:
+    """Text in one printable line, whatever a file name may hold; spaces of all widths stay."""
+    # macOS takes accented letters apart, others do not.
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1]
+        for c in unicodedata.normalize("NFC", str(text))
+    )
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, short and printable."""
+    return printable(" ".join(str(error).split())[:200]) or type(error).__name__
