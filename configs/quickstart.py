@@ -2,7 +2,7 @@
 
     python -m cifsel.main --config=configs/quickstart.py --workdir=/tmp/quickstart
 
-Measured, which says that it works and nothing more: 2.5 minutes on 2 CPU cores, mobilenet 22.2 %
+Measured, which says that it works and nothing more: 2.6 minutes on 2 CPU cores, mobilenet 22.2 %
 (20.7 to 23.9), efficientnetv2-mini 47.2 % (45.2 to 49.2) of 2,500 drawn test images.
 """
 

@@ -42,6 +42,7 @@ MODELS = {"efficientnetv2-b0": effnet, "mobilenet": mobilenet}
 # Name of the change -> fields it sets; in the order of the table.
 CHANGES: dict[str, dict[str, Any]] = {
     "base": {},
+    "rate-5e-5": {"learning_rate": 5e-5},
     "rate-1e-4": {"learning_rate": 1e-4},
     "rate-4e-4": {"learning_rate": 4e-4},
     "rate-8e-4": {"learning_rate": 8e-4},
