@@ -232,7 +232,7 @@ def make_scan(
 
         if len(indices) == 1:
             # XLA's CPU backend runs convolutions inside a loop, even of one turn, on one thread
-            # and without its library: up to 16 times slower (experiments/bench_cpu.py).
+            # and without its library: up to 12 times slower (experiments/bench_cpu.py).
             return body(state, (indices[0], mask[0]))[0]
         return jax.lax.scan(body, state, (indices, mask))[0]
 

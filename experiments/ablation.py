@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from cifsel import command, train
 from cifsel import config as config_lib
-from cifsel.comparison import paired
+from cifsel.comparison import paired, runs
 from cifsel.summaries import Summaries
 from cifsel.terminal import say
 from configs import effnet, mobilenet
@@ -96,12 +96,6 @@ def train_missing() -> None:
                     )
 
 
-def right(folder: Path) -> np.ndarray:
-    """Which validation images the run got right, (N,) bool."""
-    with np.load(folder / "predictions.npz") as arrays:
-        return arrays["val_logits"].argmax(1) == arrays["val_labels"]
-
-
 def row(model: str, change: str) -> str | None:
     """One line of the table; None without a run of this change and of the base by the same seed."""
     seeds = [
@@ -113,12 +107,12 @@ def row(model: str, change: str) -> str | None:
     ]
     if not seeds:
         return None
-    ours = np.stack([right(folder_of(model, change, seed)) for seed in seeds])
-    base = np.stack([right(folder_of(model, "base", seed)) for seed in seeds])
-    metrics = [
-        json.loads((folder_of(model, change, seed) / "metrics.json").read_text()) for seed in seeds
-    ]
-    minutes = np.mean([run["cost"]["seconds"]["training"] for run in metrics]) / 60
+    changed, plain = (
+        [runs.read(str(folder_of(model, name, seed))) for seed in seeds]
+        for name in (change, "base")
+    )
+    ours, base = (np.stack([run.right("val") for run in found]) for found in (changed, plain))
+    minutes = np.mean([run.metrics["cost"]["seconds"]["training"] for run in changed]) / 60
     fields = ", ".join(f"`{name}={value}`" for name, value in CHANGES[change].items()) or "base"
     difference = paired.difference(ours, base)
     gain = "" if change == "base" else f"{100 * difference.mean:+.1f}"

@@ -73,7 +73,7 @@ class TestRendering:
         path.write_bytes(b"an older one")
 
         def half_written(self, data):
-            with open(self, "wb") as file:  # noqa: PTH123
+            with open(self, "wb") as file:  # noqa: PTH123 - Path.write_bytes is what this replaces
                 file.write(data[: len(data) // 2])
             raise OSError("disk full")
 

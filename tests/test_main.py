@@ -117,7 +117,7 @@ def refused(tmp_path_factory):
     cases = {}
     for name, (arguments, _) in CASES.items():
         if not any(argument.startswith("--workdir") for argument in arguments):
-            arguments = (*arguments, f"--workdir=WORK/of {name}")  # noqa: PLW2901
+            arguments = (*arguments, f"--workdir=WORK/of {name}")  # noqa: PLW2901 - the case with its default
         cases[str(folder / name)] = [a.replace("WORK", str(folder)) for a in arguments]
     (folder / "cases.json").write_text(json.dumps(cases))
     script = folder / "fork.py"

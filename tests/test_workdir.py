@@ -80,7 +80,7 @@ def test_folder_without_permission(run):
     assert "cannot be written" in refusal(run)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no /proc")  # noqa: PTH112
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no /proc")  # noqa: PTH112 - shorter in a mark
 def test_folder_that_nobody_may_write():
     assert "cannot be written" in refusal(epath.Path("/proc/self/run"))
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -151,7 +150,8 @@ class EfficientNetV2(nn.Module):
           (B, ceil(H / 32), ceil(W / 32), D) features; D is 1280 for B0, B1, S, M and L.
         """
         variant = VARIANTS[self.variant]
-        norm = _norm(self.dtype, not train or frozen_bn)
+        fixed = not train or frozen_bn
+        norm = layers.batch_norm(self.dtype, fixed, momentum=BN_MOMENTUM, epsilon=BN_EPSILON)
         stem = round_features(variant.stem, variant.width)
         x = _ConvBlock(stem, 3, norm, self.dtype, name="stem")(x)
         blocks = self._blocks()
@@ -169,28 +169,12 @@ class EfficientNetV2(nn.Module):
         return _ConvBlock(top, 1, norm, self.dtype, name="top")(x)
 
 
-Norm = Callable[[str], nn.BatchNorm]
-
-
-def _norm(dtype: Any, fixed: bool) -> Norm:
-    def make(name: str) -> nn.BatchNorm:
-        return nn.BatchNorm(
-            use_running_average=fixed,
-            momentum=BN_MOMENTUM,
-            epsilon=BN_EPSILON,
-            dtype=dtype,
-            name=name,
-        )
-
-    return make
-
-
 class _ConvBlock(nn.Module):
     """The stem (3x3, stride 2) or the top (1x1): convolution, batch norm, SiLU."""
 
     features: int
     kernel_size: int
-    norm: Norm
+    norm: layers.Norm
     dtype: Any
 
     @nn.compact
@@ -209,7 +193,7 @@ class _Block(nn.Module):
     stage: Stage
     stride: int
     drop_path: float
-    norm: Norm
+    norm: layers.Norm
     dtype: Any
 
     @nn.compact

@@ -1,13 +1,14 @@
 """The convolutions that both backbones are made of, and stochastic depth.
 
 A depthwise convolution has two forms here. XLA's grouped convolution is the right one on TPU and
-GPU; on a CPU XLA runs it 4 to 40 times slower than the same sum written as one shifted
+GPU; on a CPU XLA runs it 4 to 22 times slower than the same sum written as one shifted
 multiply-add per kernel position (experiments/bench_cpu.py). The form is chosen by the platform that
 is compiled *for*, never by the machine that compiles, and both agree to float32 rounding, gradients
 included.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -135,6 +136,27 @@ class DropPath(nn.Module):
     def __call__(self, x: Array, train: bool) -> Array:
         """(B, H, W, C) -> (B, H, W, C); needs the 'dropout' random stream when it drops."""
         return nn.Dropout(self.rate, broadcast_dims=(1, 2, 3))(x, deterministic=not train)
+
+
+Norm = Callable[[str], nn.BatchNorm]
+
+
+def batch_norm(dtype: Any, fixed: bool, *, momentum: float, epsilon: float) -> Norm:
+    """Makes the batch norms of a backbone, given their names.
+
+    Args:
+      dtype: of the computation.
+      fixed: normalise by the running statistics and leave them as they are.
+      momentum: of the running statistics: what is kept of them at each update.
+      epsilon: added to the variance.
+    """
+
+    def make(name: str) -> nn.BatchNorm:
+        return nn.BatchNorm(
+            use_running_average=fixed, momentum=momentum, epsilon=epsilon, dtype=dtype, name=name
+        )
+
+    return make
 
 
 def conv3x3(features: int, stride: int, dtype: Any, name: str) -> nn.Conv:

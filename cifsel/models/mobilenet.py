@@ -4,7 +4,7 @@ Differences between Keras's model and the paper that matter for its weights: ReL
 the stride-2 depthwise convolutions pad one row and column of zeros at the bottom and right.
 """
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
@@ -65,17 +65,7 @@ class MobileNet(nn.Module):
         return x
 
 
-def _norm(dtype: Any, fixed: bool) -> Callable[..., nn.BatchNorm]:
-    def make(name: str) -> nn.BatchNorm:
-        return nn.BatchNorm(
-            use_running_average=fixed,
-            momentum=BN_MOMENTUM,
-            epsilon=BN_EPSILON,
-            dtype=dtype,
-            name=name,
-        )
-
-    return make
+_norm = functools.partial(layers.batch_norm, momentum=BN_MOMENTUM, epsilon=BN_EPSILON)
 
 
 class _Stem(nn.Module):

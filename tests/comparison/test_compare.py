@@ -174,7 +174,7 @@ def browser():
     driver_binary = shutil.which("chromedriver")
     if not binary or not driver_binary:
         pytest.skip("no Chromium: install the packages chromium and chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="drives Chromium")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for argument in (

@@ -81,7 +81,7 @@ def test_gif_shows_its_first_frame():
 
 
 def test_heic_is_read_upright():
-    pytest.importorskip("pillow_heif").register_heif_opener()
+    pytest.importorskip("pillow_heif", reason="HEIC needs the extra").register_heif_opener()
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2026:05:04 10:11:12"}

@@ -123,7 +123,7 @@ def test_warp_agrees_with_scipy(shape):
 
 
 def keras_layers():
-    return pytest.importorskip("keras").layers
+    return pytest.importorskip("keras", reason="the reference is Keras").layers
 
 
 def test_rotation_is_that_of_keras():

@@ -256,7 +256,7 @@ def test_addresses_and_hashes_are_those_of_keras(
     hashes = {k.removeprefix("-"): v for k, v in efficientnet_v2.WEIGHTS_HASHES.items()}
     assert hashes == download.EFFICIENTNET_MD5
 
-    class Asked(Exception):  # noqa: N818
+    class Asked(Exception):  # noqa: N818 - stops the code under test, no error
         pass
 
     def get_file(name: str, origin: str, *, file_hash: str | None = None, **_: Any) -> None:

@@ -81,7 +81,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refused(*words: str, model: str = "mobilenet", **kwargs: object) -> str:
     with pytest.raises(UserError) as error:
-        download.find(model, **ARGS | kwargs)  # type: ignore[arg-type]
+        download.find(model, **ARGS | kwargs)  # type: ignore[arg-type] - mixed values
     message = str(error.value)
     assert "\n" not in message
     for word in words:
@@ -209,7 +209,7 @@ def test_cloud_folder_is_copied_once_and_again_when_it_changes(
     cloud = weight_file(tmp_path / "cloud" / NAME, seed=1)
     opened = []
 
-    class Bucket(type(epath.Path("."))):  # type: ignore[misc]
+    class Bucket(type(epath.Path("."))):  # type: ignore[misc] - epath hides its class
         def open(self, *args: object, **kwargs: object) -> object:
             opened.append(self.name)
             return super().open(*args, **kwargs)
@@ -236,7 +236,7 @@ def test_cloud_folder_is_copied_once_and_again_when_it_changes(
 
 
 def test_cloud_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    class NoPermission(Exception):  # noqa: N818
+    class NoPermission(Exception):  # noqa: N818 - named as clouds name theirs
         pass
 
     def path(address: str) -> None:
