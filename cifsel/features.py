@@ -6,11 +6,12 @@ the device.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from cifsel.data import transforms
 from cifsel.models.classifier import Classifier
@@ -59,6 +60,53 @@ def maps(model: Classifier, view: View) -> Forward:
         return found.mean((1, 2), keepdims=True) if model.head.pool == "average" else found
 
     return _averaged(apply, view)
+
+
+def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> Forward:
+    """Outputs of inner layers, each averaged over the cells of a grid.
+
+    Only what leads to the deepest of the layers is computed.
+
+    Args:
+      model: the classifier.
+      view: how images are shown.
+      places: a name of `backbone.layer_names`, and the cells along each side of the map; cells may
+        overlap by a position where the side is no multiple of them.
+
+    Returns:
+      Gives (B, D): for each place in turn its cells row by row, with all channels of each.
+    """
+
+    def apply(variables: Tree, images: Array) -> Array:
+        layers = {layer for layer, _ in places}
+
+        def wanted(module: nn.Module, method: str) -> bool:
+            return method == "__call__" and module.path[-1] in layers and len(module.path) == 2
+
+        _, state = model.apply(
+            variables,
+            images,
+            method="feature_map",
+            capture_intermediates=wanted,
+            mutable=["intermediates"],
+        )
+        outputs = state["intermediates"]["backbone"]
+        found = [_pool(outputs[layer]["__call__"][0], grid) for layer, grid in places]
+        return jnp.concatenate(found, axis=1)
+
+    return _averaged(apply, view)
+
+
+def _pool(maps: Array, grid: int) -> Array:
+    """(B, h, w, C) -> (B, grid * grid * C) float32."""
+    maps = jnp.asarray(maps, jnp.float32)
+    for axis in (1, 2):
+        size = maps.shape[axis]
+        # As torch's adaptive pooling: from floor to ceiling, so that no cell is empty.
+        edges = [(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
+        parts = [jax.lax.slice_in_dim(maps, a, b, axis=axis).mean(axis) for a, b in edges]
+        maps = jnp.stack(parts, axis)
+    return maps.reshape(len(maps), -1)
 
 
 def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:

@@ -49,6 +49,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "trained-bn": {"frozen_bn": False},
     "random-head": {"init_head": "random"},
     "layer-decay-.9": {"layer_decay": 0.9},
+    "layer-decay-.75": {"layer_decay": 0.75},
+    "last-10-layers": {"trainable_layers": 10},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4},
     "no-smoothing": {"label_smoothing": 0.0},
     "ema-.99": {"ema_decay": 0.99},
