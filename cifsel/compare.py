@@ -12,18 +12,16 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from etils import epath
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from cifsel import checkpoints, command, figures, prepare, rendering, summaries, workdir
-from cifsel.comparison import content, examples, page, runs, verdict
+from cifsel import checkpoints, command, prepare, summaries, workdir
+from cifsel.comparison import content, runs, verdict
 from cifsel.data.splits import Dataset
 from cifsel.errors import UserError
 from cifsel.terminal import say, show_table
 
-BEST, COMPARISON = "best.json", "comparison.json"
+COMPARISON = "comparison.json"
 
 
 def compare(folders: Sequence[str], output: str) -> dict[str, Any]:
@@ -55,16 +53,16 @@ def compare(folders: Sequence[str], output: str) -> dict[str, Any]:
     said = shlex.join(["python", "-m", "cifsel.compare", *folders, f"--output={output}"])
     workdir.make(target, "output")
     with summaries.open_writer(output) as writer:
-        _write(target, report, said, writer)
+        content.page(report, said).write(target, writer)
     workdir.write_json(target / COMPARISON, result)
-    workdir.write_json(target / BEST, _best(target, found[decided.chosen]))
+    workdir.write_json(target / workdir.BEST, _best(target, found[decided.chosen]))
     show_table(
         "comparison",
         {f"{one['name']}, test": _accuracy(one["test"]["accuracy"]) for one in result["candidates"]}
         | {
             "better model": found[decided.chosen].name,
             "report": str(target / "report.html"),
-            "checkpoint to use": str(target / BEST),
+            "checkpoint to use": str(target / workdir.BEST),
             "summaries": f"tensorboard --logdir={target}",
         },
     )
@@ -88,23 +86,6 @@ def _images(run: runs.Run) -> Dataset:
             " to the folder of the right ones"
         )
     return dataset
-
-
-def _write(
-    target: epath.Path, report: content.Content, said: str, writer: summaries.Writer
-) -> None:
-    """Writes figures, summaries and both forms of the report."""
-    (target / "figures").mkdir(parents=True, exist_ok=True)
-    shown = {chart.name: chart.figure for chart in report.charts}
-    shown |= {gallery.name: grid(gallery) for gallery in report.galleries if gallery.tiles}
-    for name, figure in shown.items():
-        rendering.save(figure, target / "figures" / f"{name}.png")
-        writer.write_images(0, {name: rendering.to_rgb(figure)})
-    markdown = page.as_markdown(report, said)
-    writer.write_texts(0, {"report": markdown})
-    writer.flush()
-    workdir.write_bytes(target / "report.md", markdown.encode())
-    workdir.write_bytes(target / "report.html", page.as_html(report, said).encode())
 
 
 def _result(
@@ -175,22 +156,6 @@ def _best(target: epath.Path, chosen: runs.Candidate) -> dict[str, Any]:
         "validation_accuracy": run.metrics["val"]["accuracy"],
         "test_accuracy": run.metrics["test"]["accuracy"],
     }
-
-
-def grid(gallery: examples.Gallery) -> Figure:
-    """A gallery as one figure, for TensorBoard and Markdown."""
-    most = max(len(tile.pictures) for tile in gallery.tiles)
-
-    def strip(tile: examples.Tile) -> np.ndarray:
-        missing = [np.full_like(tile.pictures[0], 255)] * (most - len(tile.pictures))
-        return np.concatenate([*tile.pictures, *missing], axis=1)
-
-    return figures.image_grid(
-        np.stack([strip(tile) for tile in gallery.tiles]),
-        ["\n".join((tile.title, *tile.notes)) for tile in gallery.tiles],
-        columns=4 if most > 1 else 8,
-        title=gallery.title,
-    )
 
 
 def main() -> None:

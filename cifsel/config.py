@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifsel.data import augment, transforms
+from cifsel.data import augment, crops, transforms
 from cifsel.errors import UserError
 from cifsel.models.classifier import MODELS
 
@@ -17,7 +17,7 @@ from cifsel.models.classifier import MODELS
 PLACES = ("data_dir", "weights_dir", "try_gcs", "checkpoint_minutes")
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "task": ("task1", "quickstart"),
+    "task": ("task1", "selfie", "quickstart"),
     "method": ("probe", "finetune"),
     "dataset": ("cifar100", "drawn"),
     "model": MODELS,
@@ -58,6 +58,20 @@ RANGES: dict[str, tuple[float, float]] = {
     "alpha": (0.05, 4),
 }
 
+# Task 2 has fields of its own, see configs/selfie.py.
+SELFIE_CHOICES: dict[str, tuple[Any, ...]] = {"crop": crops.CROPS, "model": MODELS}
+SELFIE_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "burst_seconds": (0, 1e9),
+    "crop_margin": (0.5, 4),
+    "folds": (2, 20),
+    "repeats": (1, 1_000),
+    "permutations": (0, 100_000),
+    "leave_one_out": (0, 5_000),
+    "tuned_layers": (0, 1_000),
+}
+SELFIE_GRIDS = {"depths": (0.0, 1.0), "grids": (1, 32), "l2": (1e-6, 1e3)}
+
 # At least 0 and below 1.
 SHARES = ("dropout", "drop_path", "label_smoothing", "ema_decay")
 
@@ -68,12 +82,10 @@ def validate(config: ConfigDict) -> None:
     Raises:
       UserError: names the field, its value, and what it may be.
     """
-    for field, choices in CHOICES.items():
-        if config[field] not in choices:
-            raise _bad(field, config[field], f"one of {', '.join(map(str, choices))}")
-    for field, (least, most) in RANGES.items():
-        if not least <= config[field] <= most:
-            raise _bad(field, config[field], f"{least:g} to {most:g}")
+    if config.task == "selfie":
+        _validate_selfie(config)
+        return
+    _validate_fields(config, CHOICES, RANGES)
     for field in SHARES:
         if not 0 <= config[field] < 1:
             raise _bad(field, config[field], "at least 0 and below 1")
@@ -87,6 +99,37 @@ def validate(config: ConfigDict) -> None:
     except ValueError as error:
         raise UserError(f"config.augment.{error}") from None
     _validate_together(config)
+
+
+def _validate_fields(
+    config: ConfigDict,
+    choices: Mapping[str, tuple[Any, ...]],
+    ranges: Mapping[str, tuple[float, float]],
+) -> None:
+    for field, allowed in choices.items():
+        if config[field] not in allowed:
+            raise _bad(field, config[field], f"one of {', '.join(map(str, allowed))}")
+    for field, (least, most) in ranges.items():
+        if not least <= config[field] <= most:
+            raise _bad(field, config[field], f"{least:g} to {most:g}")
+
+
+def _validate_selfie(config: ConfigDict) -> None:
+    _validate_fields(config, SELFIE_CHOICES, SELFIE_RANGES)
+    if not config.photos:
+        raise _bad("photos", config.photos, "a folder with a sub-folder for each class, or zips")
+    if not config.init_from:
+        raise _bad("init_from", config.init_from, "the folder of a task-1 run, or 'imagenet'")
+    if config.image_size and not 32 <= config.image_size <= 1024:
+        raise _bad("image_size", config.image_size, "0 for the checkpoint's, or 32 to 1024")
+    if config.people_csv and config.people_pattern:
+        raise _bad("people_pattern", config.people_pattern, "not set, beside people_csv")
+    for field, (least, most) in SELFIE_GRIDS.items():
+        values = config[field]
+        if not values or not all(
+            isinstance(one, int | float) and least <= one <= most for one in values
+        ):
+            raise _bad(field, values, f"one or more numbers from {least:g} to {most:g}")
 
 
 def _validate_together(config: ConfigDict) -> None:

@@ -65,8 +65,6 @@ def maps(model: Classifier, view: View) -> Forward:
 def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> Forward:
     """Outputs of inner layers, each averaged over the cells of a grid.
 
-    Only what leads to the deepest of the layers is computed.
-
     Args:
       model: the classifier.
       view: how images are shown.
@@ -78,28 +76,37 @@ def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> F
     """
 
     def apply(variables: Tree, images: Array) -> Array:
-        layers = {layer for layer, _ in places}
-
-        def wanted(module: nn.Module, method: str) -> bool:
-            return method == "__call__" and module.path[-1] in layers and len(module.path) == 2
-
-        _, state = model.apply(
-            variables,
-            images,
-            method="feature_map",
-            capture_intermediates=wanted,
-            mutable=["intermediates"],
-        )
-        outputs = state["intermediates"]["backbone"]
-        found = [_pool(outputs[layer]["__call__"][0], grid) for layer, grid in places]
-        return jnp.concatenate(found, axis=1)
+        outputs = layer_maps(model, variables, images, [layer for layer, _ in places])
+        pairs = zip(outputs, places, strict=True)
+        return jnp.concatenate([pool(maps, grid) for maps, (_, grid) in pairs], axis=1)
 
     return _averaged(apply, view)
 
 
-def _pool(maps: Array, grid: int) -> Array:
-    """(B, h, w, C) -> (B, grid * grid * C) float32."""
-    maps = jnp.asarray(maps, jnp.float32)
+def layer_maps(
+    model: Classifier, variables: Tree, images: Array, names: Sequence[str]
+) -> list[Array]:
+    """Outputs (B, h, w, C) float32 of layers of the backbone, by `backbone.layer_names`.
+
+    Under jit, only what leads to the deepest of them is computed.
+    """
+
+    def wanted(module: nn.Module, method: str) -> bool:
+        return method == "__call__" and module.path[-1] in names and len(module.path) == 2
+
+    _, state = model.apply(
+        variables,
+        images,
+        method="feature_map",
+        capture_intermediates=wanted,
+        mutable=["intermediates"],
+    )
+    outputs = state["intermediates"]["backbone"]
+    return [jnp.asarray(outputs[name]["__call__"][0], jnp.float32) for name in names]
+
+
+def pool(maps: Array, grid: int) -> Array:
+    """Averages over the cells of a grid: (B, h, w, C) float32 -> (B, grid * grid * C)."""
     for axis in (1, 2):
         size = maps.shape[axis]
         # As torch's adaptive pooling: from floor to ceiling, so that no cell is empty.

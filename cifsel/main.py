@@ -12,7 +12,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from cifsel import command, quickstart, summaries, train, workdir
+from cifsel import command, quickstart, selfie, summaries, train, workdir
 from cifsel import config as config_lib
 from cifsel.terminal import say
 
@@ -41,8 +41,9 @@ def run() -> None:
     if config.task == "quickstart":
         quickstart.run(config, folder)
         return
+    task = selfie.run if config.task == "selfie" else train.train_and_evaluate
     with summaries.open_writer(folder) as writer:
-        train.train_and_evaluate(config, folder, writer)
+        task(config, folder, writer)
 
 
 def main(argv: Sequence[str]) -> None:

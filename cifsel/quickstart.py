@@ -1,16 +1,21 @@
-"""All of task 1, small and from scratch, on drawn images: everything works, offline, in minutes."""
+"""Both tasks, small and from scratch, on drawn images: everything works, offline, in minutes."""
 
 import copy
 from typing import Any
 
+from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import task1
+from cifsel import selfie, summaries, task1
 from cifsel.terminal import say
 
 
 def run(config: ConfigDict, folder: str) -> dict[str, Any]:
-    """Trains config.models one after the other, and compares them.
+    """Trains config.models, compares them, and gives the better one drawn faces to tell apart.
+
+    Args:
+      config: as configs/quickstart.py describes it.
+      folder: gets a workdir per run, the comparison, and task 2 in selfie/.
 
     Returns:
       What comparison.json holds.
@@ -22,5 +27,11 @@ def run(config: ConfigDict, folder: str) -> dict[str, Any]:
         one.task, one.model, one.name = "task1", model, model
         configs.append(one)
     result = task1.run(configs, folder)
+    faces = config.selfie.copy_and_resolve_references()
+    faces.init_from = folder
+    say("task 2: happy and sad faces, drawn by this program")
+    below = str(epath.Path(folder) / "selfie")
+    with summaries.open_writer(below) as writer:
+        selfie.run(faces, below, writer)
     say("For real images: python -m cifsel.main --config=configs/effnet.py")
     return result

@@ -24,12 +24,14 @@ class Trained:
       variables: its best `params` and `batch_stats`.
       view: how images are shown to it.
       class_names: K names, in the order of the logits.
+      config: of the run.
     """
 
     model: Classifier
     variables: Tree
     view: features.View
     class_names: tuple[str, ...]
+    config: ConfigDict
 
 
 def trained(run: epath.Path) -> Trained:
@@ -39,14 +41,16 @@ def trained(run: epath.Path) -> Trained:
       run: its workdir.
 
     Raises:
-      UserError: there is no checkpoint, or it cannot be restored.
+      UserError: there is no checkpoint of task 1, or it cannot be restored.
     """
     if not (run / FOLDER).exists():  # Opening it would make one.
         raise UserError(f"{run} has no checkpoint ({run / FOLDER} is not there)")
     with Checkpoints(run) as checkpoints:
         about = checkpoints.meta()
+        if about["config"].get("task") == "selfie":
+            raise UserError(f"{run} is of task 2: give the workdir of a run of task 1")
         config = ConfigDict(about["config"])
         model, init = prepare.classifier(config, len(about["class_names"]))
         variables = checkpoints.model(jax.eval_shape(init, jax.random.key(0)))
     view = features.View(config.image_size, config.resize, config.mirror)
-    return Trained(model, variables, view, tuple(about["class_names"]))
+    return Trained(model, variables, view, tuple(about["class_names"]), config)

@@ -16,6 +16,7 @@ from cifsel.errors import UserError
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 CACHE = "cache"
+BEST = "best.json"  # of a comparison: leads to the run of the better model
 
 
 def check(workdir: epath.Path, config: dict[str, Any]) -> None:

@@ -208,7 +208,7 @@ def test_finished_run_says_so_and_does_nothing(finished, monkeypatch, capsys):
 
 def test_quickstart_ends_with_a_report_and_a_pointer_to_the_better_model(finished):
     folder = finished[0]
-    best = json.loads((folder / compare.BEST).read_text())
+    best = json.loads((folder / workdir.BEST).read_text())
     assert best["run"] in MODELS
     assert (folder / best["run"] / best["checkpoint"]).is_dir()
     metrics = read(folder / best["run"])

@@ -1,34 +1,32 @@
-"""What a report says, before it becomes HTML, Markdown or summaries."""
+"""What the report of a comparison says, before it becomes HTML, Markdown or summaries."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from cifsel import evaluate, figures
 from cifsel.comparison import charts, duplicates, paired, suspects, tables, verdict
-from cifsel.comparison.examples import Examples, Gallery, confusion
+from cifsel.comparison.examples import Examples, confusion
 from cifsel.comparison.runs import Candidate
 from cifsel.comparison.verdict import Verdict
 from cifsel.data.splits import Dataset
+from cifsel.page import Chart, Gallery, Page, Table
 
-
-@dataclasses.dataclass(frozen=True)
-class Chart:
-    """A figure with its heading.
-
-    Attributes:
-      name: short, for files and summaries.
-      title: the heading.
-      figure: of about 5.4 inches, or larger if `large`.
-      large: too large for a phone: it is shown as pixels, to be scrolled.
-    """
-
-    name: str
-    title: str
-    figure: Figure
-    large: bool = False
+TITLE = "Which network transfers better?"
+NOTES = {
+    "intervals": (
+        "Intervals are 95 %: Wilson's over the images for a single seed, else a t-interval over"
+        " images and seeds together. All choices, which candidate to use included, were made on"
+        " validation images; the test images were scored once per run."
+    ),
+    "pairs": (
+        "Accuracy of the chosen candidate minus that of the other, on the same images. With one"
+        " seed each, p is McNemar's exact test; else a t-test in which the spread between seeds is"
+        " added to that between images. p is not corrected for the number of rows."
+    ),
+    "fairness": "Fields of the configuration in which the candidates differ; all others are equal.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +48,13 @@ class Content:
 
     sentence: str
     on_test: str
-    scores: tables.Table
-    pairs: tables.Table
-    fairness: tables.Table
+    scores: Table
+    pairs: Table
+    fairness: Table
     charts: tuple[Chart, ...]
     galleries: tuple[Gallery, ...]
     commands: tuple[str, ...]
-    versions: tables.Table
+    versions: Table
     warnings: tuple[str, ...]
 
 
@@ -123,6 +121,17 @@ def make(
         versions=tables.versions(ordered),
         warnings=tuple(tables.warnings(candidates)),
     )
+
+
+def page(content: Content, command: str) -> Page:
+    """The report as a page.
+
+    Args:
+      content: what it says.
+      command: the one that made it.
+    """
+    said = {"title": TITLE, "content": content, "notes": NOTES, "command": command}
+    return Page("comparison", content.charts, content.galleries, said)
 
 
 def _charts(

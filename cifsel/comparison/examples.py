@@ -1,53 +1,20 @@
 """Which test images a comparison shows, and what stands below them."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from cifsel import evaluate, restore
-from cifsel.comparison import gradcam
+from cifsel import evaluate, gradcam, restore
 from cifsel.comparison.duplicates import Duplicate
 from cifsel.comparison.runs import Candidate
 from cifsel.comparison.suspects import Suspect
 from cifsel.data.splits import Dataset
+from cifsel.page import Gallery, Tile
 from cifsel.rendering import percent, plain
 
 # Enough to judge, few enough to look at.
 PAIRS, PER_PAIR, DISAGREEMENTS, CAMS_OF_A_KIND, SUSPECTS, DUPLICATES = 6, 4, 16, 4, 24, 16
 CAM_SIZE = 96
-
-
-@dataclasses.dataclass(frozen=True)
-class Tile:
-    """Pictures that belong together, and what stands below them.
-
-    Attributes:
-      pictures: each (H, W, 3) uint8, all of one size.
-      title: the truth.
-      notes: further lines.
-    """
-
-    pictures: tuple[np.ndarray, ...]
-    title: str
-    notes: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Gallery:
-    """Tiles with a heading.
-
-    Attributes:
-      name: short, for files and summaries.
-      title: the heading.
-      explanation: what is shown and how it was chosen.
-      tiles: may be empty, if there is nothing of the kind.
-    """
-
-    name: str
-    title: str
-    explanation: str
-    tiles: tuple[Tile, ...]
 
 
 class Examples:

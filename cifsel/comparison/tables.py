@@ -9,16 +9,9 @@ import numpy as np
 from cifsel.comparison import paired, verdict
 from cifsel.comparison.runs import Candidate, differing_fields
 from cifsel.comparison.verdict import Verdict
+from cifsel.page import Table
 from cifsel.rendering import percent, plain
 from cifsel.terminal import duration
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Rows of text below a head; the first cell of each says what the others are."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def scores(candidates: Sequence[Candidate], apart: np.ndarray) -> Table:

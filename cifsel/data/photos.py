@@ -53,8 +53,16 @@ class Photos:
 
 
 @dataclasses.dataclass(frozen=True)
-class _File:
-    """A file on disk, or a member of a zip; with a problem, it is not read."""
+class File:
+    """A file on disk, or a member of a zip; with a problem, it is not read.
+
+    Attributes:
+      name: for people, printable.
+      path: of the file, or of the zip.
+      archive: the open zip that it is a member of.
+      member: which one.
+      problem: why it had better not be read; empty if it can be.
+    """
 
     name: str
     path: Path
@@ -87,7 +95,7 @@ def load(source: str, *, skip_unreadable: bool = False) -> Photos:
         files = _find(source, stack)
         for label, file in files:
             try:
-                photos.append((label, file.name, decode(_content(file), file.name)))
+                photos.append((label, file.name, decode(content(file), file.name)))
             except UserError as error:
                 unreadable.append(str(error))
     if unreadable and not skip_unreadable:
@@ -118,9 +126,9 @@ def _check_counts(source: str, class_names: list[str], counts: Mapping[str, int]
         )
 
 
-def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, _File]]:
+def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
     """All files of the source, each with its class ('' for none), sorted by both."""
-    files: list[tuple[str, _File]] = []
+    files: list[tuple[str, File]] = []
     owners: dict[str, str] = {}
     size = 0
     for owner, file in _owned(source, stack):
@@ -145,7 +153,7 @@ def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, _File]]:
     return sorted(files, key=lambda pair: (pair[0], pair[1].name))
 
 
-def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, _File]]:
+def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, File]]:
     """Yields all files, each with the folder or zip that names its class ('' for none)."""
     # A comma may also be part of a name.
     parts = [source] if os.access(Path(source).expanduser(), os.F_OK) else source.split(",")
@@ -155,11 +163,11 @@ def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, _Fil
         raise UserError(f"photos is {source!r}; {_LAYOUT}")
     if len(paths) > 1:
         for path in paths:
-            for file in _listing(path, f"{path.name}/", stack):
+            for file in listing(path, f"{path.name}/", stack):
                 yield str(path), file
         return
-    files: Iterable[_File] = _listing(paths[0], "", stack)
-    if _is_zip(paths[0]):
+    files: Iterable[File] = listing(paths[0], "", stack)
+    if is_zip(paths[0]):
         files, wrapper = list(files), f"{paths[0].stem}/"
         # Zipped as a whole, a folder is all that is in the zip.
         if all(file.name.startswith(wrapper) for file in files):
@@ -168,17 +176,29 @@ def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, _Fil
         owner, _, rest = file.name.partition("/")
         if rest:
             yield owner, file
-        elif file.archive is None and _is_zip(file.path):
-            for member in _listing(file.path, f"{file.name}/", stack):
+        elif file.archive is None and is_zip(file.path):
+            for member in listing(file.path, f"{file.name}/", stack):
                 yield owner, member
         else:
             problem = "not in the folder of a class: move or remove it"
             yield "", dataclasses.replace(file, problem=file.problem or problem)
 
 
-def _listing(path: Path, prefix: str, stack: contextlib.ExitStack) -> Iterator[_File]:
-    """Yields the files in a folder or zip, named by `prefix` and their path in it."""
-    if _is_zip(path):
+def listing(path: Path, prefix: str, stack: contextlib.ExitStack) -> Iterator[File]:
+    """Yields the files in a folder, level by level in sorted order, or in a zip, in its order.
+
+    Hidden files and what Windows and macOS leave behind are passed over.
+
+    Args:
+      path: a folder, searched to any depth, or a zip; zips in a folder are files like any other.
+      prefix: of the names.
+      stack: closes the zip.
+
+    Raises:
+      UserError: neither of them, a folder that cannot be listed, or a zip that is damaged or
+        leads out of itself.
+    """
+    if is_zip(path):
         try:
             archive = stack.enter_context(zipfile.ZipFile(path))
         except Exception as error:  # damaged directories come as many kinds of them
@@ -193,19 +213,19 @@ def _listing(path: Path, prefix: str, stack: contextlib.ExitStack) -> Iterator[_
         except OSError as error:
             raise UserError(f"{printable(path)}: cannot be listed ({error.strerror})") from error
         for child in children:
-            if _is_litter(child.name):
+            if is_litter(child.name):
                 continue
             # The folder of a class may be a link. Further down, a link may lead back up.
             if child.is_dir() and (not prefix or not child.is_symlink()):
-                yield from _listing(child, f"{prefix}{printable(child.name)}/", stack)
+                yield from listing(child, f"{prefix}{printable(child.name)}/", stack)
             else:
-                yield _File(f"{prefix}{printable(child.name)}", child)
+                yield File(f"{prefix}{printable(child.name)}", child)
     else:
         found = "not a folder or .zip file" if path.exists() else "no such folder or zip"
         raise UserError(f"{printable(path)}: {found}; {_LAYOUT}")
 
 
-def _members(archive: zipfile.ZipFile, path: Path, prefix: str) -> Iterator[_File]:
+def _members(archive: zipfile.ZipFile, path: Path, prefix: str) -> Iterator[File]:
     """Yields the files in an open zip, those that had better not be read with a problem."""
     seen: set[str] = set()
     for info in archive.infolist():
@@ -215,7 +235,7 @@ def _members(archive: zipfile.ZipFile, path: Path, prefix: str) -> Iterator[_Fil
                 f"{printable(path)}: holds {printable(info.filename)}, which leads out of the "
                 "zip; expected paths within: do not trust this file"
             )
-        if parts[-1] == "" or any(map(_is_litter, parts)):
+        if parts[-1] == "" or any(map(is_litter, parts)):
             continue
         problem, kind = "", stat.S_IFMT(info.external_attr >> 16)
         ratio = info.file_size / max(info.compress_size, 1)
@@ -232,11 +252,15 @@ def _members(archive: zipfile.ZipFile, path: Path, prefix: str) -> Iterator[_Fil
         elif info.file_size > ANY_RATIO_BYTES and ratio > MAX_ZIP_RATIO:
             problem = f"expands {ratio:.0f}-fold, as no photo does"
         seen.add(name)
-        yield _File(name, path, archive, info, problem)
+        yield File(name, path, archive, info, problem)
 
 
-def _content(file: _File) -> bytes | Path:
-    """What `decode` is to decode."""
+def content(file: File) -> bytes | Path:
+    """What `decode` is to decode.
+
+    Raises:
+      UserError: the file has a problem, or is damaged in its zip.
+    """
     if file.problem:
         raise UserError(f"{file.name}: {file.problem}")
     if file.archive is None or file.member is None:
@@ -252,11 +276,13 @@ def _content(file: _File) -> bytes | Path:
     return data
 
 
-def _is_zip(path: Path) -> bool:
+def is_zip(path: Path) -> bool:
+    """Whether `listing` takes it for a zip: a file that is named so."""
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
-def _is_litter(name: str) -> bool:
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or left behind by Windows or macOS."""
     return name.startswith(".") or name.casefold() in _LITTER
 
 

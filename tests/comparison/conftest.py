@@ -28,8 +28,9 @@ def make_run(dataset, build_tiny, variables_of):
 
     def make(folder, model, wrong, **fields):
         folder.mkdir(parents=True)
-        config = CONFIGS[model].get_config()
-        config.update({"dataset": "drawn", "image_size": 32} | fields)
+        # The recipes of fine-tuning differ in more than the model.
+        config = CONFIGS[model].get_config("probe")
+        config.update({"method": "finetune", "dataset": "drawn", "image_size": 32} | fields)
         settings = config_lib.to_json(config)
         rng = np.random.default_rng([config.seed, len(model)])
         names = dataset.class_names, dataset.coarse_names, dataset.coarse_of

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel import compare, prepare
-from cifsel.comparison import gradcam
+from cifsel import compare, gradcam, prepare, workdir
+from cifsel.comparison import content
 from cifsel.data import splits, synthetic
 from cifsel.errors import UserError
+from cifsel.page import Page, Table
 
 WIDTHS = {"phone": 390, "wide": 1280}
 GALLERIES = {"confused_1", "confused_2", "only_1", "attention", "duplicates"}
@@ -88,7 +89,7 @@ def test_suspects_are_what_all_runs_contradict(compared, dataset):
 
 def test_best_json_leads_to_the_best_seed_wherever_the_folder_goes(compared, dataset):
     root, _ = compared
-    best = json.loads((root / compare.BEST).read_text())
+    best = json.loads((root / workdir.BEST).read_text())
     assert best["model"] == "efficientnetv2-b0"
     assert best["run"] == "efficientnetv2-b0-0"
     assert (root / best["run"] / best["checkpoint"]).is_dir()
@@ -97,10 +98,10 @@ def test_best_json_leads_to_the_best_seed_wherever_the_folder_goes(compared, dat
 
 
 def test_runs_elsewhere_are_named_in_full(stand_ins, runs_of_both, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "_write", lambda *_: None)
+    monkeypatch.setattr(Page, "write", lambda *_: None)
     root, folders = runs_of_both
     compare.compare(folders, str(tmp_path / "report"))
-    best = json.loads((tmp_path / "report" / compare.BEST).read_text())
+    best = json.loads((tmp_path / "report" / workdir.BEST).read_text())
     assert best["run"] == str(root / "efficientnetv2-b0-0")
 
 
@@ -167,117 +168,47 @@ def test_command_says_what_is_wrong_in_one_line(tmp_path):
 # --- in a browser --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium; skips where there is none."""
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    driver_binary = shutil.which("chromedriver")
-    if not binary or not driver_binary:
-        pytest.skip("no Chromium: install the packages chromium and chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="drives Chromium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-first-run",
-        "--hide-scrollbars",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_binary))
-    yield driver
-    driver.quit()
-
-
-def open_report(browser, folder, width, scheme="light"):
-    """Opens the report; returns what the console said and what was asked of the network."""
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    for log in ("browser", "performance"):
-        browser.get_log(log)  # Empties it.
-    browser.get((folder / "report.html").as_uri())
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    ]
-    return browser.get_log("browser"), [url for url in asked if not url.startswith("data:")]
-
-
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_page_is_whole_and_asks_for_nothing(compared, browser, width):
-    console, asked = open_report(browser, compared[0], width)
+    console, asked = browser.open(compared[0] / "report.html", width)
     assert console == []
     assert asked == [(compared[0] / "report.html").as_uri()]
-    broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-    assert browser.execute_script(broken) == 0
-    assert browser.execute_script("return document.images.length") > 50
-    assert browser.execute_script("return document.querySelectorAll('figure svg').length") == 6
+    broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+    assert browser.value(broken) == 0
+    assert browser.value("document.images.length") > 50
+    assert browser.value("document.querySelectorAll('figure svg').length") == 6
     # Wide tables and matrices scroll in themselves; the page does not.
-    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert browser.value("document.documentElement.scrollWidth") == width
 
 
 def test_page_says_the_verdict_first(compared, browser):
-    open_report(browser, compared[0], WIDTHS["wide"])
-    text = browser.execute_script("return document.querySelector('.verdict').innerText")
+    browser.open(compared[0] / "report.html", WIDTHS["wide"])
+    text = browser.value("document.querySelector('.verdict').innerText")
     assert text == compared[1]["verdict"]
-    whole = browser.execute_script("return document.body.innerText")
+    whole = browser.value("document.body.innerText")
     assert compared[1]["on_test"] in whole
     for heading in ("Where they look", "Labels to doubt", "Test images with a twin in training"):
         assert heading in whole
 
 
-CONTRAST = """
-const luminance = c => {
-  const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-  return .2126 * r + .7152 * g + .0722 * b;
-};
-const paper = luminance(getComputedStyle(document.body).backgroundColor);
-return [...document.querySelectorAll('body, .note, tbody th, figure svg text')].map(e => {
-  const style = getComputedStyle(e);
-  const ink = luminance(e.closest('svg') ? style.fill : style.color);
-  return (Math.max(ink, paper) + .05) / (Math.min(ink, paper) + .05);
-});
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_light_and_dark(compared, browser, scheme):
     """WCAG's contrast for normal text, of texts and of the labels of charts."""
-    open_report(browser, compared[0], WIDTHS["wide"], scheme)
-    ratios = browser.execute_script(CONTRAST)
+    browser.open(compared[0] / "report.html", WIDTHS["wide"], scheme)
+    ratios = browser.contrasts()
     assert len(ratios) > 100
     assert min(ratios) >= 4.5
-    background = "return getComputedStyle(document.body).backgroundColor"
-    assert (
-        browser.execute_script(background)
-        == {
-            "light": "rgb(255, 255, 255)",
-            "dark": "rgb(21, 23, 26)",
-        }[scheme]
-    )
+    background = browser.value("getComputedStyle(document.body).backgroundColor")
+    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 23, 26)"}[scheme]
 
 
 def test_names_from_files_cannot_become_markup(compared):
     """Class names, paths and commands come from files that others may have written."""
-    from cifsel.comparison import page
-    from cifsel.comparison.content import Content
-    from cifsel.comparison.tables import Table
-
     evil = "<img src=x onerror=alert(1)>|_"
     table = Table((evil,), ((evil,),))
-    content = Content(evil, evil, table, table, table, (), (), (evil,), table, (evil,))
-    written = page.as_html(content, evil)
-    assert "<img" not in written.partition("<body>")[2]
-    markdown = page.as_markdown(content, evil).partition("```")[0]
+    said = content.Content(evil, evil, table, table, table, (), (), (evil,), table, (evil,))
+    page = content.page(said, evil)
+    assert "<img" not in page.html().partition("<body>")[2]
+    markdown = page.markdown().partition("```")[0]
     assert "<img" not in markdown
     assert "| &lt;img src=x onerror=alert(1)&gt;\\|\\_ |" in markdown

@@ -1,0 +1,235 @@
+"""Drawn happy and sad faces, so that the second task can be tried without photos of anyone.
+
+The mouth and the brows tell how a face feels. All else is drawn alike for both: position, size and
+tilt, skin, hair, eyes, glasses, clothes, background, light and noise.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from cifsel.data import photos
+from cifsel.errors import UserError
+
+_SIZE = 160
+_CLASS_NAMES = ("happy", "sad")
+
+_SKINS = (
+    (255, 224, 196), (241, 194, 160), (224, 172, 125), (198, 134, 90), (150, 98, 66), (105, 68, 48),
+)  # fmt: skip
+_HAIRS = (
+    (30, 24, 24), (62, 40, 28), (112, 72, 40), (160, 82, 45), (222, 184, 110), (150, 150, 155),
+)  # fmt: skip
+_STYLES = ("bald", "short", "long", "curly")
+_IRISES = ((70, 45, 30), (95, 75, 40), (70, 110, 70), (70, 110, 160))
+_WHITE, _DARK, _TONGUE = (250, 248, 244), (70, 22, 26), (205, 90, 95)
+
+
+def drawn_faces(per_class: int = 12, seed: int = 0) -> photos.Photos:
+    """Draws faces.
+
+    Args:
+      per_class: number of happy and of sad faces, 1 or more. The first ones do not depend on it.
+      seed: 0 or more.
+
+    Returns:
+      Photos of 160 x 160 pixels in the classes 'happy' and 'sad', all of different people.
+
+    Raises:
+      UserError: a number is out of range.
+    """
+    if per_class < 1:
+        raise UserError(f"per_class is {per_class}: give 1 or more")
+    if seed < 0:
+        raise UserError(f"seed is {seed}: give 0 or more")
+    digits = len(str(per_class))  # so that the names sort as they are numbered
+    labels = np.repeat(np.arange(2, dtype=np.int32), per_class)
+    numbers = list(range(per_class)) * 2
+    return photos.Photos(
+        images=tuple(
+            _draw(bool(label == 0), np.random.default_rng([seed, int(label), number]))
+            for label, number in zip(labels, numbers, strict=True)
+        ),
+        labels=labels,
+        names=tuple(
+            f"{_CLASS_NAMES[label]}/{number + 1:0{digits}}.png"
+            for label, number in zip(labels, numbers, strict=True)
+        ),
+        class_names=_CLASS_NAMES,
+        taken=(None,) * len(labels),
+        skipped=(),
+    )
+
+
+@dataclasses.dataclass
+class _Canvas:
+    """An image in the making.
+
+    Attributes:
+      pixels: (160, 160, 3) float64.
+      u, v: coordinates of each pixel (160, 160), from the middle of the head to the right and down,
+          turned with the head, in units of half the head's height.
+      unit: that, in pixels.
+    """
+
+    pixels: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    unit: float
+
+    def fill(self, outside: np.ndarray, colour: np.ndarray | tuple[int, int, int]) -> None:
+        """Paints where a signed distance, in units, is negative."""
+        # One pixel wide, the edge is as smooth as a photo's.
+        inside = np.clip(0.5 - outside * self.unit, 0, 1)[..., None]
+        self.pixels += inside * (np.asarray(colour, float) - self.pixels)
+
+    def ellipse(self, u: float, v: float, a: float, b: float) -> np.ndarray:
+        """Signed distance, roughly, from an ellipse about (u, v)."""
+        return (np.hypot((self.u - u) / a, (self.v - v) / b) - 1) * min(a, b)
+
+    def arc(self, ends: tuple[float, float], v: tuple[float, float], rise: float) -> np.ndarray:
+        """Distance from a parabola between (ends[0], v[0]) and (ends[1], v[1]).
+
+        Its middle is `rise` below the straight line.
+        """
+        span = ends[1] - ends[0]
+        along = np.clip((self.u - ends[0]) / span, 0, 1)
+        height = v[0] + (v[1] - v[0]) * along + 4 * rise * along * (1 - along)
+        slope = (v[1] - v[0] + 4 * rise * (1 - 2 * along)) / span
+        return np.hypot(self.u - ends[0] - span * along, (self.v - height) / np.hypot(1, slope))
+
+
+def _draw(happy: bool, rng: np.random.Generator) -> np.ndarray:
+    """One face, uint8 (160, 160, 3)."""
+    y, x = np.mgrid[:_SIZE, :_SIZE] + 0.5
+    turn, unit = rng.uniform(-0.16, 0.16), rng.uniform(46, 60)
+    right, down = x - rng.uniform(71, 89), y - rng.uniform(74, 86)
+    canvas = _Canvas(
+        _background(x / _SIZE, y / _SIZE, rng),
+        (np.cos(turn) * right + np.sin(turn) * down) / unit,
+        (np.cos(turn) * down - np.sin(turn) * right) / unit,
+        unit,
+    )
+    skin = np.array(_SKINS[rng.integers(len(_SKINS))]) * rng.uniform(0.94, 1.04, 3)
+    hair = np.array(_HAIRS[rng.integers(len(_HAIRS))]) * rng.uniform(0.85, 1.15)
+    _head(canvas, skin, hair, rng)
+    _eyes(canvas, skin, rng)
+    _brows(canvas, happy, np.minimum(hair * 0.7, skin * 0.5), rng)
+    _mouth(canvas, happy, skin, rng)
+    return _photographed(canvas.pixels, x / _SIZE - 0.5, y / _SIZE - 0.5, rng)
+
+
+def _background(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A gradient with a few spots out of focus."""
+    # Grey mixed in: rooms and skies are not as gaudy as colours by chance.
+    top, bottom = 0.5 * rng.uniform(40, 230, (2, 1)) + 0.5 * rng.uniform(20, 245, (2, 3))
+    pixels = top + (bottom - top) * y[..., None]
+    for _ in range(rng.integers(2, 7)):
+        column, row, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.06, 0.25)
+        spot = np.clip((radius - np.hypot(x - column, y - row)) / 0.03, 0, 1)[..., None]
+        pixels += spot * rng.uniform(0.2, 0.5) * (rng.uniform(60, 245, 3) - pixels)
+    return pixels
+
+
+def _head(canvas: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Generator) -> None:
+    """Hair, shoulders, neck, head, ears and nose."""
+    width, style = rng.uniform(0.74, 0.86), rng.choice(_STYLES, p=(0.16, 0.28, 0.28, 0.28))
+    angle = np.arctan2(canvas.v, canvas.u)
+    behind = canvas.ellipse(0, -0.12, width + 0.14, 1.02)
+    if style == "long":
+        corner = np.maximum(abs(canvas.u) - width + 0.08, 0), np.maximum(canvas.v - 0.9, 0)
+        falling = np.maximum(np.hypot(*corner) - 0.2, -0.1 - canvas.v)
+        behind = np.minimum(behind, falling)
+    elif style == "curly":
+        behind = canvas.ellipse(0, -0.2, width + 0.25, 1.05) + 0.05 * np.sin(13 * angle)
+    if style != "bald":
+        canvas.fill(behind, hair * 0.87)
+    canvas.fill(canvas.ellipse(0, 2.0, 1.35, 0.85), rng.uniform(30, 230, 3))
+    neck = np.maximum(abs(canvas.u) - 0.33, abs(canvas.v - 0.9) - 0.4)
+    canvas.fill(neck, skin * 0.82)
+    for side in (-1, 1):
+        canvas.fill(canvas.ellipse(side * width, 0.05, 0.12, 0.2), skin * 0.9)
+    head = canvas.ellipse(0, 0, width, 1)
+    canvas.fill(head, skin)
+    # Hair falls over the forehead, parted on either side.
+    parting = rng.uniform(-0.4, 0.4)
+    line = -0.62 + 0.28 * (canvas.u - parting) ** 2 + rng.uniform(-0.05, 0.05)
+    if style != "bald":
+        canvas.fill(np.maximum(canvas.ellipse(0, -0.02, width + 0.04, 1.06), canvas.v - line), hair)
+    blush, redder = rng.uniform(0, 0.45), skin * (1.0, 0.72, 0.72)
+    for side in (-1, 1):
+        distance = np.hypot(canvas.u - side * 0.46, canvas.v - 0.3)
+        canvas.pixels += (blush * np.exp(-((distance / 0.17) ** 2)))[..., None] * (
+            redder - canvas.pixels
+        )
+    length = rng.uniform(0.16, 0.26)
+    canvas.fill(canvas.arc((-0.09, 0.09), (length, length), 0.05) - 0.025, skin * 0.68)
+
+
+def _eyes(canvas: _Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
+    """Both eyes, wide open to closed, looking somewhere, perhaps with glasses."""
+    apart, size, openness = rng.uniform(0.31, 0.37), rng.uniform(0.14, 0.18), rng.uniform(0.5, 1)
+    look = rng.uniform(-0.25, 0.25, 2) * size
+    iris = np.array(_IRISES[rng.integers(len(_IRISES))])
+    closed = rng.random() < 0.12
+    for side in (-1, 1):
+        u, v = side * apart, -0.1
+        lid = canvas.arc((u - size, u + size), (v, v), (0.1 if closed else -0.9 * openness) * size)
+        if not closed:
+            white = canvas.ellipse(u, v, size, size * openness)
+            canvas.fill(white, _WHITE)
+            for radius, colour in ((0.62, iris), (0.32, np.array([15, 12, 12]))):
+                disc = canvas.ellipse(u + look[0], v + look[1], radius * size, radius * size)
+                canvas.fill(np.maximum(disc, white), colour)
+            canvas.fill(canvas.ellipse(u + 0.04, v - 0.05, 0.03, 0.03), _WHITE)
+        canvas.fill(lid - 0.024, skin * 0.35)
+    if rng.random() < 0.25:
+        frame = rng.uniform(10, 120, 3)
+        for side in (-1, 1):
+            rim = abs(canvas.ellipse(side * apart, -0.08, 0.27, 0.24))
+            canvas.fill(rim - 0.02, frame)
+        canvas.fill(canvas.arc((0.27 - apart, apart - 0.27), (-0.1, -0.1), -0.02) - 0.02, frame)
+
+
+def _brows(canvas: _Canvas, happy: bool, colour: np.ndarray, rng: np.random.Generator) -> None:
+    """Arched when happy; raised at the inner ends when sad."""
+    height, thick = rng.uniform(-0.44, -0.38), rng.uniform(0.03, 0.05)
+    tilt = rng.uniform(-0.04, 0.03) if happy else rng.uniform(0.07, 0.14)
+    rise = rng.uniform(-0.1, -0.05) if happy else rng.uniform(-0.02, 0.03)
+    for side in (-1, 1):
+        inner, outer = (side * 0.16, height - tilt), (side * 0.54, height + tilt)
+        (left, left_v), (right, right_v) = sorted([inner, outer])
+        canvas.fill(canvas.arc((left, right), (left_v, right_v), rise) - thick, colour)
+
+
+def _mouth(canvas: _Canvas, happy: bool, skin: np.ndarray, rng: np.random.Generator) -> None:
+    """Corners up when happy and down when sad, open or not, with teeth or not."""
+    half, bend = rng.uniform(0.3, 0.42), rng.uniform(0.12, 0.2)
+    opening = rng.uniform(0.1, 0.22) if rng.random() < 0.5 else 0.0
+    bend = bend if happy else -bend
+    corners = rng.uniform(0.46, 0.54) - 0.45 * bend
+    upper, lower = bend - opening / 2, bend + opening / 2
+    lips = (0.55 * skin * (0.85, 0.5, 0.5) + (60, 12, 20)) * rng.uniform(0.85, 1.1)
+    across = 1 - np.clip(canvas.u / half, -1, 1) ** 2
+    above = corners + upper * across - canvas.v
+    below = canvas.v - corners - lower * across
+    gap = np.maximum(np.maximum(above, below), abs(canvas.u) - half)
+    if opening:
+        canvas.fill(gap, _DARK)
+        canvas.fill(np.maximum(gap, canvas.ellipse(0, corners + lower, 0.18, 0.08)), _TONGUE)
+        if rng.random() < 0.7:
+            canvas.fill(np.maximum(gap, -above - 0.45 * opening), _WHITE)
+    for rise in {upper, lower}:
+        edge = canvas.arc((-half, half), (corners, corners), rise)
+        canvas.fill(edge - 0.036, lips)
+
+
+def _photographed(
+    pixels: np.ndarray, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Light from one side, of some colour and strength, and the noise of a camera."""
+    direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.6)
+    light = 1 + strength * (np.cos(direction) * x + np.sin(direction) * y)
+    light = light[..., None] * rng.uniform(0.75, 1.1) * rng.uniform(0.95, 1.04, 3)
+    noise = rng.normal(0, rng.uniform(2, 9), pixels.shape)
+    return np.clip(np.round(pixels * light + noise), 0, 255).astype(np.uint8)

@@ -1,0 +1,76 @@
+"""Which weights compete in task 2: those of task 1, and those that they came from."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+from ml_collections import ConfigDict
+
+from cifsel import predictor, restore
+from cifsel.errors import UserError
+from cifsel.models.classifier import Classifier, build
+from cifsel.terminal import say
+from cifsel.weights import download, keras_h5
+
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A backbone with weights.
+
+    Attributes:
+      name: for people.
+      origin: the run or weight file.
+      model_name: one of `classifier.MODELS`.
+      alpha: MobileNet's width multiplier.
+      model: a classifier with this backbone; its head is not used.
+      variables: `params` and `batch_stats` of the backbone.
+      image_size: pixels at which photos are shown.
+    """
+
+    name: str
+    origin: str
+    model_name: str
+    alpha: float
+    model: Classifier
+    variables: Tree
+    image_size: int
+
+
+def sources(config: ConfigDict) -> list[Source]:
+    """The weights to start from, the user's choice first, and ImageNet's to compare them with."""
+    if config.init_from == "imagenet":
+        return [_imagenet(config.model, 1.0, 224, config.weights_dir, config.image_size or 224)]
+    run = predictor.run_of(epath.Path(config.init_from).expanduser())
+    trained = restore.trained(run)
+    name, alpha = trained.config.model, trained.config.alpha
+    say(f"task-1 checkpoint: {name} from {run}")
+    size = config.image_size or trained.view.image_size
+    backbone = {
+        kind: {"backbone": trained.variables[kind]["backbone"]}
+        for kind in ("params", "batch_stats")
+    }
+    found = [Source("task-1 checkpoint", str(run), name, alpha, trained.model, backbone, size)]
+    try:
+        resolution = trained.config.weights_resolution
+        found.append(_imagenet(name, alpha, resolution, config.weights_dir, size))
+    except UserError as error:
+        say(f"not compared with ImageNet weights: {error}")
+    return found
+
+
+def _imagenet(
+    name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
+) -> Source:
+    path = download.find(
+        name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
+    )
+    model = build(name, num_classes=2, alpha=alpha)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, 3))))
+    loaded = keras_h5.convert(
+        keras_h5.read_tensors(path), shapes, model=name, head=False, path=path
+    )
+    return Source("ImageNet weights", path.name, name, alpha, model, loaded, size)

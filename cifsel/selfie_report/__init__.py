@@ -1,0 +1,1 @@
+"""What task 2 leaves for people."""

@@ -1,0 +1,395 @@
+"""The command: which photos are meant, what is said of them, and what is said when it cannot be."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+
+from cifsel import predict, predictor
+from cifsel.checkpoints import Checkpoints
+from cifsel.data import crops, photo
+from cifsel.errors import UserError
+from cifsel.models import classifier
+
+ROOT = Path(__file__).parents[1]
+
+
+def brightness(shown):
+    """Logits of a model to which photos are as happy as they are bright."""
+    share = shown.mean((1, 2, 3)) / 255
+    share = np.clip(share, 1e-3, 1 - 1e-3)
+    return np.stack([np.log(share), np.log(1 - share)], 1)
+
+
+class Cropper:
+    """Finds a face in everything that is not of grey level 7."""
+
+    def show(self, images, names, size):
+        faces = tuple(None if (image == 7).all() else (0, 0, 1, 1) for image in images)
+        return crops.Shown(crops.Cropper("none").show(images, names, size).images, faces)
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Stands in for what is restored; `--checkpoint=task1` gives one of task 1."""
+
+    def load(checkpoint):
+        return predictor.Predictor(
+            task=checkpoint,
+            class_names=("happy", "sad"),
+            sure_from=0.6,
+            size=8,
+            detail=8,
+            temperature=1.0,
+            cropper=Cropper(),
+            needs_face=True,
+            logits=brightness,
+            evidence=lambda shown, classes: np.full((1, 1, 1), 1 - int(classes[0]), np.float32),
+        )
+
+    monkeypatch.setattr(predict, "_load", load)
+    return load("selfie")
+
+
+def put(folder, **grey):
+    """Writes photos of one grey level each; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, level in grey.items():
+        paths.append(str(folder / f"{name}.png"))
+        Image.new("RGB", (16, 12), (level,) * 3).save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def run(model, monkeypatch, capsys):
+    """(arguments) -> what it printed, what it complained of, its exit status."""
+
+    def call(*arguments, stdin="", checkpoint="selfie"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        given = ["predict", f"--checkpoint={checkpoint}", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", given)
+        status = 0
+        try:
+            predict.main()
+        except SystemExit as error:
+            status = error.code
+        out, err = capsys.readouterr()
+        return out, err, status
+
+    return call
+
+
+def names_of(out):
+    return [record["photo"] for record in json.loads(out)]
+
+
+# --- what is said ---
+
+
+def test_a_line_for_each_photo_in_the_order_given(run, tmp_path):
+    a, longer, c, d = put(tmp_path, a=25, much_longer=200, c=134, d=0)
+    out, err, status = run(longer, a, c, d, a)
+    width = len(longer)
+    assert out.splitlines() == [
+        f"{longer}  happy 78 %",
+        f"{a:<{width}}  sad 90 %",
+        f"{c:<{width}}  unsure (happy 53 %)",
+        f"{d:<{width}}  sad over 99 %",
+        f"{a:<{width}}  sad 90 %",
+    ]
+    assert (err, status) == ("", 0)
+
+
+def test_task_1_says_what_comes_first_and_is_never_unsure(run, tmp_path):
+    (path,) = put(tmp_path, a=134)
+    out, _, _ = run(path, checkpoint="task1")
+    assert out == f"{path}  happy 53 %, sad 47 %\n"
+    record = json.loads(run(path, "--json", checkpoint="task1")[0])[0]
+    assert "unsure" not in record
+    assert "unsure" not in run(path, "--csv", checkpoint="task1")[0]
+
+
+def test_json_and_csv_agree(run, tmp_path):
+    paths = put(tmp_path / 'odd, "name"', a=25, b=134)
+    records = json.loads(run(*paths, "--json")[0])
+    assert records[0] == {
+        "photo": paths[0],
+        "label": "sad",
+        "probability": pytest.approx(1 - 25 / 255, abs=1e-6),
+        "probabilities": {
+            "happy": pytest.approx(25 / 255, abs=1e-6),
+            "sad": pytest.approx(1 - 25 / 255, abs=1e-6),
+        },
+        "unsure": False,
+    }
+    assert (records[1]["label"], records[1]["unsure"]) == ("happy", True)
+    rows = list(csv.reader(io.StringIO(run(*paths, "--csv")[0])))
+    assert rows[0] == ["photo", "label", "probability", "unsure", "probability of happy",
+                       "probability of sad"]  # fmt: skip
+    for row, record in zip(rows[1:], records, strict=True):
+        shares = [record["probability"], record["unsure"], *record["probabilities"].values()]
+        assert row[:2] == [record["photo"], record["label"]]
+        assert [json.loads(cell) for cell in row[2:]] == shares
+
+
+# --- which photos are meant ---
+
+
+def test_folders_zips_and_patterns(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(Path("more/deep"), b=1, a=1)
+    put(Path("more/__MACOSX"), x=1)
+    put(Path("more"), z=1)
+    Path("more/.hidden.png").write_bytes(b"")
+    Path("more/Thumbs.db").write_bytes(b"")
+    with zipfile.ZipFile("more/inner.zip", "w") as archive:
+        archive.write("more/z.png", "in/one.png")
+        archive.write("more/z.png", "__MACOSX/._one.png")
+    Path("empty").mkdir()
+    folder = ["more/deep/a.png", "more/deep/b.png", "more/inner.zip/in/one.png", "more/z.png"]
+    assert names_of(run("more/", "--json")[0]) == folder
+    assert names_of(run("more/inner.zip", "more/z.png", "--json")[0]) == folder[2:]
+    assert names_of(run("more/*/[ab].png", "--json")[0]) == folder[:2]
+    assert names_of(run("**", "--json")[0]) == folder  # each once
+    for nothing in ("empty", "em*"):
+        out, err, status = run(nothing)
+        assert (out, status) == ("", 2)
+        assert err == f"error: {nothing}: no files in it; expected photos\n"
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(run, tmp_path):
+    (path,) = put(tmp_path, **{"a[1]": 25})
+    assert names_of(run(path, "--json")[0]) == [path]
+
+
+def test_paths_from_standard_input(run, tmp_path):
+    first, second, third = put(tmp_path, **{"b": 1, " space ": 1, "-": 1})
+    out, _, status = run(first, "-", third, "--json", stdin=f"{second}\r\n\n{third}\n")
+    assert names_of(out) == [first, second, third, third]
+    assert status == 0
+    out, err, status = run("-", stdin="\n")
+    assert (out, status) == ("", 2)
+    assert "standard input is empty" in err
+
+
+# --- photos that cannot be used ---
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Good and bad ones, with what is said of each bad one."""
+    good = put(tmp_path, a=25, z=200)
+    (faceless,) = put(tmp_path, faceless=7)
+    (tmp_path / "note.txt").write_text("hello")
+    (tmp_path / "bad.zip").write_bytes(b"PK nonsense")
+    bad = {
+        str(tmp_path / "note.txt"): "not a JPEG",
+        faceless: "no face found",
+        str(tmp_path / "bad.zip"): "not a zip, or a damaged one",
+    }
+    return good, bad
+
+
+def test_unusable_photos_are_named_and_nothing_else_is_said(run, mixed, tmp_path):
+    _, bad = mixed
+    for form in ("--json", "--csv", "--explain=" + str(tmp_path / "explained")):
+        out, err, status = run(tmp_path, form)
+        assert (out, status) == ("", 2)
+        lines = err.splitlines()
+        assert lines[-1].startswith("error: 3 of 5 photos cannot be used")
+        assert len(lines) == 4
+        for path, reason in bad.items():
+            assert any(line.startswith(f"{path}: {reason}") for line in lines)
+
+
+def test_unusable_photos_can_be_skipped(run, mixed, tmp_path):
+    (first, last), bad = mixed
+    out, err, status = run(tmp_path, "--skip-unreadable", "--json")
+    assert status == 0
+    assert len(err.splitlines()) == 3
+    records = json.loads(out)
+    assert [record["photo"] for record in records] == sorted([first, last, *bad])
+    assert {record["photo"] for record in records if "skipped" in record} == set(bad)
+    for record in records:
+        assert bad.get(record["photo"], "") in record.get("skipped", "")
+    out, _, _ = run(tmp_path, "--skip-unreadable")
+    assert [line.split()[0] for line in out.splitlines()] == [first, last]
+    rows = list(csv.reader(io.StringIO(run(tmp_path, "--skip-unreadable", "--csv")[0])))
+    assert [row[0] for row in rows[1:]] == [first, last]
+
+
+def test_a_mistyped_path_is_told_before_anything_is_loaded(run, tmp_path, monkeypatch):
+    (path,) = put(tmp_path, a=25)
+    missing = ["nowhere.jpg", "no/*.jpg", "~nobody/x.png", "x" * 300 + ".zip", "nul\0.png"]
+    out, _, status = run(path, "-", "--skip-unreadable", stdin="\n".join(missing))
+    assert (status, len(out.splitlines())) == (0, 1)
+    monkeypatch.setattr(predict, "_load", pytest.fail)
+    out, err, status = run(path, "-", stdin="\n".join(missing))
+    assert (out, status) == ("", 2)
+    lines = err.splitlines()
+    assert lines[0] == "nowhere.jpg: no such file"
+    assert lines[-1].startswith("error: 5 of 6 photos")
+    assert all(line.isprintable() for line in lines)
+
+
+def test_what_stops_it_all_is_not_skipped(run, tmp_path, monkeypatch):
+    (path,) = put(tmp_path, a=25)
+
+    def fail(*_):
+        raise UserError("crop='face' needs OpenCV 4")
+
+    monkeypatch.setattr(predictor.Predictor, "show", fail)
+    out, err, status = run(path, "--skip-unreadable", "--json")
+    assert (out, err, status) == ("", "error: crop='face' needs OpenCV 4\n", 2)
+
+
+def test_interrupted(run, tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "run", interrupt)
+    assert run("x") == ("", "", 130)
+
+
+@pytest.mark.parametrize("arguments", [["a.png", "--json", "--csv"], [], ["a.png", "--nonsense"]])
+def test_flags_that_make_no_sense(run, arguments):
+    assert run(*arguments)[2] == 2
+
+
+# --- many photos ---
+
+
+def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
+    """And the answers to the first are out before the last is looked at."""
+    paths = put(tmp_path, **{f"p{i:02}": 10 * i + 10 for i in range(11)})
+    happened = []
+
+    def decode(source, name):
+        happened.append("decode")
+        return photo.decode(source, name)
+
+    monkeypatch.setattr(predict, "decode", decode)
+    monkeypatch.setattr(predictor, "batch_size", lambda: 4)
+    with predict.contextlib.ExitStack() as stack:
+        items = predict.photo_search.find(paths, stack)
+    for answer in predict.answers(items, model, skip=True):
+        happened.append(answer.photo)
+    batches = [paths[:4], paths[4:8], paths[8:]]
+    assert happened == [one for batch in batches for one in ["decode"] * len(batch) + batch]
+
+
+# --- explanations ---
+
+
+def test_explanations_have_a_file_each(run, model, tmp_path):
+    paths = [*put(tmp_path / "a", x=200, y=25), *put(tmp_path / "b", X=134)]
+    made = tmp_path / "new" / "explained"
+    out, err, status = run(*paths, f"--explain={made}")
+    assert (err, status, len(out.splitlines())) == ("", 0, 3)
+    assert {path.name for path in made.iterdir()} == {"x.png", "y.png", "X-2.png"}
+    # All of a happy one speaks for it, nothing of a sad one, as `evidence` has it above.
+    expected = {"x.png": 200, "y.png": 25 * 0.15, "X-2.png": 134}
+    for name, level in expected.items():
+        with Image.open(made / name) as picture:
+            np.testing.assert_allclose(np.asarray(picture), np.full((8, 8, 3), level), atol=1)
+
+
+def test_explanations_of_skipped_photos_do_not_move_those_of_others(run, mixed, tmp_path):
+    made = tmp_path / "explained"
+    run(tmp_path, "--skip-unreadable", f"--explain={made}")
+    assert {path.name for path in made.iterdir()} == {"a.png", "z.png"}
+    with Image.open(made / "z.png") as picture:
+        assert picture.getpixel((0, 0)) == (200,) * 3
+
+
+def test_explanations_never_replace_photos(run, tmp_path):
+    (path,) = put(tmp_path, a=25)
+    before = Path(path).read_bytes()
+    _, err, status = run(path, f"--explain={tmp_path}")
+    assert status == 2
+    assert "has photos in it that are to be explained" in err
+    assert Path(path).read_bytes() == before
+    _, err, status = run(path, f"--explain={path}")
+    assert status == 2
+    assert err.startswith(f"error: explain {path} cannot be written")
+
+
+# --- as a process ---
+
+
+@pytest.fixture(scope="module")
+def checkpoint(variables_of, tmp_path_factory):
+    """The workdir of a small run of task 2."""
+    folder = tmp_path_factory.mktemp("selfie")
+    variables = variables_of(classifier.build("efficientnetv2-mini", num_classes=2), 32)
+    tree = {kind: {"backbone": variables[kind]["backbone"]} for kind in variables}
+    kernel = np.random.default_rng(0).normal(size=(24, 2)).astype(np.float32)
+    about = {
+        "task": "selfie",
+        "backbone": {"model": "efficientnetv2-mini", "alpha": 1.0},
+        "class_names": ["happy", "sad"],
+        "places": [["block2a", 1]],
+        "image_size": 32,
+        "resize": "bicubic",
+        "mirror": False,
+        "crop": {"kind": "none", "margin": 1.2, "fallback": False},
+        "temperature": 1.0,
+        "sure_from": None,
+    }
+    with Checkpoints(epath.Path(folder)) as saved:
+        saved.save(0, model=tree | {"head": {"kernel": kernel, "bias": kernel[0]}}, meta=about)
+    return folder
+
+
+def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
+    """TensorFlow alone would take longer than everything else."""
+    (path,) = put(tmp_path, **{"\udcff": 25})
+    code = (
+        "import sys; from cifsel import predict; predict.main();"
+        "sys.exit(str({'tensorflow', 'matplotlib', 'clu', 'tensorboard'} & set(sys.modules)))"
+    )
+    env = os.environ | {
+        "CIFSEL_CACHE": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    env.pop("JAX_COMPILATION_CACHE_DIR", None)
+    given = [f"--checkpoint={checkpoint}", path, "-"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given],
+        input=os.fsencode(path),
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr.decode().strip() == "set()"
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert "unsure (" in lines[0]
+    assert r"/\udcff.png" in lines[0]
+    assert any((tmp_path / "cache" / "compiled").iterdir())
+
+
+def test_a_closed_pipe_ends_it_quietly(checkpoint, tmp_path):
+    (path,) = put(tmp_path, a=25)
+    command = f"'{sys.executable}' -m cifsel.predict --checkpoint='{checkpoint}' '{path}'"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"],
+        cwd=ROOT,
+        env=os.environ | {"CIFSEL_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{predict.CLOSED_PIPE}\n", "")
