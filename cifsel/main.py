@@ -1,6 +1,8 @@
 """The command: python -m cifsel.main --config=configs/effnet.py --workdir=/tmp/effnet."""
 
+import contextlib
 import os
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from cifsel import command, quickstart, selfie, summaries, train, workdir
 from cifsel import config as config_lib
@@ -24,7 +26,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "What to run, such as configs/effnet.py or configs/effnet.py:probe; change any field with"
-    " --config.FIELD=VALUE (configs/common.py lists them).",
+    " --config.FIELD=VALUE (configs/common.py lists them, for task 2 configs/selfie.py).",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run keeps everything; default: runs/<config>-<recipe>."
@@ -55,8 +57,8 @@ def main(argv: Sequence[str]) -> None:
 
 def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     """Parses the command line; what is wrong with it becomes one line."""
-    known = {"--config", "--help", "--helpshort", "--helpfull"}
-    if not any(word.split("=")[0] in known for word in argv):
+    given = {"--config", "--help", "--helpshort", "--helpfull"}
+    if not any(word.split("=")[0] in given for word in argv):
         command.stop("--config is missing: give --config=configs/effnet.py, for example")
     from configs import common  # Only the running command knows that this can be imported.
 
@@ -66,8 +68,16 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     except OSError as error:
         command.stop(f"--config cannot be read: {str(error.__cause__).splitlines()[-1].strip()}")
     except Exception as error:
-        command.stop(config_lib.explain(error, common.get_config()))
+        command.stop(config_lib.explain(error, _fresh(argv) or common.get_config()))
     return rest
+
+
+def _fresh(argv: Sequence[str]) -> ConfigDict | None:
+    """The config of the file that was asked for, without changes; None if it gives none."""
+    files = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
+    with contextlib.suppress(Exception):  # What is wrong with the file has been found already.
+        return runpy.run_path(files[-1].partition(":")[0])["get_config"]()
+    return None
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Task 2: what a classifier of a few photos is worth, and the classifier. Reads top to bottom."""
 
+import dataclasses
 import time
 from typing import Any
 
@@ -107,7 +108,7 @@ def look(config: ConfigDict, found: photos.Photos, image_size: int) -> Album:
 
 def compete(config: ConfigDict, album: Album, origins: list[Source]) -> list[Candidate]:
     """Every candidate with its out-of-fold predictions; the first is the simplest of the user's."""
-    labels, groups = album.photos.labels, album.groups
+    labels, groups, size = album.photos.labels, album.groups, album.images.shape[1]
     repeated = folds.repeated(
         labels, groups, folds=config.folds, repeats=config.repeats, seed=config.seed
     )
@@ -115,6 +116,11 @@ def compete(config: ConfigDict, album: Album, origins: list[Source]) -> list[Can
     if len(labels) <= config.leave_one_out:
         single = folds.leave_one_out(labels, groups, folds=config.folds, seed=config.seed)
     candidates = [Candidate.probe(config, album, one, repeated, single) for one in origins]
+    if config.crop != "none":
+        plain = crops.Cropper("none").show(album.photos.images, album.photos.names, size).images
+        uncropped = dataclasses.replace(album, images=plain)
+        whole = dataclasses.replace(origins[0], name=f"{origins[0].name}, without the crop")
+        candidates.append(Candidate.probe(config, uncropped, whole, repeated, single))
     if config.tuned_layers:
         candidates.insert(1, Candidate.tuned(config, album, origins[0], repeated))
     for one in candidates:

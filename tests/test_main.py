@@ -34,6 +34,7 @@ for name, arguments in json.load(open(sys.argv[1])).items():
 """
 
 EFFNET, QUICKSTART = "--config=configs/effnet.py", "--config=configs/quickstart.py"
+SELFIE = "--config=configs/selfie.py"
 DRAWN = (EFFNET, "--config.dataset=drawn", "--config.train_examples=50")
 # name: arguments and words that the message must have. WORK stands for a temporary folder.
 CASES = {
@@ -48,6 +49,13 @@ CASES = {
     "share": ((EFFNET, "--config.dropout=1"), ("config.dropout is 1.0", "below 1")),
     "choice": ((EFFNET, "--config.optimizer=adam"), ("'adam'", "adamw, sgd")),
     "flag": ((EFFNET, "--confg.seed=1"), ("confg",)),
+    "field of task 2": ((SELFIE, "--config.photoz=x"), ("'photoz'", "mean photos", "tuned_layers")),
+    "no photos": ((SELFIE, "--config.init_from=imagenet"), ("config.photos is None", "sub-folder")),
+    "no start": ((SELFIE, "--config.photos=x"), ("config.init_from is None", "imagenet")),
+    "no such photos": (
+        (SELFIE, "--config.init_from=imagenet", "--config.photos=WORK/nowhere"),
+        ("WORK/nowhere", "no such folder or zip"),
+    ),
     "word": ((EFFNET, "probe"), ("'probe'", "--flag=value")),
     "models": ((QUICKSTART, "--config.models=('x',)"), ("config.models", "mobilenet")),
     "too few": ((*DRAWN[:2], "--config.train_examples=7"), ("train_examples is 7", "50")),

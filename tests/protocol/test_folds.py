@@ -161,7 +161,9 @@ def test_folds_hold_the_classes_in_proportion():
     groups = np.arange(60, dtype=np.int32)
     found = folds_lib.repeated(labels, groups, folds=5, repeats=3, seed=0)
     assert [np.bincount(labels[test]).tolist() for test in found.test] == [[4, 6, 2]] * 15
-    counts = np.array([[np.bincount(labels[way], minlength=3) for way in row] for row in found.inner])
+    counts = np.array(
+        [[np.bincount(labels[way], minlength=3) for way in row] for row in found.inner]
+    )
     # 16, 24 and 8 of each class, by 5.
     assert np.abs(counts - np.array([16, 24, 8]) / 5).max() < 1
 
