@@ -64,7 +64,7 @@ SELFIE_RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "burst_seconds": (0, 1e9),
     "crop_margin": (0.5, 4),
-    "folds": (2, 20),
+    "folds": (3, 20),
     "repeats": (1, 1_000),
     "permutations": (0, 100_000),
     "leave_one_out": (0, 5_000),
@@ -122,6 +122,8 @@ def _validate_selfie(config: ConfigDict) -> None:
         raise _bad("init_from", config.init_from, "the folder of a task-1 run, or 'imagenet'")
     if config.image_size and not 32 <= config.image_size <= 1024:
         raise _bad("image_size", config.image_size, "0 for the checkpoint's, or 32 to 1024")
+    if config.permutations == 1:
+        raise _bad("permutations", 1, "0 for none, or 2 or more")
     if config.people_csv and config.people_pattern:
         raise _bad("people_pattern", config.people_pattern, "not set, beside people_csv")
     for field, (least, most) in SELFIE_GRIDS.items():

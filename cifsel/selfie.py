@@ -148,18 +148,19 @@ def describe(
     """What metrics.json says, but for the final model and the machine."""
     labels, groups = album.photos.labels, album.groups
     probe = candidates[0]
-    arrays = probe.points, labels, groups, probe.folds
+    arrays = probe.points, labels, groups
     luck = None
     if config.permutations:
         say(f"dealing out the labels anew, {config.permutations} times")
         luck = evidence.permutation(
             *arrays,
+            folds=config.folds,
             l2=config.l2,
-            observed=probe.kfold["accuracy"],
+            observed=probe.kfold["balanced_accuracy"],
             permutations=config.permutations,
             seed=config.seed,
         )
-    curve = evidence.learning_curve(*arrays, l2=config.l2, seed=config.seed)
+    curve = evidence.learning_curve(*arrays, probe.folds, l2=config.l2, seed=config.seed)
     found: dict[str, Any] = {
         "name": config.name,
         "recipe": config.recipe,

@@ -206,6 +206,7 @@ class Candidate:
             "name": self.name,
             "source": self.source.origin,
             "model": self.source.model_name,
+            "alpha": self.source.alpha,
             "method": self.method,
             "kfold": self.kfold,
             "leave_one_out": self.leave_one_out,

@@ -17,8 +17,8 @@ def permutation(
     points: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
-    folds: Folds,
     *,
+    folds: int,
     l2: Sequence[float],
     observed: float,
     permutations: int,
@@ -26,39 +26,39 @@ def permutation(
 ) -> dict[str, Any]:
     """Runs the whole protocol, choices included, on photos whose labels were dealt out anew.
 
-    Whole groups exchange their labels, and their places in the folds with them, with groups of the
-    same size. Each dealing goes through one of the repetitions, in turn; their accuracies spread
-    wider than a mean over all repetitions would, so p errs towards caution.
+    Each dealing goes through one repetition; their accuracies spread wider than a mean over
+    several would, so p errs towards caution.
 
     Args:
       points: (S, N, N) float32, see `nested.run`.
       labels: (N,) int32.
       groups: (N,) int32.
-      folds: from `folds.repeated`.
+      folds: of the cross-validation.
       l2: penalties.
-      observed: accuracy with the true labels, mean over the repetitions.
-      permutations: how many dealings.
+      observed: balanced accuracy with the true labels, mean over the repetitions.
+      permutations: how many dealings, 2 or more.
       seed: of them.
 
     Returns:
-      p, the share of dealings at least as accurate (the true one counted in); accuracies; observed;
-      mean and its 95 % interval, which should hold 1 / K. JSON-ready.
+      p, the share of dealings at least as accurate (the true one counted in); accuracies, balanced;
+      observed; mean and its 95 % interval, which should hold 1 / K. JSON-ready.
     """
     rng = np.random.default_rng([seed, 2])
-    per_repeat = len(folds.test) // folds.repeats
-    test, inner, dealt = [], [], []
-    for number in range(permutations):
-        order = _deal(groups, rng)
-        first = number % folds.repeats * per_repeat
-        rows = slice(first, first + per_repeat)
-        test.append(folds.test[rows][:, order])
-        inner.append(folds.inner[rows][:, :, order])
-        dealt.append(labels[order])
-    many = Folds(np.concatenate(test), np.concatenate(inner), permutations)
+    dealt = np.stack([_deal(labels, groups, rng) for _ in range(permutations)])
+    each = [
+        folds_lib.repeated(own, groups, folds=folds, repeats=1, seed=seed + number)
+        for number, own in enumerate(dealt)
+    ]
+    many = Folds(
+        np.concatenate([one.test for one in each]),
+        np.concatenate([one.inner for one in each]),
+        permutations,
+    )
+    per_repeat = len(many.test) // permutations
     own = np.repeat(dealt, per_repeat, axis=0)
     outcome = nested.run(points, own, many, l2, int(labels.max()) + 1)
     predicted = scores.by_repeat(outcome.probabilities, many).argmax(2)
-    accuracies = (predicted == np.stack(dealt)).mean(1)
+    accuracies = scores.balanced_accuracy(predicted, dealt)
     mean, error = accuracies.mean(), accuracies.std(ddof=1) / np.sqrt(permutations)
     # Equal accuracies differ by rounding, depending on the order of their terms.
     as_good = int((accuracies >= observed - 1e-9).sum())
@@ -71,15 +71,22 @@ def permutation(
     }
 
 
-def _deal(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N,) int: the photo whose label and place each photo gets."""
-    order = np.empty(len(groups), np.int64)
+def _deal(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(N,) int32: labels that would be as likely, if photos said nothing of them.
+
+    Groups of one class exchange their classes, whatever their sizes; within a group of several
+    classes (a person who is in both, say) photos exchange theirs.
+    """
+    dealt = labels.copy()
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    for size in {len(one) for one in members}:
-        alike = [one for one in members if len(one) == size]
-        for one, other in zip(alike, rng.permutation(len(alike)), strict=True):
-            order[one] = alike[other]
-    return order
+    of_one_class = [one for one in members if len(np.unique(labels[one])) == 1]
+    classes = rng.permutation([labels[one[0]] for one in of_one_class])
+    for one, label in zip(of_one_class, classes, strict=True):
+        dealt[one] = label
+    for one in members:
+        if len(np.unique(labels[one])) > 1:
+            dealt[one] = rng.permutation(labels[one])
+    return dealt
 
 
 def learning_curve(

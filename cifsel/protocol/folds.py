@@ -107,10 +107,15 @@ def thinned(folds: Folds, labels: np.ndarray, groups: np.ndarray, share: float, 
     rng = np.random.default_rng(seed)
     left_out = folds.test.copy()
     for number, train in enumerate(folds.train):
-        for label in range(labels.max() + 1):
-            members = np.unique(groups[train & (labels == label)])
-            kept = max(2, round(share * len(members)))
-            left_out[number] |= np.isin(groups, rng.permutation(members)[kept:]) & train
+        there = _groups_per_class(labels[train], groups[train])
+        wanted = np.maximum(2, np.round(share * there)).astype(int)
+        for group in rng.permutation(np.unique(groups[train])):
+            classes = np.unique(labels[train & (groups == group)])
+            # One that spans classes stays for the sake of any of them.
+            if (wanted[classes] > 0).any():
+                wanted[classes] -= 1
+            else:
+                left_out[number] |= groups == group
     most = max(2, round(share * folds.inner.shape[1]))
     return Folds(left_out, _inner(labels, groups, left_out, most, seed), folds.repeats)
 

@@ -16,8 +16,9 @@ import numpy as np
 Array = jax.Array
 Carry = tuple[Array, Array, Array, Array, Array, Array, Array]
 
-# A gradient of the mean loss (nats) below this moves no probability by more than about a percent.
-TOLERANCE = 1e-4
+# Of the gradient of the mean loss, in nats. Probabilities are then within .0001 of the solution's
+# from a penalty of 1e-3 up, and within about .01 at 1e-4.
+TOLERANCE = 1e-5
 MAX_STEPS = 1000
 
 
@@ -78,7 +79,9 @@ def solve(
     """
     contrast = _contrast(num_classes)
     photos, rank = points.shape
-    share = (weights / weights.sum(1, keepdims=True)).T[:, None, :, None]  # (N, 1, F, 1)
+    # A fit without photos stays at its start.
+    total = jnp.maximum(weights.sum(1, keepdims=True), 1e-9)
+    share = (weights / total).T[:, None, :, None]  # (N, 1, F, 1)
     targets = jnp.moveaxis(jax.nn.one_hot(labels, num_classes), (1, 2), (0, 1))[..., None]
     # The curvature of the mean loss is at most half the mean square of a coordinate.
     most = 0.5 * (points**2).sum(0) * share.max()

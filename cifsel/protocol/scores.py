@@ -63,6 +63,22 @@ def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> 
     }
 
 
+def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The share of right answers within each class, averaged over the classes.
+
+    Args:
+      predicted: (R, N) int.
+      labels: (R, N) int, or (N,), with all classes in each row.
+
+    Returns:
+      (R,) float64.
+    """
+    labels = np.broadcast_to(labels, predicted.shape)
+    right = predicted == labels
+    classes = [labels == label for label in range(labels.max() + 1)]
+    return np.mean([(right & one).sum(1) / one.sum(1) for one in classes], axis=0)
+
+
 def _auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     if probabilities.shape[1] == 2:
         return float(metrics.roc_auc_score(labels, probabilities[:, 1]))
@@ -102,8 +118,12 @@ def sure_from(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
     order = np.argsort(-confidence, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     least = -(-len(order) // 5)
+    ranked = confidence[order]
+    # Those of equal confidence are sure together or not at all.
+    ends = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True))
     # The few most confident ones may have a mistake among them without meaning much.
-    holds = np.minimum.accumulate(share[least - 1 :]) >= SURE
+    ends = ends[ends + 1 >= least]
+    holds = np.minimum.accumulate(share[ends]) >= SURE
     if not holds.any():
         return None
-    return float(confidence[order[least - 1 + int(np.flatnonzero(holds)[-1])]])
+    return float(ranked[ends[np.flatnonzero(holds)[-1]]])

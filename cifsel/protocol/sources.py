@@ -15,6 +15,7 @@ from cifsel.terminal import say
 from cifsel.weights import download, keras_h5
 
 Tree = Any
+IMAGENET = "ImageNet weights"  # begins the names of candidates that started from these
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,4 +74,4 @@ def _imagenet(
     loaded = keras_h5.convert(
         keras_h5.read_tensors(path), shapes, model=name, head=False, path=path
     )
-    return Source("ImageNet weights", path.name, name, alpha, model, loaded, size)
+    return Source(IMAGENET, path.name, name, alpha, model, loaded, size)

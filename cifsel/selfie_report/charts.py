@@ -190,7 +190,7 @@ def permutation(accuracies: Sequence[float], observed: float) -> Figure:
     """How often a model was right whose photos had shuffled labels, against the true labels.
 
     Args:
-      accuracies: one for each shuffling, at least one.
+      accuracies: balanced, one for each shuffling, at least one.
       observed: with the true labels.
     """
     figure, (axes,) = narrow.panels(3)
@@ -206,7 +206,7 @@ def permutation(accuracies: Sequence[float], observed: float) -> Figure:
         narrow.entry(f"true labels: {percent(observed, 1)}", color=ORANGE, linewidth=2.2),
     ]
     narrow.legend(figure, entries)
-    axes.set(xlabel="of the photos right", ylabel="shufflings")
+    axes.set(xlabel="right, mean over the classes", ylabel="shufflings")
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=False, axis="x")

@@ -154,12 +154,13 @@ def luck(found: Found) -> str:
     shuffled = (
         f"The labels of the photos were shuffled {_times(len(test['accuracies']))}, and the model"
         f" ({tested(found)}) was made and asked anew. It was then right on"
-        f" {percent(test['mean'])} of the photos on average ({percent(low)} to {percent(high)})"
+        f" {percent(test['mean'])} of the photos of a class on average ({percent(low)} to"
+        f" {percent(high)})"
     )
     # Twice as far as the interval, which misses one time in forty with nothing wrong.
     expected = (
         ", which is more than guessing achieves: something is wrong, do not trust this report."
-        if test["mean"] - 2 * (test["mean"] - low) > guessing(found)
+        if test["mean"] - 2 * (test["mean"] - low) > 1 / len(found["photos"]["class_names"])
         else ", not clearly more than guessing achieves, as it must be."
     )
     verdict = "hardly luck" if test["p"] < 0.01 else "probably not luck"

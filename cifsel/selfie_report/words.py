@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cifsel.protocol.sources import IMAGENET
 from cifsel.rendering import percent, plain
 
 Found = Mapping[str, Any]
@@ -25,13 +26,14 @@ def sentence(found: Found) -> str:
 
 
 def _luck(found: Found, low: float) -> str:
-    guessing = 1 / len(found["photos"]["class_names"])
     if found["permutation"] is None:
+        photos = found["photos"]
+        guessing = max(photos["per_class"].values()) / photos["count"]
         return "that is more than guessing" if low > guessing else "guessing may do as well"
     p = found["permutation"]["p"]
-    if p < 0.05:
-        return f"luck alone would hardly do as well (p = {p:.2g})"
-    return f"luck alone may well do as well (p = {p:.2g})"
+    luck = "luck alone would hardly do as well" if p < 0.05 else "luck alone may well do as well"
+    # The first candidate was tested, which need not be the chosen one.
+    return f"{luck} (p = {p:.2g}{', of the probe' if found['chosen'] else ''})"
 
 
 def _more(found: Found) -> str:
@@ -42,7 +44,10 @@ def _more(found: Found) -> str:
 
 def notes(found: Found) -> list[str]:
     """What a reader should be warned of."""
-    photos, candidates = found["photos"], found["candidates"]
+    return _about_copies(found["photos"]) + _about_imagenet(found) + _about_faces(found["photos"])
+
+
+def _about_copies(photos: Found) -> list[str]:
     said = []
     label_of = dict(zip(photos["names"], photos["labels"], strict=True))
     for a, b, exact in photos["copies"]:
@@ -52,16 +57,33 @@ def notes(found: Found) -> list[str]:
             said.append(f"{a} and {b} are {kind}, in two classes ({classes}): one must be wrong")
         else:
             said.append(f"{a} and {b} are {kind}: they were held out together")
-    for difference in found["differences"]:
-        other = difference["against"]
-        if "ImageNet" in other and difference["mean"] < 0:
-            sure = "clearly" if difference["p"] < 0.05 else "perhaps by chance"
-            said.append(
-                f"plain ImageNet weights did better on these photos, {sure}"
-                f" (by {percent(-difference['mean'])}, p = {difference['p']:.2g}): to use them,"
-                " give --config.init_from=imagenet --config.model="
-                f"{candidates[found['chosen']]['model']}"
-            )
-    if photos["crop"] == "face" and (missing := sum(face is None for face in photos["faces"])):
-        said.append(f"no face was found in {missing} photos, of which the middle was used")
     return said
+
+
+def _about_imagenet(found: Found) -> list[str]:
+    used = found["candidates"][found["chosen"]]
+    said = []
+    for one in found["differences"]:
+        other = next(c for c in found["candidates"] if c["name"] == one["against"])
+        if one["mean"] >= 0 or not other["name"].startswith(IMAGENET) or other is used:
+            continue
+        if used["name"].startswith(IMAGENET):  # It is in use already, by another method.
+            continue
+        sure = "clearly" if one["p"] < 0.05 else "perhaps by chance"
+        how = ""
+        if other["alpha"] == 1.0:
+            how = f": to use them, --config.init_from=imagenet --config.model={other['model']}"
+        points, p = 100 * -one["mean"], one["p"]
+        said.append(
+            "plain ImageNet weights did better on these photos than those of task 1, by"
+            f" {points:.0f} points, {sure} (p = {p:.2g}){how}"
+        )
+    return said
+
+
+def _about_faces(photos: Found) -> list[str]:
+    missing = sum(face is None for face in photos["faces"])
+    if photos["crop"] != "face" or not missing:
+        return []
+    which = "1 photo" if missing == 1 else f"{missing} photos"
+    return [f"no face was found in {which}, of which the middle was used"]

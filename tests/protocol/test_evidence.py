@@ -1,7 +1,6 @@
 """Luck and learning curves, on photos of which it is known what there is to find."""
 
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from cifsel.protocol import evidence, logistic, nested, scores
 from cifsel.protocol import folds as folds_lib
 
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 L2 = (1e-2, 1.0)
 WAYS, REPEATS = 4, 2
 ALONE = np.arange(24, dtype=np.int32)
@@ -41,7 +41,7 @@ def permutation(features, groups, observed, permutations=60):
         features,
         LABELS,
         groups,
-        folds_of(groups),
+        folds=WAYS,
         l2=L2,
         observed=observed,
         permutations=permutations,
@@ -50,16 +50,27 @@ def permutation(features, groups, observed, permutations=60):
 
 
 @pytest.mark.parametrize("groups", [ALONE, OF_BURSTS, OF_PEOPLE], ids=["alone", "bursts", "people"])
-def test_dealing_exchanges_whole_groups_of_the_same_size(groups):
-    size = Counter(groups.tolist())
-    dealt = [evidence._deal(groups, np.random.default_rng(seed)) for seed in range(50)]
-    for order in dealt:
-        assert sorted(order) == list(range(24))
-        goes_to = {(int(a), int(b)) for a, b in zip(groups, groups[order], strict=True)}
-        assert len(goes_to) == len(size)  # each group to one group
-        assert all(size[a] == size[b] for a, b in goes_to)
-    # Or labels would be dealt out as they were: of people who are in both classes as well.
-    assert all(len({int(LABELS[order[photo]]) for order in dealt}) == 2 for photo in range(24))
+def test_dealing_keeps_groups_of_one_class_and_people_of_both(groups):
+    dealt = [evidence._deal(LABELS, groups, np.random.default_rng(seed)) for seed in range(50)]
+    classes = {group: len(set(LABELS[groups == group])) for group in np.unique(groups)}
+    one_class = [group for group, count in classes.items() if count == 1]
+    for labels in dealt:
+        for group, count in classes.items():
+            assert len(set(labels[groups == group])) == count
+        # As many groups of each class as before, whatever their sizes.
+        first = [int(np.flatnonzero(groups == group)[0]) for group in one_class]
+        assert labels[first].sum() == LABELS[first].sum()
+    # Or the labels would be dealt out as they were.
+    assert (np.std(dealt, axis=0) > 0).all()
+
+
+def test_size_of_a_burst_does_not_give_its_class_away():
+    """Happy photos in bursts of three, sad ones alone: labels move all the same."""
+    labels = np.repeat([0, 1], [12, 6]).astype(np.int32)
+    groups = np.array([*np.repeat(range(4), 3), *range(4, 10)], np.int32)
+    dealt = [evidence._deal(labels, groups, np.random.default_rng(seed)) for seed in range(50)]
+    assert {tuple(one) for one in dealt} - {tuple(labels)}
+    assert (np.std(dealt, axis=0) > 0).all()
 
 
 @pytest.mark.parametrize("groups", [OF_BURSTS, OF_PEOPLE], ids=["bursts", "people"])
@@ -72,6 +83,30 @@ def test_a_signal_is_more_than_luck(groups):
     assert found["observed"] == observed
     assert len(found["accuracies"]) == 60
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize("groups", [ALONE, OF_BURSTS, OF_PEOPLE], ids=["alone", "bursts", "people"])
+def test_what_is_held_out_of_each_dealing_is_as_without(groups, monkeypatch):
+    seen, run = [], nested.run
+
+    def spy(features, labels, folds, *rest):
+        seen.append((labels, folds))
+        return run(features, labels, folds, *rest)
+
+    monkeypatch.setattr(nested, "run", spy)
+    permutation(points(0.0), groups, 0.5, permutations=5)
+    ((labels, dealt),) = seen
+    assert dealt.repeats == 5
+    np.testing.assert_array_equal(dealt.test.reshape(5, WAYS, 24).sum(1), 1)
+    np.testing.assert_array_equal(dealt.inner.sum(1), ~dealt.test)
+    for number, (test, inner) in enumerate(zip(dealt.test, dealt.inner, strict=True)):
+        assert not set(groups[test]) & set(groups[~test])
+        for way in inner:
+            assert not set(groups[way]) & set(groups[~test & ~way])
+        same = labels[number // WAYS * WAYS]
+        np.testing.assert_array_equal(labels[number], same)  # one dealing for all its folds
+        if groups is ALONE:
+            assert np.bincount(labels[number][test]).tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("groups", [OF_BURSTS, OF_PEOPLE], ids=["bursts", "people"])
@@ -91,7 +126,7 @@ def test_p_counts_those_as_good_even_by_rounding():
     features = points(0.0)
     accuracies = np.array(permutation(features, OF_BURSTS, 0.5)["accuracies"])
     for observed in (np.median(accuracies) + 1e-12, accuracies.max() + 1e-12):
-        as_good = (accuracies > observed - 0.01).sum()
+        as_good = (accuracies > observed - 1e-6).sum()
         assert permutation(features, OF_BURSTS, observed)["p"] == pytest.approx((1 + as_good) / 61)
     assert permutation(features, OF_BURSTS, accuracies.max() + 0.01)["p"] == pytest.approx(1 / 61)
     assert permutation(features, OF_BURSTS, 0.0)["p"] == 1

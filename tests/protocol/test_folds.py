@@ -1,5 +1,7 @@
 """Nobody is tested on a copy: what every way of holding out must keep to, for any groups."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -135,7 +137,7 @@ def test_the_less_is_left_the_fewer_and_of_the_same_groups(album, seed):
     labels, groups = album
     full = folds_lib.repeated(labels, groups, folds=4, repeats=1, seed=seed)
     sizes = [folds_lib.thinned(full, labels, groups, share, seed) for share in (0.25, 0.5, 0.75, 1)]
-    for fewer, more in zip(sizes[:-1], sizes[1:], strict=True):
+    for fewer, more in itertools.pairwise(sizes):
         assert not (fewer.train & ~more.train).any()
 
 

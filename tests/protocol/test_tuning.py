@@ -16,7 +16,7 @@ LABELS = np.tile([0, 1], 8).astype(np.int32)
 ALONE = np.arange(16, dtype=np.int32)
 
 
-@pytest.mark.parametrize("tuned", [1, 2, 3])
+@pytest.mark.parametrize("tuned", [1, 3])
 @pytest.mark.parametrize("name", ["efficientnetv2-mini", "mobilenet"])
 def test_last_layers_take_over_where_the_others_end(name, tuned, variables_of):
     model = build(name, num_classes=2, alpha=0.25)
@@ -39,10 +39,9 @@ def prepared(build_tiny, variables_of):
     """A model, its variables, what goes into its last layer, and the features of that."""
     model = build_tiny(num_classes=2)
     variables = variables_of(model, 32)
-    # Of one class the left side is brighter, or the right: the views' mean tells nothing of it.
     rng = np.random.default_rng(0)
     images = rng.normal(120, 40, (16, 32, 32, 3))
-    images[LABELS == 1, 8:24] += 25
+    images[LABELS == 1, 8:24] += 25  # a band that is brighter
     images = jnp.asarray(images.clip(0, 255), jnp.float32)
     forward = tuning.head_maps(model, LAYERS)
     maps = tuple(np.asarray(forward(variables, one)) for one in (images, images[:, :, ::-1]))
@@ -88,7 +87,7 @@ def test_without_a_step_it_is_the_probe(prepared, tune):
 
 
 def test_tunes_the_last_layers_alone(prepared, tune):
-    model, variables, *_ = prepared
+    _, variables, *_ = prepared
     before = jax.tree.map(np.array, variables)
     found = tune(three_folds(), 0.01)
     assert found.probabilities.shape == (3, 16, 2)
@@ -109,7 +108,9 @@ def test_the_model_it_returns_is_the_one_it_scored(prepared, tune, monkeypatch):
     found = tune(everything, 0.01)
     assert found.epochs.tolist() == [20]
     before = variables["params"]["backbone"]
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), found.backbone["second"], before["second"])
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), found.backbone["second"], before["second"]
+    )
     assert min(jax.tree.leaves(moved)) > 0.01
     tuned = variables | {"params": {"backbone": before | found.backbone}}
     # One by one: nobody is told apart by the company.
@@ -129,7 +130,6 @@ def test_more_steps_fit_what_is_learned_from_better(tune, monkeypatch):
     for epochs in (0, 5, 20):
         monkeypatch.setattr(tuning, "EPOCHS", (epochs,))
         monkeypatch.setattr(nested, "TEMPERATURES", np.ones(1, np.float32))
-        jax.clear_caches()
         found = tune(everything, 0.003).probabilities[0]
         losses.append(-np.log(found[np.arange(16), LABELS]).mean())
     assert losses[0] > losses[1] > losses[2]

@@ -21,6 +21,8 @@ KFOLD = {
 FOUND = {
     "photos": {
         "class_names": ["happy", "very_sad"],
+        "per_class": {"happy": 12, "very_sad": 12},
+        "count": 24,
         "names": ["happy/a.jpg", "happy/b.jpg", "very_sad/c.jpg"],
         "labels": [0, 0, 1],
         "copies": [],
@@ -43,6 +45,15 @@ FOUND = {
             "method": "finetune",
             "leave_one_out": None,
             "kfold": {**KFOLD, "repeats": 1},
+        },
+        {
+            "name": "ImageNet weights, probe",
+            "source": "b3.h5",
+            "model": "efficientnetv2-b3",
+            "alpha": 1.0,
+            "method": "probe",
+            "leave_one_out": SCORE,
+            "kfold": KFOLD,
         },
     ],
     "chosen": 0,
@@ -82,9 +93,13 @@ def test_sentence_is_about_the_chosen_one(found):
     found["candidates"][0]["leave_one_out"]["right"] = 3
     found["chosen"] = 1
     assert words.sentence(found).startswith("20.7 of 24 photos right in ")
+    # What was tested is the first, and is called by its name.
+    assert "(p = 0.0099, of the probe)" in words.sentence(found)
 
 
-@pytest.mark.parametrize(("p", "said"), [(0.049, "hardly do"), (0.05, "may well do"), (1, "may well")])
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.049, "hardly do"), (0.05, "may well do"), (1, "may well")]
+)
 def test_luck_is_what_the_dealings_say(found, p, said):
     found["permutation"]["p"] = p
     sentence = words.sentence(found)
@@ -93,16 +108,17 @@ def test_luck_is_what_the_dealings_say(found, p, said):
 
 
 @pytest.mark.parametrize(
-    ("low", "classes", "said"),
+    ("low", "happy", "said"),
     [
-        (0.51, 2, "more than guessing"),
-        (0.49, 2, "guessing may do as well"),
-        (0.49, 3, "more than guessing"),
+        (0.51, 12, "more than guessing"),
+        (0.49, 12, "guessing may do as well"),
+        # Always saying "happy" is right for two in three.
+        (0.51, 16, "guessing may do as well"),
     ],
 )
-def test_without_dealings_the_interval_speaks(found, low, classes, said):
+def test_without_dealings_the_interval_speaks(found, low, happy, said):
     found["permutation"] = None
-    found["photos"]["class_names"] = ["happy", "sad", "angry"][:classes]
+    found["photos"]["per_class"] = {"happy": happy, "sad": 24 - happy}
     found["candidates"][0]["leave_one_out"]["accuracy_interval"][0] = low
     assert said in words.sentence(found)
     assert "p =" not in words.sentence(found)
@@ -130,8 +146,11 @@ def test_notes_say_that_imagenet_was_better_and_how_to_use_it(found, p, sure):
     found["differences"] = [difference(-0.125, p)]
     (note,) = words.notes(found)
     assert "plain ImageNet weights did better" in note
-    assert f"{sure} (by 12 %, p = {p})" in note
+    assert f"by 12 points, {sure} (p = {p})" in note
     assert note.endswith("--config.init_from=imagenet --config.model=efficientnetv2-b3")
+    # There is no field for another width.
+    found["candidates"][2]["alpha"] = 0.5
+    assert words.notes(found)[0].endswith(f"(p = {p})")
 
 
 def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(found):
@@ -140,6 +159,7 @@ def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(found):
     # Nor when these are ImageNet's, which the user has chosen already.
     for candidate in found["candidates"]:
         candidate["name"] = candidate["name"].replace("task-1 checkpoint", "ImageNet weights")
+    del found["candidates"][2]
     found["differences"] = [
         difference(-0.1, 0.2, "ImageNet weights, fine-tuned") | {"name": "ImageNet weights, probe"}
     ]
