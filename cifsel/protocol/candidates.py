@@ -76,6 +76,7 @@ class Candidate:
       kfold: `scores.score` of them.
       leave_one_out: the same with each group held out by itself; None if it was not done.
       choices: what the folds chose, and their share.
+      losses: of 'finetune', its held-out loss by epochs, mean over the folds; else empty.
       places: of the features, (layer, grid) each; empty for 'finetune'.
       rotated: the features of each place; for 'finetune', of the last layer.
     """
@@ -89,6 +90,7 @@ class Candidate:
     kfold: dict[str, Any]
     leave_one_out: dict[str, Any] | None
     choices: list[dict[str, Any]]
+    losses: list[dict[str, Any]]
     places: tuple[tuple[str, int], ...]
     rotated: tuple[logistic.Rotated, ...]
 
@@ -128,6 +130,7 @@ class Candidate:
             kfold=scores.score(by_repeat, labels, groups),
             leave_one_out=alone,
             choices=choices,
+            losses=[],
             places=places,
             rotated=rotated,
         )
@@ -158,6 +161,10 @@ class Candidate:
             kfold=scores.score(by_repeat, labels, groups),
             leave_one_out=None,
             choices=choices,
+            losses=[
+                {"epochs": epochs, "loss": float(loss)}
+                for epochs, loss in zip(tuning.EPOCHS, found.losses.mean(0), strict=True)
+            ],
             places=(last,),
             rotated=rotated,
         )
@@ -211,6 +218,7 @@ class Candidate:
             "kfold": self.kfold,
             "leave_one_out": self.leave_one_out,
             "choices": self.choices,
+            "losses": self.losses,
         }
 
 

@@ -74,26 +74,31 @@ def _run(
     held_out, final = jax.lax.map(one, points)  # (S, F, L, N, K) each
     held_out = jnp.moveaxis(held_out, 0, 1).reshape(count, -1, photos, num_classes)
     final = jnp.moveaxis(final, 0, 1).reshape(count, -1, photos, num_classes)
-    best, temperature = _best(held_out, labels, inner.any(1))
+    best, temperature, _ = _best(held_out, labels, inner.any(1))
     logits = final[jnp.arange(count), best] / temperature[:, None, None]
     return jax.nn.softmax(logits), best // len(l2), best % len(l2), temperature
 
 
-def calibrate(logits: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> tuple[int, float]:
-    """The best of several settings by held-out logits, and its temperature.
+def calibrate(
+    logits: np.ndarray, labels: np.ndarray, kept: np.ndarray
+) -> tuple[int, float, np.ndarray]:
+    """The best of several settings by held-out logits, its temperature, and the loss of each.
 
     Args:
       logits: (I, N, K) of I settings.
       labels: (N,) int32.
       kept: (N,) bool, the photos that count.
+
+    Returns:
+      Its position, its temperature, and (I,) losses, nats, each at the temperature that suits it.
     """
     arrays = (jnp.asarray(array)[None] for array in (logits, labels, kept))
-    best, temperature = _best(*arrays)
-    return int(best[0]), float(temperature[0])
+    best, temperature, losses = _best(*arrays)
+    return int(best[0]), float(temperature[0]), np.asarray(losses[0])
 
 
-def _best(held_out: Array, labels: Array, kept: Array) -> tuple[Array, Array]:
-    """Of I settings (F, I, N, K) the one of least loss, and its temperature, (F,) each."""
+def _best(held_out: Array, labels: Array, kept: Array) -> tuple[Array, Array, Array]:
+    """Of I settings (F, I, N, K) the best and its temperature, (F,) each, and all losses (F, I)."""
     num_classes = held_out.shape[-1]
     share = balanced(labels, kept, num_classes)
     share = (share / share.sum(1, keepdims=True))[..., None] * _platt(labels, kept, num_classes)
@@ -106,7 +111,7 @@ def _best(held_out: Array, labels: Array, kept: Array) -> tuple[Array, Array]:
     losses = jax.lax.map(loss, jnp.asarray(TEMPERATURES))  # (T, F, I)
     best = losses.min(0).argmin(1)
     chosen = losses[:, jnp.arange(len(best)), best].argmin(0)
-    return best, jnp.asarray(TEMPERATURES)[chosen]
+    return best, jnp.asarray(TEMPERATURES)[chosen], losses.min(0)
 
 
 def _platt(labels: Array, kept: Array, num_classes: int) -> Array:

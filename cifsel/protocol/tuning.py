@@ -31,6 +31,7 @@ class Tuned:
       probabilities: (F, N, K) float32, calibrated; only those of photos held out count.
       epochs: (F,) int, as chosen in each fold.
       temperature: (F,) float32.
+      losses: (F, E) float32, nats, at EPOCHS, of the photos held out within the rest.
       backbone: parameters of the tuned layers, as the last fold left them.
       kernel: (D, K) float32 of its head.
       bias: (K,) float32.
@@ -39,6 +40,7 @@ class Tuned:
     probabilities: np.ndarray
     epochs: np.ndarray
     temperature: np.ndarray
+    losses: np.ndarray
     backbone: Tree
     kernel: np.ndarray
     bias: np.ndarray
@@ -118,12 +120,13 @@ def run(
             if epoch < EPOCHS[-1]:
                 params, state = step(params, state, maps[epoch % 2], labels, weights)
         found.append((*_choose(np.stack(logits), labels, folds.inner[number]), kept_params))
-    probabilities, epochs, temperature, kept_params = zip(*found, strict=True)
+    probabilities, epochs, temperature, losses, kept_params = zip(*found, strict=True)
     last = jax.tree.map(lambda leaf: np.asarray(leaf[-1]), kept_params[-1][epochs[-1]])
     return Tuned(
         np.stack(probabilities),
         np.array(epochs),
         np.array(temperature, np.float32),
+        np.stack(losses),
         last["backbone"],
         last["kernel"],
         last["bias"],
@@ -187,7 +190,7 @@ def _start(
 
 def _choose(
     logits: np.ndarray, labels: np.ndarray, inner: np.ndarray
-) -> tuple[np.ndarray, int, float]:
+) -> tuple[np.ndarray, int, float, np.ndarray]:
     """How long to tune and the temperature, by what the inner ways hold out.
 
     Args:
@@ -196,9 +199,10 @@ def _choose(
       inner: (J, N) bool.
 
     Returns:
-      Calibrated probabilities (N, K) from all the rest; the epochs; the temperature.
+      Calibrated probabilities (N, K) from all the rest; the epochs; the temperature; the losses
+      (E,).
     """
     held_out = np.einsum("ejnk,jn->enk", logits[:, :-1], inner.astype(np.float32))
-    best, temperature = nested.calibrate(held_out, labels, np.any(inner, axis=0))
+    best, temperature, losses = nested.calibrate(held_out, labels, np.any(inner, axis=0))
     final = jax.nn.softmax(logits[best, -1] / temperature)
-    return np.asarray(final), EPOCHS[best], temperature
+    return np.asarray(final), EPOCHS[best], temperature, losses

@@ -186,6 +186,30 @@ def learning_curve(photos: Sequence[float], found: Sequence[Estimate], guessing:
 
 
 @styled
+def epochs(passes: Sequence[int], losses: Sequence[float], guessing: float) -> Figure:
+    """Loss of photos put aside, over the epochs of fine-tuning.
+
+    Args:
+      passes: how many epochs; 0 is before the first.
+      losses: as many losses, nats.
+      guessing: loss of finding all classes equally likely.
+    """
+    figure, (axes,) = narrow.panels(2.6)
+    axes.plot(passes, losses, **narrow.look(0, linestyle="-"))
+    axes.axhline(guessing, **_GUESSING)
+    narrow.legend(
+        figure,
+        [
+            narrow.entry("log loss", **narrow.look(0, linestyle="-")),
+            narrow.entry(f"guessing: {guessing:.2f}", **_GUESSING),
+        ],
+    )
+    axes.set(xlabel="epochs of fine-tuning, 0: the probe", ylabel="log loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return narrow.settled(figure)
+
+
+@styled
 def permutation(accuracies: Sequence[float], observed: float) -> Figure:
     """How often a model was right whose photos had shuffled labels, against the true labels.
 

@@ -169,7 +169,7 @@ def _charts(found: Found) -> list[Chart]:
 
 
 def _choices(found: Found) -> list[Chart]:
-    """Layers and grids, for each candidate that chose among them."""
+    """What the candidates chose from: layers and grids, or how long to tune."""
     shown_charts = []
     for place, one in enumerate(found["candidates"]):
         shares: dict[tuple[str, int], float] = {}
@@ -180,6 +180,11 @@ def _choices(found: Found) -> list[Chart]:
         if shares:
             figure = charts.choices(shares)
             shown_charts.append(Chart(f"choices_{place + 1}", one["name"], figure))
+        if one["losses"]:
+            passes, losses = ([at[key] for at in one["losses"]] for key in ("epochs", "loss"))
+            guessing = float(np.log(len(found["photos"]["class_names"])))
+            figure = charts.epochs(passes, losses, guessing)
+            shown_charts.append(Chart(f"choices_{place + 1}_epochs", one["name"], figure))
     return shown_charts
 
 

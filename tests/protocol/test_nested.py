@@ -190,13 +190,14 @@ def test_calibrate_finds_what_a_finer_grid_finds():
     grid = np.geomspace(0.1, 10, 801)
     losses = [[smoothed_loss(one[kept] / t, labels[kept]) for t in grid] for one in logits]
     setting, place = np.unravel_index(np.argmin(losses), (5, len(grid)))
-    best, temperature = nested.calibrate(logits, labels, kept)
+    best, temperature, losses = nested.calibrate(logits, labels, kept)
+    assert losses.argmin() == best
     assert best == setting == 4
     step = nested.TEMPERATURES[1] / nested.TEMPERATURES[0]
     assert 1 / step < temperature / grid[place] < step
     # What is not kept has no say.
     spoilt = np.where(kept[:, None], logits, 100 * rng.normal(size=logits.shape))
-    assert nested.calibrate(spoilt, labels, kept) == (best, temperature)
+    assert nested.calibrate(spoilt, labels, kept)[:2] == (best, temperature)
 
 
 @pytest.mark.parametrize("overconfident", [0.3, 1.0, 3.0])
@@ -204,7 +205,7 @@ def test_calibrate_finds_how_overconfident_logits_are(overconfident):
     rng = np.random.default_rng(0)
     honest = rng.normal(size=(4000, 2)) * 1.5
     labels = (rng.random(4000) < evaluate.softmax(honest)[:, 1]).astype(np.int32)
-    _, found = nested.calibrate(overconfident * honest[None], labels, np.ones(4000, bool))
+    _, found, _ = nested.calibrate(overconfident * honest[None], labels, np.ones(4000, bool))
     assert found == pytest.approx(overconfident, rel=0.3)
 
 
@@ -212,7 +213,7 @@ def test_calibrate_finds_how_overconfident_logits_are(overconfident):
 def test_a_few_photos_all_right_leave_room_for_doubt(each):
     labels = labels_of(each, each)
     logits = np.eye(2)[labels][None]
-    _, temperature = nested.calibrate(logits, labels, np.ones(2 * each, bool))
+    _, temperature, _ = nested.calibrate(logits, labels, np.ones(2 * each, bool))
     assert evaluate.softmax(logits[0] / temperature).max() == pytest.approx(platt(each), abs=0.03)
 
 

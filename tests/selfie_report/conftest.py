@@ -26,6 +26,9 @@ def make_found():
                 "leave_one_out": _score(rng, labels, classes, skill, 1) if leave_one_out else None,
                 "kfold": _score(rng, labels, classes, skill, 20),
                 "choices": choices,
+                "losses": [{"epochs": e, "loss": 0.7 - 0.01 * e} for e in (0, 5, 10, 20)]
+                if method == "finetune"
+                else [],
             }
             for name, source, method, skill, choices in (
                 ("task-1 checkpoint, probe", "/tmp/task1/effnet", "probe", 0.7, _choices(rng)),

@@ -43,6 +43,7 @@ FIGURES = {
     ),
     "learning_curve": lambda: charts.learning_curve([6.5, 19.2], CURVE, 0.5),
     "one_point": lambda: charts.learning_curve([6.5], CURVE[:1], 0.5),
+    "epochs": lambda: charts.epochs([0, 5, 20], [0.6, 0.5, 0.9], 0.69),
     "permutation": lambda: charts.permutation([0.5, 0.4, 0.5, 0.6], 0.8),
     "permutation_of_one": lambda: charts.permutation([0.5], 0.5),
     "choices": lambda: charts.choices({("block5e", 3): 0.75, ("top", 1): 0.25}),

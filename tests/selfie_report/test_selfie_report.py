@@ -12,7 +12,7 @@ from cifsel import summaries
 from cifsel.selfie_report import report, tables
 
 CHARTS = {"accuracy", "confusion_matrix", "per_photo", "permutation", "learning_curve"}
-CHARTS |= {"choices_1", "choices_2"}
+CHARTS |= {"choices_1", "choices_2", "choices_3_epochs"}
 
 
 class Recorder:
