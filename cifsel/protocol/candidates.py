@@ -197,9 +197,18 @@ class Candidate:
         return tree, chosen | {"places": [list(place)], "method": self.method}
 
     def against(self, other: "Candidate") -> paired.Difference:
-        """Accuracy minus that of the other, on the same photos in the same first repetition."""
-        right = [(one.by_repeat[:1].argmax(2) == one.labels) for one in (self, other)]
-        return paired.difference(*right)
+        """Accuracy minus that of the other on the same photos, held out in the same way.
+
+        One by one, if both were; else in the first repetition, which all candidates share.
+        """
+        if self.leave_one_out and other.leave_one_out:
+            said = [
+                np.asarray([one["probabilities"]])
+                for one in (self.leave_one_out, other.leave_one_out)
+            ]
+        else:
+            said = [one.by_repeat[:1] for one in (self, other)]
+        return paired.difference(*(one.argmax(2) == self.labels for one in said))
 
     def difference_json(self, other: "Candidate") -> dict[str, Any]:
         """`against`, for metrics.json."""
