@@ -18,7 +18,7 @@ from cifsel.protocol.folds import Folds
 Array = jax.Array
 Tree = Any
 # After how many steps to look; 0 is the probe itself. Each step sees all photos.
-EPOCHS = (0, 5, 10, 20)
+EPOCHS = (0, 5, 10, 20, 40)
 LEARNING_RATE = 3e-4
 WEIGHT_DECAY = 0.05
 
