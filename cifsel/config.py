@@ -141,6 +141,10 @@ def _validate_together(config: ConfigDict) -> None:
             raise _bad("task", config.task, "task1; configs/quickstart.py is the quickstart")
         if not models or not set(models) <= set(MODELS):
             raise _bad("models", models, f"one or more of {', '.join(MODELS)}")
+        try:
+            _validate_selfie(config.selfie)
+        except UserError as error:
+            raise UserError(str(error).replace("config.", "config.selfie.", 1)) from None
     if config.train_size and not 32 <= config.train_size <= 1024:
         raise _bad("train_size", config.train_size, "0 for image_size, or 32 to 1024")
     if config.train_size and (config.pool == "flatten" or config.trainable_layers == 0):

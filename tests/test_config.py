@@ -8,6 +8,7 @@ import pytest
 
 from cifsel import config as config_lib
 from cifsel.errors import UserError
+from configs import selfie
 
 FILES = {
     file: importlib.import_module(f"configs.{file}")
@@ -66,10 +67,30 @@ def test_docstring_gives_the_command(file):
 def test_no_field_without_a_check(file):
     """augment.Policy checks its own, see `test_augmentation`."""
     config = get(file)
-    fields = {field for field in config_lib.fields(config) if not field.startswith("augment.")}
+    fields = {
+        field
+        for field in config_lib.fields(config)
+        if not field.startswith(("augment.", "selfie."))
+    }
     checked = {*config_lib.CHOICES, *config_lib.RANGES, *config_lib.SHARES, *OWN_RULE, *FREE}
     assert {config.get_type(field) for field in fields - checked} == {bool}
     assert checked <= fields | {"models"}
+
+
+def test_no_field_of_task_2_without_a_check():
+    config = selfie.get_config()
+    fields = set(config_lib.fields(config)) - {"task", "name", "recipe"}
+    checked = {*config_lib.SELFIE_CHOICES, *config_lib.SELFIE_RANGES, *config_lib.SELFIE_GRIDS}
+    # Read, and refused, by name where they are used: see test_selfie.py.
+    checked |= {"photos", "people_csv", "people_pattern", "init_from", "weights_dir", "image_size"}
+    assert {config.get_type(field) for field in fields - checked} == {bool}
+    assert checked <= fields
+
+
+def test_quickstart_checks_its_second_task_before_the_first():
+    config = get("quickstart")
+    config.selfie.folds = 1
+    assert refusal(config).startswith("config.selfie.folds is 1")
 
 
 def test_every_field_of_common_has_its_type_in_a_comment():
@@ -151,7 +172,7 @@ def test_quickstart_refuses_models_before_training_any(models):
     ("fields", "named"),
     [
         ({"hidden": 16}, "hidden"),
-        ({"pool": "flatten"}, "pool"),
+        ({"pool": "flatten", "train_size": 0}, "pool"),
         ({"train_size": 64, "trainable_layers": 0}, "train_size"),
         ({"train_size": 64, "pool": "flatten", "init_head": "random"}, "train_size"),
         ({"trainable_layers": 3, "frozen_bn": False}, "frozen_bn"),

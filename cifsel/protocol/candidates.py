@@ -259,7 +259,8 @@ def _rotated(
 def _tune(
     config: ConfigDict, album: Album, source: Source, rotated: logistic.Rotated, folds: Folds
 ) -> tuning.Tuned:
-    layers = source.model.backbone.layer_names[-config.tuned_layers :]
+    # The first stays: something must lead to those that are tuned.
+    layers = source.model.backbone.layer_names[1:][-config.tuned_layers :]
     forward = tuning.head_maps(source.model, layers)
     images = album.images.astype(np.float32)
     maps = [

@@ -55,6 +55,9 @@ def sources(config: ConfigDict) -> list[Source]:
         for kind in ("params", "batch_stats")
     }
     found = [Source("task-1 checkpoint", str(run), name, alpha, trained.model, backbone, size)]
+    if trained.config.weights == "none":
+        say("not compared with ImageNet weights: the checkpoint was trained from scratch")
+        return found
     try:
         resolution = trained.config.weights_resolution
         found.append(_imagenet(name, alpha, resolution, config.weights_dir, size))

@@ -30,7 +30,8 @@ def make_run(dataset, build_tiny, variables_of):
         folder.mkdir(parents=True)
         # The recipes of fine-tuning differ in more than the model.
         config = CONFIGS[model].get_config("probe")
-        config.update({"method": "finetune", "dataset": "drawn", "image_size": 32} | fields)
+        tuned = {"method": "finetune", "recipe": "finetune"}
+        config.update(tuned | {"dataset": "drawn", "image_size": 32} | fields)
         settings = config_lib.to_json(config)
         rng = np.random.default_rng([config.seed, len(model)])
         names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
