@@ -63,7 +63,7 @@ SELFIE_CHOICES: dict[str, tuple[Any, ...]] = {"crop": crops.CROPS, "model": MODE
 SELFIE_RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "burst_seconds": (0, 1e9),
-    "crop_margin": (0.5, 4),
+    "crop_margin": (crops.MIN_MARGIN, crops.MAX_MARGIN),
     "folds": (3, 20),
     "repeats": (1, 1_000),
     "permutations": (0, 100_000),

@@ -84,11 +84,11 @@ def _progress_bar(label: str | None) -> Progress:
     return Progress(*columns, disable=label is None, speed_estimate_period=120.0)
 
 
-def wilson(successes: int, total: int, z: float = Z_95) -> tuple[float, float]:
+def wilson(successes: float, total: int, z: float = Z_95) -> tuple[float, float]:
     """Wilson's score interval for a proportion (Wilson 1927), which behaves near 0 and 1.
 
     Args:
-      successes: 0..total.
+      successes: 0..total; a mean over repeated trials need not be whole.
       total: Number of trials, >= 1.
       z: Normal quantile of the confidence level; the default gives 95 %.
 

@@ -77,8 +77,8 @@ class Candidate:
       leave_one_out: the same with each group held out by itself; None if it was not done.
       choices: what the folds chose, and their share.
       losses: of 'finetune', its held-out loss by epochs, mean over the folds; else empty.
-      places: of the features, (layer, grid) each; empty for 'finetune'.
-      rotated: the features of each place; for 'finetune', of the last layer.
+      places: of the features, (layer, grid) each; for 'finetune', the last layer alone.
+      rotated: the features of each place.
     """
 
     name: str

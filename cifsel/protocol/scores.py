@@ -1,6 +1,5 @@
 """From out-of-fold probabilities to what is reported of them."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -95,11 +94,8 @@ def wilson_share(share: float, trials: int) -> tuple[float, float]:
       share: 0..1.
       trials: 1 or more.
     """
-    z = evaluate.Z_95
-    weight = z * z / trials
-    centre = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding may take all of them a hair beyond their number.
+    return evaluate.wilson(min(share * trials, trials), trials)
 
 
 def sure_from(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
