@@ -1,5 +1,6 @@
 """Where things are kept between runs, for all projects of a user."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -10,3 +11,14 @@ def folder() -> Path:
     return Path(
         given or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cifsel"
     ).expanduser()
+
+
+def keep_compiled() -> None:
+    """Lets JAX keep compiled code between runs, unless the environment says where, or not at all.
+
+    Call before JAX is imported. JAX_ENABLE_COMPILATION_CACHE=false turns it off.
+    """
+    compiled = folder() / "compiled"
+    with contextlib.suppress(OSError):  # A home that cannot be written to costs time, no more.
+        compiled.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from absl import logging as absl_logging
 
+from cifsel import memory
 from cifsel.errors import UserError
 from cifsel.finetune import Interrupted
 from cifsel.terminal import say
@@ -32,11 +33,13 @@ def stop(message: str) -> NoReturn:
     sys.exit(BAD_INPUT)
 
 
-def quieten() -> None:
-    """Warnings are said like everything else, without time and thread.
+def start() -> None:
+    """What every command does first.
 
-    Those of orbax are about how often it saves, which is up to us.
+    Warnings are said like everything else, without time and thread. Those of orbax are about how
+    often it saves, which is up to us.
     """
+    memory.keep_freed()
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     absl_logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
     absl_logging.set_verbosity(absl_logging.WARNING)

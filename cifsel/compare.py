@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("--output", required=True, help="folder of the report")
     flags = parser.parse_args()
-    command.quieten()
+    command.start()
     command.guarded(lambda: compare(flags.runs, flags.output))
 
 

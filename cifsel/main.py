@@ -81,5 +81,5 @@ def _fresh(argv: Sequence[str]) -> ConfigDict | None:
 
 
 if __name__ == "__main__":
-    command.quieten()
+    command.start()
     app.run(main, flags_parser=parse_flags)

@@ -265,11 +265,7 @@ def _arguments(given: Sequence[str]) -> Iterator[str]:
 def _load(checkpoint: str) -> "Predictor":
     from cifsel import cache
 
-    # Compiling takes half of the time until the first answer. JAX reads this when it is imported.
-    compiled = cache.folder() / "compiled"
-    with contextlib.suppress(OSError):
-        compiled.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
+    cache.keep_compiled()  # Compiling takes half of the time until the first answer.
     from cifsel import predictor
 
     return predictor.load(checkpoint)

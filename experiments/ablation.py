@@ -161,7 +161,7 @@ def records() -> list[dict[str, Any]]:
 
 def main(_: list[str]) -> None:
     """Trains, or prints the table."""
-    command.quieten()
+    command.start()
     if _RECORD.value:
         Path(_RECORD.value).write_text(json.dumps(records(), indent=1) + "\n")
     if _TABLE.value:

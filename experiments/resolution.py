@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS")
     flags = parser.parse_args()
-    command.quieten()
+    command.start()
     command.guarded(lambda: score(flags.run, flags.sizes))
 
 

@@ -46,7 +46,7 @@ def _literal(value: str) -> Any:
 
 def main(_: list[str]) -> None:
     """Trains, compares, and reports."""
-    command.quieten()
+    command.start()
     command.guarded(lambda: task1.run(configs(), _WORKDIR.value, _SEEDS.value))
 
 

@@ -151,9 +151,9 @@ class EfficientNetV2(nn.Module):
         """
         variant = VARIANTS[self.variant]
         fixed = not train or frozen_bn
-        norm = layers.batch_norm(self.dtype, fixed, momentum=BN_MOMENTUM, epsilon=BN_EPSILON)
+        norm = layers.Norm(self.dtype, fixed, momentum=BN_MOMENTUM, epsilon=BN_EPSILON)
         stem = round_features(variant.stem, variant.width)
-        x = _ConvBlock(stem, 3, norm, self.dtype, name="stem")(x)
+        x = _ConvBlock(stem, 3, norm, name="stem")(x)
         blocks = self._blocks()
         for i, (name, stage, stride) in enumerate(blocks):
             x = _Block(
@@ -162,11 +162,10 @@ class EfficientNetV2(nn.Module):
                 stride=stride,
                 drop_path=self.drop_path * i / len(blocks),
                 norm=norm,
-                dtype=self.dtype,
                 name=name,
             )(x, train)
         top = round_features(variant.top, variant.width)
-        return _ConvBlock(top, 1, norm, self.dtype, name="top")(x)
+        return _ConvBlock(top, 1, norm, name="top")(x)
 
 
 class _ConvBlock(nn.Module):
@@ -175,15 +174,15 @@ class _ConvBlock(nn.Module):
     features: int
     kernel_size: int
     norm: layers.Norm
-    dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        dtype = self.norm.dtype
         if self.kernel_size == 3:
-            x = layers.conv3x3(self.features, 2, self.dtype, "conv")(x)
+            conv: nn.Module = layers.Conv3x3(self.features, 2, dtype, name="conv")
         else:
-            x = layers.PointwiseConv(self.features, dtype=self.dtype, name="conv")(x)
-        return nn.silu(self.norm("conv_bn")(x))
+            conv = layers.PointwiseConv(self.features, dtype, name="conv")
+        return nn.silu(self.norm(x, conv, self.features, "conv_bn"))
 
 
 class _Block(nn.Module):
@@ -194,37 +193,39 @@ class _Block(nn.Module):
     stride: int
     drop_path: float
     norm: layers.Norm
-    dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         inputs = x
         wide = x.shape[-1] * self.stage.expand
         if not self.stage.fused:
-            x = layers.PointwiseConv(wide, dtype=self.dtype, name="expand_conv")(x)
-            x = nn.silu(self.norm("expand_bn")(x))
-            x = layers.DepthwiseConv(stride=self.stride, dtype=self.dtype, name="depthwise")(x)
-            x = nn.silu(self.norm("depthwise_bn")(x))
+            x = nn.silu(self._conv1x1(x, wide, "expand"))
+            depthwise = layers.DepthwiseConv(
+                stride=self.stride, dtype=self.norm.dtype, name="depthwise"
+            )
+            x = nn.silu(self.norm(x, depthwise, wide, "depthwise_bn"))
             x = self._squeeze_excite(x, max(1, int(inputs.shape[-1] * SE_RATIO)))
-            x = self._project(x)
+            x = self._conv1x1(x, self.features, "project")
         elif self.stage.expand > 1:
-            x = layers.conv3x3(wide, self.stride, self.dtype, "expand_conv")(x)
-            x = nn.silu(self.norm("expand_bn")(x))
-            x = self._project(x)
+            x = nn.silu(self._conv3x3(x, wide, "expand"))
+            x = self._conv1x1(x, self.features, "project")
         else:
-            x = layers.conv3x3(self.features, self.stride, self.dtype, "project_conv")(x)
-            x = nn.silu(self.norm("project_bn")(x))
+            x = nn.silu(self._conv3x3(x, self.features, "project"))
         if self.stride == 1 and inputs.shape[-1] == self.features:
             x = inputs + layers.DropPath(self.drop_path)(x, train)
         return x
 
-    def _project(self, x: jax.Array) -> jax.Array:
-        x = layers.PointwiseConv(self.features, dtype=self.dtype, name="project_conv")(x)
-        return self.norm("project_bn")(x)
+    def _conv1x1(self, x: jax.Array, features: int, name: str) -> jax.Array:
+        conv = layers.PointwiseConv(features, dtype=self.norm.dtype, name=f"{name}_conv")
+        return self.norm(x, conv, features, f"{name}_bn")
+
+    def _conv3x3(self, x: jax.Array, features: int, name: str) -> jax.Array:
+        conv = layers.Conv3x3(features, self.stride, self.norm.dtype, name=f"{name}_conv")
+        return self.norm(x, conv, features, f"{name}_bn")
 
     def _squeeze_excite(self, x: jax.Array, reduced: int) -> jax.Array:
         """Scales each channel by a gate computed from the means of all (Hu et al. 2018)."""
-        dense = {"dtype": self.dtype, "kernel_init": layers.conv_init}
+        dense = {"dtype": self.norm.dtype, "kernel_init": layers.conv_init}
         gate = jnp.mean(x, (1, 2), keepdims=True)
         gate = nn.silu(nn.Dense(reduced, name="se_reduce", **dense)(gate))
         return x * nn.sigmoid(nn.Dense(x.shape[-1], name="se_expand", **dense)(gate))

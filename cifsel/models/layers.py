@@ -2,21 +2,22 @@
 
 A depthwise convolution has two forms here. XLA's grouped convolution is the right one on TPU and
 GPU; on a CPU XLA runs it 4 to 22 times slower than the same sum written as one shifted
-multiply-add per kernel position (experiments/bench_cpu.py). The form is chosen by the platform that
+multiply-add per kernel position (`on_cpu`). The form is chosen by the platform that
 is compiled *for*, never by the machine that compiles, and both agree to float32 rounding, gradients
-included.
+included. So it is with the 1x1 convolution, a matrix product on every platform, and its gradient.
 """
 
-import functools
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cifsel.models import on_cpu
+
 Array = jax.Array
-Padding = tuple[tuple[int, int], tuple[int, int]]
+Padding = on_cpu.Padding
 
 # He et al. 2015, over the outputs of a kernel: what EfficientNet trains from scratch with.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -49,12 +50,13 @@ def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Ar
     return jax.lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_shifted, stride=stride, padding=padding),
-        default=functools.partial(_grouped, stride=stride, padding=padding),
+        cpu=lambda x, kernel: on_cpu.depthwise(x, kernel, stride, padding),
+        default=lambda x, kernel: grouped_conv(x, kernel, stride, padding),
     )
 
 
-def _grouped(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
+def grouped_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    """`depthwise_conv` as XLA's grouped convolution."""
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -63,20 +65,6 @@ def _grouped(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
-
-
-def _shifted(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    batch, height, width, channels = x.shape
-    k = kernel.shape[0]
-    rows, columns = (height - k) // stride + 1, (width - k) // stride + 1
-    total = jnp.zeros((), x.dtype)
-    for i in range(k):
-        for j in range(k):
-            end = (batch, i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1, channels)
-            window = jax.lax.slice(x, (0, i, j, 0), end, (1, stride, stride, 1))
-            total += window * kernel[i, j, 0]
-    return total
 
 
 class DepthwiseConv(nn.Module):
@@ -95,12 +83,13 @@ class DepthwiseConv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """(B, H, W, C) -> (B, H', W', C)."""
+    def __call__(self, x: Array, scale: Array | float = 1.0) -> Array:
+        """(B, H, W, C) -> (B, H', W', C), times `scale` (C,)."""
         k = self.kernel_size
         kernel = self.param("kernel", depthwise_init, (k, k, 1, x.shape[-1]), jnp.float32)
         padding = self.padding or same_padding(x.shape[1], x.shape[2], k, self.stride)
-        return depthwise_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, padding)
+        kernel = (kernel * scale).astype(self.dtype)
+        return depthwise_conv(x.astype(self.dtype), kernel, self.stride, padding)
 
 
 class PointwiseConv(nn.Module):
@@ -115,10 +104,63 @@ class PointwiseConv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """(B, H, W, C) -> (B, H, W, D)."""
+    def __call__(self, x: Array, scale: Array | float = 1.0) -> Array:
+        """(B, H, W, C) -> (B, H, W, D), times `scale` (D,)."""
         kernel = self.param("kernel", conv_init, (1, 1, x.shape[-1], self.features), jnp.float32)
-        return jnp.dot(x.astype(self.dtype), kernel[0, 0].astype(self.dtype))
+        kernel = (kernel[0, 0] * scale).astype(self.dtype)
+        # As two matrices: XLA's CPU backend is slower with more axes.
+        rows = x.astype(self.dtype).reshape(-1, x.shape[-1])
+        y = jax.lax.platform_dependent(rows, kernel, cpu=on_cpu.matmul, default=jnp.dot)
+        return y.reshape(*x.shape[:-1], self.features)
+
+
+class Conv3x3(nn.Module):
+    """Dense 3x3 convolution without bias, TensorFlow's SAME padding; `kernel` is (3, 3, C, D).
+
+    Attributes:
+      features: D, the number of output channels.
+      stride: of both axes.
+      dtype: of the computation.
+    """
+
+    features: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, scale: Array | float = 1.0) -> Array:
+        """(B, H, W, C) -> (B, H', W', D), times `scale` (D,)."""
+        kernel = self.param("kernel", conv_init, (3, 3, x.shape[-1], self.features), jnp.float32)
+        return jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            (kernel * scale).astype(self.dtype),
+            (self.stride, self.stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+
+class FixedNorm(nn.Module):
+    """Batch norm by its running statistics, as the affine map of each channel that it then is.
+
+    Its variables are those of nn.BatchNorm, so that either reads what the other has written.
+
+    Attributes:
+      epsilon: added to the variance.
+    """
+
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, features: int) -> tuple[Array, Array]:
+        """Returns scale and bias, (features,) float32 each: the norm of x is x * scale + bias."""
+        ones, zeros = nn.initializers.ones, nn.initializers.zeros
+        scale = self.param("scale", ones, (features,), jnp.float32)
+        bias = self.param("bias", zeros, (features,), jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
+        scale = scale * jax.lax.rsqrt(var.value + self.epsilon)
+        return scale, bias - mean.value * scale
 
 
 class DropPath(nn.Module):
@@ -138,36 +180,33 @@ class DropPath(nn.Module):
         return nn.Dropout(self.rate, broadcast_dims=(1, 2, 3))(x, deterministic=not train)
 
 
-Norm = Callable[[str], nn.BatchNorm]
+@dataclasses.dataclass(frozen=True)
+class Norm:
+    """Batch norm behind a convolution, for all of a backbone's layers.
 
-
-def batch_norm(dtype: Any, fixed: bool, *, momentum: float, epsilon: float) -> Norm:
-    """Makes the batch norms of a backbone, given their names.
-
-    Args:
+    Attributes:
       dtype: of the computation.
       fixed: normalise by the running statistics and leave them as they are.
       momentum: of the running statistics: what is kept of them at each update.
       epsilon: added to the variance.
     """
 
-    def make(name: str) -> nn.BatchNorm:
-        return nn.BatchNorm(
-            use_running_average=fixed, momentum=momentum, epsilon=epsilon, dtype=dtype, name=name
+    dtype: Any
+    fixed: bool
+    momentum: float
+    epsilon: float
+
+    def __call__(self, x: Array, conv: nn.Module, features: int, name: str) -> Array:
+        """The convolution `conv` of x, normalised by the child `name` of the calling module."""
+        if self.fixed:
+            # Folded into the kernel: no pass over the activations of its own, forward or backward.
+            scale, bias = FixedNorm(self.epsilon, name=name)(features)
+            return conv(x, scale) + bias.astype(self.dtype)
+        norm = nn.BatchNorm(
+            use_running_average=False,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            dtype=self.dtype,
+            name=name,
         )
-
-    return make
-
-
-def conv3x3(features: int, stride: int, dtype: Any, name: str) -> nn.Conv:
-    """A dense 3x3 convolution without bias and with TensorFlow's SAME padding."""
-    return nn.Conv(
-        features,
-        (3, 3),
-        (stride, stride),
-        padding="SAME",
-        use_bias=False,
-        dtype=dtype,
-        kernel_init=conv_init,
-        name=name,
-    )
+        return norm(conv(x))

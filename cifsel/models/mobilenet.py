@@ -4,7 +4,6 @@ Differences between Keras's model and the paper that matter for its weights: ReL
 the stride-2 depthwise convolutions pad one row and column of zeros at the bottom and right.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -58,40 +57,36 @@ class MobileNet(nn.Module):
           the one-sided padding.
         """
         fixed = not train or frozen_bn
-        x = _Stem(int(32 * self.alpha), dtype=self.dtype, name="stem")(x, fixed)
+        norm = layers.Norm(self.dtype, fixed, momentum=BN_MOMENTUM, epsilon=BN_EPSILON)
+        x = _Stem(int(32 * self.alpha), norm, name="stem")(x)
         for i, (features, stride) in enumerate(BLOCKS, start=1):
-            block = _Block(int(features * self.alpha), stride, self.dtype, name=f"block{i}")
-            x = block(x, fixed)
+            x = _Block(int(features * self.alpha), stride, norm, name=f"block{i}")(x)
         return x
-
-
-_norm = functools.partial(layers.batch_norm, momentum=BN_MOMENTUM, epsilon=BN_EPSILON)
 
 
 class _Stem(nn.Module):
     features: int
-    dtype: Any
+    norm: layers.Norm
 
     @nn.compact
-    def __call__(self, x: jax.Array, fixed: bool) -> jax.Array:
-        x = layers.conv3x3(self.features, 2, self.dtype, "conv")(x)
-        return nn.relu6(_norm(self.dtype, fixed)("conv_bn")(x))
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = layers.Conv3x3(self.features, 2, self.norm.dtype, name="conv")
+        return nn.relu6(self.norm(x, conv, self.features, "conv_bn"))
 
 
 class _Block(nn.Module):
     features: int
     stride: int
-    dtype: Any
+    norm: layers.Norm
 
     @nn.compact
-    def __call__(self, x: jax.Array, fixed: bool) -> jax.Array:
-        norm = _norm(self.dtype, fixed)
-        x = layers.DepthwiseConv(
+    def __call__(self, x: jax.Array) -> jax.Array:
+        depthwise = layers.DepthwiseConv(
             stride=self.stride,
             padding=((0, 1), (0, 1)) if self.stride == 2 else None,
-            dtype=self.dtype,
+            dtype=self.norm.dtype,
             name="depthwise",
-        )(x)
-        x = nn.relu6(norm("depthwise_bn")(x))
-        x = layers.PointwiseConv(self.features, dtype=self.dtype, name="pointwise")(x)
-        return nn.relu6(norm("pointwise_bn")(x))
+        )
+        pointwise = layers.PointwiseConv(self.features, dtype=self.norm.dtype, name="pointwise")
+        x = nn.relu6(self.norm(x, depthwise, x.shape[-1], "depthwise_bn"))
+        return nn.relu6(self.norm(x, pointwise, self.features, "pointwise_bn"))

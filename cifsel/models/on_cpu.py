@@ -1,0 +1,167 @@
+"""Two operations in the form that XLA's CPU backend runs fast, with gradients written for it.
+
+On a CPU, XLA runs a grouped convolution without vectorising over channels, and what autodiff makes
+of the faster forms wastes again: the gradient of a depthwise kernel copies each shifted window, and
+that of a 1x1 kernel lands on a matrix product with the wide operand transposed. `layers` chooses
+these forms where the code is compiled for a CPU; experiments/bench measures what they bring.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+# Products that one partial sum of a kernel's gradient adds up: more would need more registers than
+# a CPU has, fewer leave more partial sums to write and read. Best of 2 to 32 on AVX-512.
+_TERMS = 16
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    """`layers.depthwise_conv` as one shifted multiply-add per kernel position."""
+    x = _pad(x, padding)
+    k = kernel.shape[0]
+    size = ((x.shape[1] - k) // stride + 1, (x.shape[2] - k) // stride + 1)
+    total = jnp.zeros((), x.dtype)
+    for i, j in _positions(k):
+        total += _window(x, (i, j), size, (stride, stride)) * kernel[i, j, 0]
+    return total
+
+
+def _depthwise_forward(
+    x: Array, kernel: Array, stride: int, padding: Padding
+) -> tuple[Array, tuple[Array, Array]]:
+    return depthwise(x, kernel, stride, padding), (x, kernel)
+
+
+def _depthwise_backward(
+    stride: int, padding: Padding, saved: tuple[Array, Array], grads: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    # Without the barrier, XLA computes what led to `grads` again for every kernel position.
+    grads = jax.lax.optimization_barrier(grads)
+    return (
+        _input_gradient(grads, kernel, stride, padding, x.shape),
+        _kernel_gradient(_pad(x, padding), grads, stride, kernel.shape[0]),
+    )
+
+
+depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _input_gradient(
+    grads: Array, kernel: Array, stride: int, padding: Padding, shape: tuple[int, ...]
+) -> Array:
+    """Correlates with the flipped kernel: each pixel of the input gathers the outputs it went to.
+
+    Pixels of one phase (row and column modulo the stride) gather from the same kernel positions, so
+    that each phase is a sum of plain windows, and no zeros are put between the gradients.
+    """
+    batch, height, width, channels = shape
+    k = kernel.shape[0]
+    rows, columns = -(-height // stride), -(-width // stride)
+    # The furthest outputs, up and down, that a pixel went to: beyond the edge these are zeros.
+    first, last = _reach(padding, k, stride)
+    edges = [
+        (before, max(0, after + size - have))
+        for before, after, size, have in zip(
+            first, last, (rows, columns), grads.shape[1:3], strict=True
+        )
+    ]
+    grads = _pad(grads, (edges[0], edges[1]))
+
+    def phase(a: int, b: int) -> Array:
+        total = jnp.zeros((batch, rows, columns, channels), grads.dtype)
+        for i, j in _positions(k):
+            row, past_row = divmod(a + padding[0][0] - i, stride)
+            column, past_column = divmod(b + padding[1][0] - j, stride)
+            if past_row == past_column == 0:
+                start = (first[0] + row, first[1] + column)
+                total += _window(grads, start, (rows, columns), (1, 1)) * kernel[i, j, 0]
+        return total
+
+    phases = [jnp.stack([phase(a, b) for b in range(stride)], 3) for a in range(stride)]
+    whole = jnp.stack(phases, 2).reshape(batch, rows * stride, columns * stride, channels)
+    return whole[:, :height, :width]
+
+
+def _reach(padding: Padding, k: int, stride: int) -> tuple[list[int], list[int]]:
+    """Per axis, how far before and after its own place the gradient of a pixel is gathered."""
+    before = [max(0, -((low - k + 1) // stride)) for low, _ in padding]
+    after = [max(0, (stride - 1 + low) // stride) for low, _ in padding]
+    return before, after
+
+
+def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:
+    """(k, k, 1, C): sums of products of the gradients with each window of the padded input.
+
+    First over small blocks of positions, each as one expression that is vectorised over channels,
+    then over all blocks: XLA's own reduction of such a product is several times slower.
+    """
+    _, rows, columns, channels = grads.shape
+    high = _divisor(rows, _TERMS // 2)
+    wide = _divisor(columns, _TERMS // high)
+    blocks, steps = (rows // high, columns // wide), (stride * high, stride * wide)
+
+    def partial_sums(i: int, j: int) -> Array:
+        total = jnp.zeros((), x.dtype)
+        for a, b in ((a, b) for a in range(high) for b in range(wide)):
+            here = grads[:, a::high, b::wide]
+            total += here * _window(x, (i + a * stride, j + b * stride), blocks, steps)
+        return total
+
+    sums = jnp.stack([partial_sums(i, j) for i, j in _positions(k)], 3)
+    sums = jax.lax.optimization_barrier(sums)
+    return sums.sum((0, 1, 2)).reshape(k, k, 1, channels)
+
+
+@jax.custom_vjp
+def matmul(x: Array, kernel: Array) -> Array:
+    """(N, C) times (C, D)."""
+    return jnp.dot(x, kernel)
+
+
+def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return matmul(x, kernel), (x, kernel)
+
+
+def _matmul_backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+
+    def over_rows(a: Array, b: Array) -> Array:
+        return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())))
+
+    # The left operand is transposed on the way: let it be the narrow one. The barrier keeps XLA
+    # from exchanging them again.
+    if x.shape[1] <= grads.shape[1]:
+        gradient = over_rows(x, grads)
+    else:
+        gradient = jax.lax.optimization_barrier(over_rows(grads, x)).T
+    return jax.lax.dot_general(grads, kernel, (((1,), (1,)), ((), ()))), gradient
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def _positions(k: int) -> Iterator[tuple[int, int]]:
+    return ((i, j) for i in range(k) for j in range(k))
+
+
+def _pad(x: Array, padding: Padding) -> Array:
+    return jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+
+def _window(x: Array, start: Pair, size: Pair, step: Pair) -> Array:
+    """`size` rows and columns of x, from `start` on, each `step` after the one before."""
+    end = [at + (count - 1) * by + 1 for at, count, by in zip(start, size, step, strict=True)]
+    return jax.lax.slice(x, (0, *start, 0), (len(x), *end, x.shape[3]), (1, *step, 1))
+
+
+def _divisor(size: int, limit: int) -> int:
+    """The largest divisor of `size` up to `limit`."""
+    return next(d for d in range(min(size, limit), 0, -1) if size % d == 0)
