@@ -19,6 +19,8 @@ from cifsel.models import on_cpu
 Array = jax.Array
 Padding = on_cpu.Padding
 
+# Red, green and blue.
+IMAGE_CHANNELS = 3
 # He et al. 2015, over the outputs of a kernel: what EfficientNet trains from scratch with.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 # A depthwise kernel has one input per channel; fan-out would count all channels and start at zero.
@@ -57,13 +59,18 @@ def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Ar
 
 def grouped_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """`depthwise_conv` as XLA's grouped convolution."""
+    return xla_conv(x, kernel, stride, padding, groups=x.shape[-1])
+
+
+def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
+    """XLA's convolution, (B, H, W, C) with (k, k, C / groups, D) -> (B, H', W', D)."""
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
         padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
+        feature_group_count=groups,
     )
 
 
@@ -131,12 +138,15 @@ class Conv3x3(nn.Module):
     def __call__(self, x: Array, scale: Array | float = 1.0) -> Array:
         """(B, H, W, C) -> (B, H', W', D), times `scale` (D,)."""
         kernel = self.param("kernel", conv_init, (3, 3, x.shape[-1], self.features), jnp.float32)
-        return jax.lax.conv_general_dilated(
+        padding = same_padding(x.shape[1], x.shape[2], 3, self.stride)
+        thin = x.shape[-1] <= IMAGE_CHANNELS
+        return jax.lax.platform_dependent(
             x.astype(self.dtype),
             (kernel * scale).astype(self.dtype),
-            (self.stride, self.stride),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            cpu=lambda x, kernel: (on_cpu.conv if thin else xla_conv)(
+                x, kernel, self.stride, padding
+            ),
+            default=lambda x, kernel: xla_conv(x, kernel, self.stride, padding),
         )
 
 

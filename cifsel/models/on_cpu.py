@@ -26,7 +26,7 @@ def depthwise(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """`layers.depthwise_conv` as one shifted multiply-add per kernel position."""
     x = _pad(x, padding)
     k = kernel.shape[0]
-    size = ((x.shape[1] - k) // stride + 1, (x.shape[2] - k) // stride + 1)
+    size = _output_size(x, k, stride)
     total = jnp.zeros((), x.dtype)
     for i, j in _positions(k):
         total += _window(x, (i, j), size, (stride, stride)) * kernel[i, j, 0]
@@ -120,6 +120,15 @@ def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:
     return sums.sum((0, 1, 2)).reshape(k, k, 1, channels)
 
 
+def _over_rows(a: Array, b: Array) -> Array:
+    """a.T @ b. The left operand is transposed on the way, so let it be the narrow one."""
+    rows = (((0,), (0,)), ((), ()))
+    if a.shape[1] <= b.shape[1]:
+        return jax.lax.dot_general(a, b, rows)
+    # The barrier keeps XLA from exchanging them again.
+    return jax.lax.optimization_barrier(jax.lax.dot_general(b, a, rows)).T
+
+
 @jax.custom_vjp
 def matmul(x: Array, kernel: Array) -> Array:
     """(N, C) times (C, D)."""
@@ -132,20 +141,25 @@ def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]
 
 def _matmul_backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
     x, kernel = saved
-
-    def over_rows(a: Array, b: Array) -> Array:
-        return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())))
-
-    # The left operand is transposed on the way: let it be the narrow one. The barrier keeps XLA
-    # from exchanging them again.
-    if x.shape[1] <= grads.shape[1]:
-        gradient = over_rows(x, grads)
-    else:
-        gradient = jax.lax.optimization_barrier(over_rows(grads, x)).T
-    return jax.lax.dot_general(grads, kernel, (((1,), (1,)), ((), ()))), gradient
+    transposed = (((1,), (1,)), ((), ()))
+    return jax.lax.dot_general(grads, kernel, transposed), _over_rows(x, grads)
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    """Dense convolution of few channels, (B, H, W, C) with (k, k, C, D) -> (B, H', W', D).
+
+    As one matrix product with all windows side by side: XLA's own convolution of an image's three
+    colours reaches a tenth of the speed that it has with more channels.
+    """
+    k, _, channels, features = kernel.shape
+    x = _pad(x, padding)
+    size = _output_size(x, k, stride)
+    windows = [_window(x, at, size, (stride, stride)) for at in _positions(k)]
+    rows = jnp.concatenate(windows, 3).reshape(-1, k * k * channels)
+    return matmul(rows, kernel.reshape(-1, features)).reshape(len(x), *size, features)
 
 
 def _positions(k: int) -> Iterator[tuple[int, int]]:
@@ -160,6 +174,10 @@ def _window(x: Array, start: Pair, size: Pair, step: Pair) -> Array:
     """`size` rows and columns of x, from `start` on, each `step` after the one before."""
     end = [at + (count - 1) * by + 1 for at, count, by in zip(start, size, step, strict=True)]
     return jax.lax.slice(x, (0, *start, 0), (len(x), *end, x.shape[3]), (1, *step, 1))
+
+
+def _output_size(padded: Array, k: int, stride: int) -> Pair:
+    return (padded.shape[1] - k) // stride + 1, (padded.shape[2] - k) // stride + 1
 
 
 def _divisor(size: int, limit: int) -> int:

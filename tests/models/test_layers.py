@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
@@ -11,9 +12,24 @@ from scipy import signal
 from cifsel.models import layers, on_cpu
 
 
-@settings(max_examples=12, deadline=None)
+def agree(forms, x, kernel, *rest):
+    """Outputs and both gradients, to float32 rounding."""
+
+    @jax.jit  # Otherwise each operation of each form would be compiled by itself.
+    def all_of_them(x, kernel):
+        results = []
+        for form in forms:
+            y, vjp = jax.vjp(lambda x, kernel: form(x, kernel, *rest), x, kernel)  # noqa: B023
+            results.append((y, *vjp(jnp.cos(y))))
+        return results
+
+    for ours, xla in zip(*all_of_them(x, kernel), strict=True):
+        np.testing.assert_allclose(ours, xla, rtol=1e-5, atol=2e-5)
+
+
+@settings(max_examples=16, deadline=None)
 @given(
-    shape=st.tuples(st.just(2), st.integers(3, 12), st.integers(3, 12), st.integers(1, 6)),
+    shape=st.tuples(st.just(2), st.integers(3, 18), st.integers(3, 18), st.integers(1, 6)),
     stride=st.sampled_from([1, 2, 3]),
     padding=st.sampled_from([None, ((0, 1), (0, 1)), ((0, 0), (0, 0)), ((1, 0), (2, 1))]),
     seed=st.integers(0, 2**16),
@@ -24,16 +40,48 @@ def test_both_forms_agree_with_their_gradients(shape, stride, padding, seed):
     x = jnp.asarray(rng.normal(size=shape), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, 1, shape[-1])), jnp.float32)
 
-    @jax.jit  # Otherwise each operation of each form would be compiled by itself.
-    def both(x, kernel):
-        results = []
-        for form in (on_cpu.depthwise, layers.grouped_conv):
-            y, vjp = jax.vjp(lambda x, kernel: form(x, kernel, stride, padding), x, kernel)  # noqa: B023
-            results.append((y, *vjp(jnp.cos(y))))
-        return results
+    agree([on_cpu.depthwise, layers.grouped_conv], x, kernel, stride, padding)
 
-    for ours, xla in zip(*both(x, kernel), strict=True):
-        np.testing.assert_allclose(ours, xla, rtol=1e-5, atol=2e-5)
+
+@settings(max_examples=8, deadline=None)
+@given(
+    shape=st.tuples(st.just(2), st.integers(3, 11), st.integers(3, 11), st.integers(1, 3)),
+    features=st.integers(1, 5),
+    stride=st.sampled_from([1, 2]),
+    seed=st.integers(0, 2**16),
+)
+def test_both_forms_of_the_images_convolution_agree(shape, features, stride, seed):
+    padding = layers.same_padding(shape[1], shape[2], 3, stride)
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.normal(size=shape), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, shape[-1], features)), jnp.float32)
+    agree([on_cpu.conv, layers.xla_conv], x, kernel, stride, padding)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    channels=st.integers(1, 9),
+    features=st.integers(1, 9),
+    seed=st.integers(0, 2**16),
+)
+def test_both_forms_of_the_matrix_product_agree(rows, channels, features, seed):
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.normal(size=(rows, channels)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(channels, features)), jnp.float32)
+    agree([on_cpu.matmul, jnp.dot], x, kernel)
+
+
+def test_a_fixed_norm_is_the_batch_norm_that_it_replaces():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 3, 3, 4)), jnp.float32)
+    variables = {
+        "params": {"scale": rng.normal(size=4), "bias": rng.normal(size=4)},
+        "batch_stats": {"mean": rng.normal(size=4), "var": rng.uniform(0.1, 2, 4)},
+    }
+    scale, bias = layers.FixedNorm(1e-3).apply(variables, 4)
+    expected = nn.BatchNorm(use_running_average=True, epsilon=1e-3).apply(variables, x)
+    np.testing.assert_allclose(x * scale + bias, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_depthwise_is_a_correlation_of_each_channel():

@@ -1,0 +1,1 @@
+"""How fast this code is, beside its peers: `python -m experiments.bench`."""

@@ -1,0 +1,182 @@
+"""Times forward passes and training steps beside Keras and PyTorch, in alternation, as ratios.
+
+    python -m experiments.bench --json=bench.json
+
+Every peer runs in a process of its own, all of them started by this one, and they take turns
+(A B C A B C), so that a slow moment of the machine hits all alike. Only one works at a time.
+"""
+
+import argparse
+import datetime
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments.bench import work
+
+WARM_UP = 2
+
+
+class Worker:
+    """A peer in its own process."""
+
+    def __init__(self, peer: str, model: str, size: int, batch: int) -> None:
+        arguments = [peer, model, str(size), str(batch)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.bench.worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.built = self._answer()["seconds"]
+
+    def do(self, kind: str) -> dict[str, float]:
+        """Does the work once; what worker.py says of it."""
+        assert self._process.stdin
+        self._process.stdin.write(kind + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, float]:
+        assert self._process.stdout and self._process.stderr
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"a worker ended: {self._process.stderr.read()[-2000:]}")
+        return json.loads(line)
+
+
+def measure(
+    peers: list[str], model: str, size: int, batch: int, rounds: int
+) -> list[dict[str, Any]]:
+    """One entry per kind of work and peer."""
+    workers = {peer: Worker(peer, model, size, batch) for peer in peers}
+    found = []
+    for kind in work.KINDS:
+        first = {peer: worker.do(kind) for peer, worker in workers.items()}
+        for _ in range(WARM_UP - 1):
+            for worker in workers.values():
+                worker.do(kind)
+        times: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
+        for _ in range(rounds):
+            for peer, worker in workers.items():
+                times[peer].append(worker.do(kind))
+        for peer in peers:
+            seconds = [answer["seconds"] for answer in times[peer]]
+            found.append(
+                {
+                    "model": model,
+                    "size": size,
+                    "batch": batch,
+                    "kind": kind,
+                    "peer": peer,
+                    "seconds": seconds,
+                    "images_per_second": batch / statistics.median(seconds),
+                    # What the first call takes longer is compiling.
+                    "compile_seconds": first[peer]["seconds"] - statistics.median(seconds),
+                    "page_faults": statistics.median(a["page_faults"] for a in times[peer]),
+                    "peak_gigabytes": times[peer][-1]["peak_gigabytes"],
+                }
+            )
+    for worker in workers.values():
+        worker.end()
+    return found
+
+
+def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, Any]) -> list[str]:
+    """Markdown rows: images per second of each peer, ratios, and the share of the matrix rate."""
+    rows = []
+    for entry in (entry for entry in entries if entry["peer"] == peers[0]):
+        same = {
+            other["peer"]: other
+            for other in entries
+            if all(other[key] == entry[key] for key in ("model", "size", "batch", "kind"))
+        }
+        speeds = [same[peer]["images_per_second"] for peer in peers]
+        ratios = [f"{speeds[0] / speed:.2f}" for speed in speeds[1:]]
+        # A gradient step is three passes' worth: forward, and two products per kernel backward.
+        passes = 1 if entry["kind"] == "forward" else 3
+        needed = machine["forward_gflops"][entry["model"]][str(entry["size"])] * passes
+        share = needed * speeds[0] / machine["matmul_gflops"]
+        spread = [
+            f"{speed:.0f} ± {speed * spread_of(same[peer]):.0f}"
+            for peer, speed in zip(peers, speeds, strict=True)
+        ]
+        cells = [
+            entry["model"],
+            str(entry["size"]),
+            entry["kind"],
+            *spread,
+            *ratios,
+            f"{100 * share:.0f} %",
+            f"{entry['compile_seconds']:.1f}",
+            f"{entry['peak_gigabytes']:.1f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def spread_of(entry: dict[str, Any]) -> float:
+    """Half the distance between the quartiles of the times, as a share of the median."""
+    low, middle, high = statistics.quantiles(entry["seconds"], n=4)
+    return (high - low) / 2 / middle
+
+
+def header(peers: list[str]) -> list[str]:
+    """Of the table."""
+    cells = ["model", "px", "work", *(f"{peer}, images/s" for peer in peers)]
+    cells += [f"{peers[0]} / {peer}" for peer in peers[1:]]
+    cells += ["of the matrix rate", "compiling, s", "peak, GB"]
+    return [f"| {' | '.join(cells)} |", "|" + " --- |" * len(cells)]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
+    add = made.add_argument
+    there = [p for p in work.PEERS if importlib.util.find_spec(work.NEEDS[p])]
+    add("--peers", nargs="+", default=there, choices=list(work.PEERS), help="the first is rated")
+    add("--models", nargs="+", default=list(work.MODELS), choices=work.MODELS)
+    add("--sizes", nargs="+", type=int, default=[96, 128, 224], help="pixels")
+    add("--batch", type=int, default=32, help="images per call")
+    add("--rounds", type=int, default=7, help="calls of each that count")
+    add("--json", type=Path, help="write everything measured there")
+    return made
+
+
+def main() -> None:
+    """Measures and prints."""
+    flags = parser().parse_args()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    command = [sys.executable, "-m", "experiments.bench.machine", *map(str, flags.sizes)]
+    machine = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    print(
+        f"{machine['processor']}, {os.cpu_count()} cores, jax {machine['jax']}:"
+        f" matrix product {machine['matmul_gflops']:.0f} GFLOP/s,"
+        f" memory {machine['copy_gigabytes']:.0f} GB/s;"
+        f" batches of {flags.batch}, medians of {flags.rounds} and half their quartiles' distance"
+    )
+    print("\n".join(header(flags.peers)), flush=True)
+    entries: list[dict[str, Any]] = []
+    for model in flags.models:
+        for size in flags.sizes:
+            measured = measure(flags.peers, model, size, flags.batch, flags.rounds)
+            print("\n".join(table(measured, flags.peers, machine)), flush=True)
+            entries += measured
+    if flags.json:
+        about = {"date": datetime.date.today().isoformat(), "command": sys.argv[1:]}
+        everything = {**about, "machine": machine, "results": entries}
+        flags.json.write_text(json.dumps(everything, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

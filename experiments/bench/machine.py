@@ -1,0 +1,89 @@
+"""What the machine can do at most, and what a forward pass needs.
+
+    python -m experiments.bench.machine SIZE [SIZE ...]
+
+prints one JSON object: versions, the rate of a float32 matrix product and of copying memory through
+JAX, and the floating-point operations of each model's forward pass at each size, per image.
+"""
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cifsel import memory
+from cifsel.models.classifier import build
+from experiments.bench.work import CLASSES, MODELS
+
+_SIDE = 3072  # of the square matrices, 38 MB each
+_ROUNDS = 9
+
+
+def median_seconds(function: Callable[[], Any]) -> float:
+    """Of a function of JAX arrays, after two calls to warm up."""
+    times = []
+    for _ in range(2 + _ROUNDS):
+        began = time.perf_counter()
+        jax.block_until_ready(function())
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[2:])
+
+
+def matmul_gflops() -> float:
+    """Rate of a large square product, in 1e9 operations a second."""
+    a = jax.random.normal(jax.random.key(0), (_SIDE, _SIDE))
+    product = jax.jit(jnp.dot)
+    return 2 * _SIDE**3 / median_seconds(lambda: product(a, a)) / 1e9
+
+
+def copy_gigabytes() -> float:
+    """Bytes read and written per second by x + 1 over 512 MB, in 1e9."""
+    x = jnp.zeros(2**27, jnp.float32)
+    add = jax.jit(lambda x: x + 1)
+    return 2 * x.nbytes / median_seconds(lambda: add(x)) / 1e9
+
+
+def forward_gflops(model: str, size: int) -> float:
+    """Of one image, as XLA counts the operations of what is written, before it is compiled."""
+    built = build(model, num_classes=CLASSES)
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    variables = jax.eval_shape(built.init, jax.random.key(0), image)
+    analysis: Any = jax.jit(built.apply).lower(variables, image).cost_analysis()
+    return float(analysis["flops"]) / 1e9
+
+
+def processor() -> str:
+    """Its name, where the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main(sizes: list[int]) -> None:
+    """Prints the JSON."""
+    memory.keep_freed()
+    device = jax.devices()[0]
+    found = {
+        "processor": processor(),
+        "device": f"{len(jax.devices())} x {device.device_kind}",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "matmul_gflops": matmul_gflops(),
+        "copy_gigabytes": copy_gigabytes(),
+        "forward_gflops": {
+            model: {size: forward_gflops(model, size) for size in sizes} for model in MODELS
+        },
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main([int(size) for size in sys.argv[1:]])

@@ -1,0 +1,165 @@
+"""The same work for every peer: forward, and training steps with fixed and with trained batch norm.
+
+Each function takes (model, size, batch) and returns a callable per kind of work. A call does the
+work once, from arrays that are there already, and returns when the result is there. Work is the
+same everywhere: float32 images (B, size, size, 3) in [0, 255] with the model's own preprocessing,
+50 classes, a linear head on averaged features, cross-entropy, AdamW on all parameters.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+KINDS = ("forward", "train, fixed BN", "train, trained BN")
+MODELS = ("mobilenet", "efficientnetv2-b0")
+CLASSES = 50
+RATE = 1e-4
+# Keras builds its EfficientNetV2 with this, without a way to leave it out.
+DROP_PATH = 0.2
+
+Work = dict[str, Callable[[], Any]]
+
+
+def inputs(size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (B, size, size, 3) float32 in [0, 255], and labels (B,) int32."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, size, size, 3)).astype(np.float32)
+    return images, rng.integers(0, CLASSES, batch).astype(np.int32)
+
+
+def ours(model: str, size: int, batch: int) -> Work:
+    """This code."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from cifsel import memory, optim, steps
+    from cifsel.data import augment
+    from cifsel.models.classifier import build
+
+    memory.keep_freed()
+    images, labels = inputs(size, batch)
+    built = build(model, num_classes=CLASSES, drop_path=DROP_PATH * (model != "mobilenet"))
+    initial = jax.jit(built.init)(jax.random.key(0), jnp.zeros((1, size, size, 3)))
+    variables = {part: initial[part] for part in ("params", "batch_stats")}
+    forward = jax.jit(built.apply)
+    data = {"inputs": jnp.asarray(images), "labels": jnp.asarray(labels)}
+    rates = jax.tree.map(lambda _: 1.0, variables["params"])
+    tx = optim.make(
+        "adamw", optax.constant_schedule(RATE), rates=rates, weight_decay=1e-4, clip_norm=0.0
+    )
+
+    def training(frozen_bn: bool) -> Callable[[], Any]:
+        objective = steps.Objective(size, "bilinear", augment.Policy(), frozen_bn=frozen_bn)
+        scan = steps.make_scan(built, tx, rates, objective)
+        state = steps.init_state(variables, tx, 0.0)
+        order, mask = jnp.arange(batch)[None], jnp.ones((1, batch))
+
+        def once() -> None:
+            nonlocal state
+            state = scan(state, data, order, mask, jax.random.key(0))
+            jax.block_until_ready(state.step)
+
+        return once
+
+    return {
+        "forward": lambda: np.asarray(forward(variables, data["inputs"])),
+        "train, fixed BN": training(True),
+        "train, trained BN": training(False),
+    }
+
+
+def keras(model: str, size: int, batch: int, backend: str) -> Work:
+    """keras.applications on one of its backends, through its own training loop."""
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import keras
+
+    images, labels = inputs(size, batch)
+    options = {
+        "include_top": False,
+        "weights": None,
+        "pooling": "avg",
+        "input_shape": (size, size, 3),
+    }
+
+    def made(training: bool | None) -> Any:
+        if model == "mobilenet":
+            backbone = keras.applications.MobileNet(**options)
+        else:
+            backbone = keras.applications.EfficientNetV2B0(**options)
+        raw = keras.Input((size, size, 3))
+        scaled = raw / 127.5 - 1.0 if model == "mobilenet" else raw
+        # training=False: batch norm by its running statistics, its scale and bias still trained.
+        features = backbone(scaled, training=training)
+        net = keras.Model(raw, keras.layers.Dense(CLASSES)(features))
+        net.compile(
+            keras.optimizers.AdamW(RATE, weight_decay=1e-4),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        return net
+
+    fixed, trained = made(False), made(None)
+    return {
+        "forward": lambda: fixed.predict_on_batch(images),
+        "train, fixed BN": lambda: fixed.train_on_batch(images, labels),
+        "train, trained BN": lambda: trained.train_on_batch(images, labels),
+    }
+
+
+def torch(model: str, size: int, batch: int) -> Work:
+    """PyTorch with timm, channels last, not compiled."""
+    import timm
+    import torch
+
+    names = {"mobilenet": "mobilenetv1_100", "efficientnetv2-b0": "tf_efficientnetv2_b0"}
+    drop = {} if model == "mobilenet" else {"drop_path_rate": DROP_PATH}
+    net = timm.create_model(names[model], num_classes=CLASSES, **drop)
+    net = net.to(memory_format=torch.channels_last)
+    images, labels = inputs(size, batch)
+    scaled = torch.from_numpy(images / 127.5 - 1.0).permute(0, 3, 1, 2)
+    x = scaled.contiguous(memory_format=torch.channels_last)
+    y = torch.from_numpy(labels).long()
+    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-4)
+
+    def forward() -> Any:
+        net.eval()
+        with torch.inference_mode():
+            return net(x).numpy()
+
+    def train(fixed: bool) -> float:
+        net.train()
+        if fixed:
+            for module in net.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    return {
+        "forward": forward,
+        "train, fixed BN": lambda: train(True),
+        "train, trained BN": lambda: train(False),
+    }
+
+
+PEERS: dict[str, Callable[[str, int, int], Work]] = {
+    "cifsel": ours,
+    "keras-tensorflow": functools.partial(keras, backend="tensorflow"),
+    "keras-jax": functools.partial(keras, backend="jax"),
+    "torch-timm": torch,
+}
+# What has to be installed, to say so before minutes have passed.
+NEEDS = {
+    "cifsel": "jax",
+    "keras-tensorflow": "keras",
+    "keras-jax": "keras",
+    "torch-timm": "timm",
+}
