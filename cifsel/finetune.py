@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import evaluate, steps
+from cifsel import evaluate, memory, steps
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import batches
 from cifsel.errors import UserError
@@ -156,6 +156,7 @@ class Trainer:
                     state, self._resident, order[first:last], mask[first:last], self._step_key
                 )
                 jax.block_until_ready(state.step)
+                memory.release_when_short()
                 self._estimate(int(state.step))
                 if last == total:
                     break  # What an epoch brought is saved with it.
