@@ -172,10 +172,10 @@ def main() -> None:
             measured = measure(flags.peers, model, size, flags.batch, flags.rounds)
             print("\n".join(table(measured, flags.peers, machine)), flush=True)
             entries += measured
-    if flags.json:
-        about = {"date": datetime.date.today().isoformat(), "command": sys.argv[1:]}
-        everything = {**about, "machine": machine, "results": entries}
-        flags.json.write_text(json.dumps(everything, indent=1) + "\n")
+            if flags.json:  # After every model and size: what is measured stays when it is stopped.
+                about = {"date": datetime.date.today().isoformat(), "command": sys.argv[1:]}
+                everything = {**about, "machine": machine, "results": entries}
+                flags.json.write_text(json.dumps(everything, indent=1) + "\n")
 
 
 if __name__ == "__main__":

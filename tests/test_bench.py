@@ -1,0 +1,39 @@
+"""The benchmark does the work it names, and its table divides the right numbers."""
+
+import pytest
+
+from experiments.bench import __main__ as bench
+from experiments.bench import machine, work
+
+
+@pytest.mark.parametrize("peer", ["cifsel", "keras-tensorflow"])
+def test_a_worker_does_every_kind_of_work(peer):
+    found = bench.measure([peer], "mobilenet", 32, 2, rounds=2)
+    assert [entry["kind"] for entry in found] == list(work.KINDS)
+    for entry in found:
+        assert len(entry["seconds"]) == 2
+        assert entry["images_per_second"] > 0
+        assert entry["peak_gigabytes"] > 0.1
+
+
+def test_a_worker_that_fails_says_why():
+    with pytest.raises(SystemExit, match="no-such-model"):
+        bench.Worker("cifsel", "no-such-model", 32, 2)
+
+
+def test_a_row_has_speeds_the_ratio_and_the_share_of_the_matrix_rate():
+    common = {"model": "mobilenet", "size": 128, "batch": 8, "kind": "train, fixed BN"}
+    entries = [
+        {**common, "peer": peer, "seconds": [seconds] * 4, "images_per_second": 8 / seconds,
+         "compile_seconds": 1.5, "peak_gigabytes": 2.0}
+        for peer, seconds in (("cifsel", 0.1), ("keras-tensorflow", 0.2))
+    ]  # fmt: skip
+    rates = {"forward_gflops": {"mobilenet": {"128": 0.5}}, "matmul_gflops": 240.0}
+    (row,) = bench.table(entries, ["cifsel", "keras-tensorflow"], rates)
+    # 80 images a second, three passes of half a GFLOP each, of 240.
+    assert row.split(" | ")[3:7] == ["80 ± 0", "40 ± 0", "2.00", "50 %"]
+
+
+def test_operations_are_those_of_the_paper():
+    # Table 4 of the MobileNet paper: 569 million multiply-adds at 224 px.
+    assert machine.forward_gflops("mobilenet", 224) / 2 == pytest.approx(0.569, rel=0.06)
