@@ -1,10 +1,10 @@
-"""The convolutions that both backbones are made of, and stochastic depth.
+"""The convolutions that both backbones are made of, batch norm behind them, and stochastic depth.
 
-A depthwise convolution has two forms here. XLA's grouped convolution is the right one on TPU and
-GPU; on a CPU XLA runs it 4 to 22 times slower than the same sum written as one shifted
-multiply-add per kernel position (`on_cpu`). The form is chosen by the platform that
-is compiled *for*, never by the machine that compiles, and both agree to float32 rounding, gradients
-included. So it is with the 1x1 convolution, a matrix product on every platform, and its gradient.
+Some have two forms. XLA's own is the right one on TPU and GPU; on a CPU XLA runs a grouped
+convolution 4 to 22 times slower than the same sum written as one shifted multiply-add per kernel
+position, and is slow with images of three channels and with the gradients of either form, so that
+a CPU gets the forms in `on_cpu`. The form is chosen by the platform that is compiled *for*, never by
+the machine that compiles, and both agree to float32 rounding, gradients included.
 """
 
 import dataclasses
