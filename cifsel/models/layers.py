@@ -3,8 +3,8 @@
 Some have two forms. XLA's own is the right one on TPU and GPU; on a CPU XLA runs a grouped
 convolution 4 to 22 times slower than the same sum written as one shifted multiply-add per kernel
 position, and is slow with images of three channels and with the gradients of either form, so that
-a CPU gets the forms in `on_cpu`. The form is chosen by the platform that is compiled *for*, never by
-the machine that compiles, and both agree to float32 rounding, gradients included.
+a CPU gets the forms in `on_cpu`. The form is chosen by the platform that is compiled *for*, never
+by the machine that compiles, and both agree to float32 rounding, gradients included.
 """
 
 import dataclasses
