@@ -139,13 +139,13 @@ class Conv3x3(nn.Module):
         """(B, H, W, C) -> (B, H', W', D), times `scale` (D,)."""
         kernel = self.param("kernel", conv_init, (3, 3, x.shape[-1], self.features), jnp.float32)
         padding = same_padding(x.shape[1], x.shape[2], 3, self.stride)
-        thin = x.shape[-1] <= IMAGE_CHANNELS
+        x, kernel = x.astype(self.dtype), (kernel * scale).astype(self.dtype)
+        if x.shape[-1] > IMAGE_CHANNELS:
+            return xla_conv(x, kernel, self.stride, padding)
         return jax.lax.platform_dependent(
-            x.astype(self.dtype),
-            (kernel * scale).astype(self.dtype),
-            cpu=lambda x, kernel: (on_cpu.conv if thin else xla_conv)(
-                x, kernel, self.stride, padding
-            ),
+            x,
+            kernel,
+            cpu=lambda x, kernel: on_cpu.conv(x, kernel, self.stride, padding),
             default=lambda x, kernel: xla_conv(x, kernel, self.stride, padding),
         )
 

@@ -65,15 +65,16 @@ def _input_gradient(
     batch, height, width, channels = shape
     k = kernel.shape[0]
     rows, columns = -(-height // stride), -(-width // stride)
-    # The furthest outputs, up and down, that a pixel went to: beyond the edge these are zeros.
-    first, last = _reach(padding, k, stride)
-    edges = [
-        (before, max(0, after + size - have))
-        for before, after, size, have in zip(
-            first, last, (rows, columns), grads.shape[1:3], strict=True
-        )
-    ]
-    grads = _pad(grads, (edges[0], edges[1]))
+    # A pixel went to outputs before and after its own place; beyond the edge these are zeros.
+    first = [max(0, -((low - k + 1) // stride)) for low, _ in padding]
+    past = [max(0, (low + stride - 1) // stride) for low, _ in padding]
+    grads = _pad(
+        grads,
+        (
+            (first[0], max(0, past[0] + rows - grads.shape[1])),
+            (first[1], max(0, past[1] + columns - grads.shape[2])),
+        ),
+    )
 
     def phase(a: int, b: int) -> Array:
         total = jnp.zeros((batch, rows, columns, channels), grads.dtype)
@@ -88,13 +89,6 @@ def _input_gradient(
     phases = [jnp.stack([phase(a, b) for b in range(stride)], 3) for a in range(stride)]
     whole = jnp.stack(phases, 2).reshape(batch, rows * stride, columns * stride, channels)
     return whole[:, :height, :width]
-
-
-def _reach(padding: Padding, k: int, stride: int) -> tuple[list[int], list[int]]:
-    """Per axis, how far before and after its own place the gradient of a pixel is gathered."""
-    before = [max(0, -((low - k + 1) // stride)) for low, _ in padding]
-    after = [max(0, (stride - 1 + low) // stride) for low, _ in padding]
-    return before, after
 
 
 def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:

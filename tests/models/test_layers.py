@@ -1,4 +1,4 @@
-"""The two forms of the depthwise convolution are one function; drop path drops whole examples."""
+"""The two forms of each convolution are one function; drop path drops whole examples."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def agree(forms, x, kernel, *rest):
     def all_of_them(x, kernel):
         results = []
         for form in forms:
-            y, vjp = jax.vjp(lambda x, kernel: form(x, kernel, *rest), x, kernel)  # noqa: B023
+            y, vjp = jax.vjp(lambda x, kernel, form=form: form(x, kernel, *rest), x, kernel)
             results.append((y, *vjp(jnp.cos(y))))
         return results
 
