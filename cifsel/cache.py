@@ -4,6 +4,9 @@ import contextlib
 import os
 from pathlib import Path
 
+# Of compiled code; what was used longest ago goes first.
+_MOST_BYTES = 2 * 2**30
+
 
 def folder() -> Path:
     """CIFSEL_CACHE of the environment, else $XDG_CACHE_HOME/cifsel, else ~/.cache/cifsel."""
@@ -14,11 +17,20 @@ def folder() -> Path:
 
 
 def keep_compiled() -> None:
-    """Lets JAX keep compiled code between runs, unless the environment says where, or not at all.
+    """Lets JAX keep compiled code between runs, where the environment does not say how, or not to.
 
-    Call before JAX is imported. JAX_ENABLE_COMPILATION_CACHE=false turns it off.
+    JAX_ENABLE_COMPILATION_CACHE=false turns it off.
     """
+    import jax  # Only here: who asks for the folder need not wait for it.
+
     compiled = folder() / "compiled"
+    settings = {
+        "jax_compilation_cache_dir": str(compiled),
+        # Many small programs take as long as a large one; JAX's own limit is a second.
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
     with contextlib.suppress(OSError):  # A home that cannot be written to costs time, no more.
         compiled.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
+        for name, value in settings.items():
+            if name.upper() not in os.environ:
+                jax.config.update(name, value)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from absl import logging as absl_logging
 
-from cifsel import memory
+from cifsel import cache, memory
 from cifsel.errors import UserError
 from cifsel.finetune import Interrupted
 from cifsel.terminal import say
@@ -40,6 +40,7 @@ def start() -> None:
     often it saves, which is up to us.
     """
     memory.keep_freed()
+    cache.keep_compiled()
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     absl_logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
     absl_logging.set_verbosity(absl_logging.WARNING)

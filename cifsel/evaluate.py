@@ -52,24 +52,27 @@ def map_batches(
     total = len(images)
     if total < 1 or batch_size < 1:
         raise ValueError(f"need images and a positive batch size, got {total} and {batch_size}")
-    outputs: list[np.ndarray] = []
-    in_flight: jax.Array | None = None
+    ahead = forward(_batch(images, 0, batch_size))
+    # Written in place: a list of batches would be held beside the whole.
+    outputs = np.empty((total, *ahead.shape[1:]), np.float32)
     with _progress_bar(progress) as bar:
         task = bar.add_task(progress or "", total=total)
         for start in range(0, total, batch_size):
-            batch = images[start : start + batch_size]
-            missing = batch_size - len(batch)
-            if missing:
-                batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-            ahead = forward(jnp.asarray(batch))
-            # Fetching the previous batch only now lets the device work while the host copies.
-            if in_flight is not None:
-                outputs.append(np.asarray(in_flight, np.float32))
-                bar.advance(task, batch_size)
-            in_flight = ahead
-        outputs.append(np.asarray(in_flight, np.float32))
-        bar.update(task, completed=total)
-    return np.concatenate(outputs)[:total]
+            done, following = ahead, start + batch_size
+            if (
+                following < total
+            ):  # Begun before the last one is fetched: the host copies meanwhile.
+                ahead = forward(_batch(images, following, batch_size))
+            outputs[start:following] = np.asarray(done)[: total - start]
+            bar.update(task, completed=min(following, total))
+    return outputs
+
+
+def _batch(images: np.ndarray, start: int, size: int) -> jax.Array:
+    """Images from `start` on, filled up to `size` with copies of the last."""
+    batch = images[start : start + size]
+    copies = np.repeat(batch[-1:], size - len(batch), axis=0)
+    return jnp.asarray(np.concatenate([batch, copies]) if len(copies) else batch)
 
 
 def _progress_bar(label: str | None) -> Progress:

@@ -14,7 +14,7 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from cifsel import command, quickstart, selfie, summaries, train, workdir
+from cifsel import command, summaries, train, workdir
 from cifsel import config as config_lib
 from cifsel.terminal import say
 
@@ -41,9 +41,15 @@ def run() -> None:
     devices = jax.devices()
     say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
     if config.task == "quickstart":
+        from cifsel import quickstart
+
         quickstart.run(config, folder)
         return
-    task = selfie.run if config.task == "selfie" else train.train_and_evaluate
+    task = train.train_and_evaluate
+    if config.task == "selfie":
+        from cifsel import selfie  # scikit-learn takes a second to import, and task 1 needs none.
+
+        task = selfie.run
     with summaries.open_writer(folder) as writer:
         task(config, folder, writer)
 

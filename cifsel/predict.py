@@ -263,11 +263,9 @@ def _arguments(given: Sequence[str]) -> Iterator[str]:
 
 
 def _load(checkpoint: str) -> "Predictor":
-    from cifsel import cache
+    from cifsel import cache, predictor
 
     cache.keep_compiled()  # Compiling takes half of the time until the first answer.
-    from cifsel import predictor
-
     return predictor.load(checkpoint)
 
 

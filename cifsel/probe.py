@@ -78,8 +78,8 @@ def fit(
     std = train[0].std(0, dtype=np.float64).astype(np.float32)
     # A feature that never varies tells nothing; its rounding error over its spread would.
     std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1.0), std, np.float32(np.inf))
-    x, y = jnp.asarray((train[0] - mean) / std), jnp.asarray(train[1])
-    val_x, val_y = jnp.asarray((val[0] - mean) / std), jnp.asarray(val[1])
+    x, y = standardise(train[0], mean, std), jnp.asarray(train[1])
+    val_x, val_y = standardise(val[0], mean, std), jnp.asarray(val[1])
 
     solved: dict[float, tuple[Trial, Weights]] = {}
 
@@ -124,6 +124,12 @@ def fit(
     )
 
 
+@jax.jit
+def standardise(x: Array, mean: Array, std: Array) -> Array:
+    """(N, D) in units of the standard deviations (D,) from the means (D,)."""
+    return (x - mean) / std
+
+
 def zero_weights(features: int, num_classes: int) -> Weights:
     """The start: all classes equally likely."""
     return {"kernel": jnp.zeros((features, num_classes)), "bias": jnp.zeros(num_classes)}
@@ -131,7 +137,8 @@ def zero_weights(features: int, num_classes: int) -> Weights:
 
 def logits(weights: Weights, x: Array) -> Array:
     """(N, D) -> (N, K)."""
-    return x @ weights["kernel"] + weights["bias"]
+    # A TPU would round the factors to bfloat16, and the search would end in the noise of that.
+    return jnp.matmul(x, weights["kernel"], precision="highest") + weights["bias"]
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:

@@ -1,8 +1,8 @@
 """TensorBoard summaries through CLU, written in the background.
 
 The only importer of clu.metric_writers. That package imports TensorFlow, which takes seconds and
-gigabytes: it happens when a writer is opened, not when this module is imported, and a machine
-without TensorFlow trains all the same, without summaries.
+gigabytes: it happens in the background when something is first written, not when this module is
+imported, and a machine without TensorFlow trains all the same, without summaries.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 import jax
 import numpy as np
 from absl import logging
+from clu import asynclib
 from clu import parameter_overview as clu_parameter_overview
 
 # What TensorFlow reads once, while it loads. The level alone leaves two lines about oneDNN on the
@@ -53,11 +54,6 @@ class Summaries:
 
     def __init__(self, clu_writer: Any = None) -> None:
         self._clu = clu_writer
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is written: figures for nobody need not be drawn."""
-        return self._clu is not None
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes one number per name."""
@@ -128,53 +124,63 @@ def open_writer(workdir: str | os.PathLike[str]) -> Summaries:
     Returns:
       The writer; use it in a `with`, or close it.
     """
-    if jax.process_index() != 0:
-        return Summaries()
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        import tensorflow as tf
-        from clu import metric_writers
-    except ImportError as error:
-        logging.warning("TensorBoard summaries are off: %s. The run itself needs none.", error)
-        return Summaries()
-    # It would take all memory of the GPU that jax trains on. Once it has started it no longer
-    # takes this setting, and the harm, if any, is done.
-    with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices([], "GPU")
-
-    def make() -> Any:
-        # CLU's default writer would also log every scalar and hyper-parameter to the terminal.
-        return metric_writers.AsyncWriter(metric_writers.SummaryWriter(os.fspath(workdir)))
-
-    return Summaries(_OnFirstUse(make))
+    return Summaries(_InBackground(workdir) if jax.process_index() == 0 else None)
 
 
-class _OnFirstUse:
-    """A CLU writer that is made when it has something to write.
+class _InBackground:
+    """A CLU writer that is made, and used, in a thread of its own.
 
-    So a run that finds out that it cannot start, or has finished before, leaves no event file.
+    It is made when it has something to write, so that a run that finds out that it cannot start, or
+    has finished before, leaves no event file. The seconds that TensorFlow takes to import then pass
+    while the run begins.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make, self._made = make, False
+    def __init__(self, workdir: str | os.PathLike[str]) -> None:
+        self._workdir, self._used = workdir, False
+        # One worker, so in the order of the calls. It raises an error of one call at the next.
+        self._pool = asynclib.Pool("summaries", max_workers=1)
 
     @functools.cached_property
     def _writer(self) -> Any:
-        self._made = True
-        return self._make()
+        """Of the thread; None without TensorFlow."""
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        try:
+            import tensorflow as tf
+            from clu import metric_writers
+        except ImportError as error:
+            logging.warning("TensorBoard summaries are off: %s. The run itself needs none.", error)
+            return None
+        # It would take all memory of the GPU that jax trains on. Once it has started it no longer
+        # takes this setting, and the harm, if any, is done.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+        # CLU's default writer would also log every scalar and hyper-parameter to the terminal.
+        return metric_writers.SummaryWriter(os.fspath(self._workdir))
 
-    def __getattr__(self, name: str) -> Any:
-        """The method of that name of the CLU writer."""
-        return getattr(self._writer, name)
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """The method of that name of the CLU writer, which returns before anything is written."""
+        return functools.partial(self._later, name)
+
+    def _later(self, name: str, *arguments: object) -> None:
+        def call() -> None:
+            if self._writer is not None:
+                getattr(self._writer, name)(*arguments)
+
+        self._used = True
+        self._pool(call)()
 
     def flush(self) -> None:
-        if self._made:
-            self._writer.flush()
+        """Waits until everything is written."""
+        if self._used:
+            self._later("flush")
+            self._pool.join()
 
     def close(self) -> None:
-        if self._made:
-            self._writer.close()
+        """Writes what is left, and ends the thread."""
+        if self._used:
+            self._later("close")
+        self._pool.close()
 
 
 def parameter_overview(params: Mapping[str, Any]) -> str:

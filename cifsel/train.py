@@ -72,9 +72,7 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
     logits = {}
     for name, split in (("val", dataset.val), ("test", dataset.test)):
         with _timed(seconds, name):
-            logits[name] = job.map(
-                job.predict, variables, split.images, f"predicting {name} images"
-            )
+            logits[name] = predictions(job, variables, solution, name, split)
     cost = _cost(job, variables, seconds)
     found = report.Results(logits, progress, solution, cost, weights)
     metrics = results.finish(settings, found)
@@ -110,6 +108,14 @@ class Job:
             forward_batch, images, self.config.eval_batch_size, progress=label
         )
 
+    @functools.cached_property
+    def _pooled(self) -> features.Forward:
+        return features.pooled(self.model, self.view)
+
+    def pooled_features(self, name: str, variables: Tree, split: splits.Split) -> np.ndarray:
+        """What the backbone makes of a split, (N, D) float32, computed once."""
+        return self.cached(f"{name}_features", self._pooled, variables, split)
+
     def cached(
         self, name: str, forward: features.Forward, variables: Tree, split: splits.Split
     ) -> np.ndarray:
@@ -123,10 +129,9 @@ class Job:
 def fit_head(job: Job, variables: Tree) -> tuple[Tree, probe.Solution]:
     """Caches the features of the backbone as it is, and solves for the head."""
     config, dataset = job.config, job.dataset
-    forward = features.pooled(job.model, job.view)
     solution = probe.fit(
-        (job.cached("train_features", forward, variables, dataset.train), dataset.train.labels),
-        (job.cached("val_features", forward, variables, dataset.val), dataset.val.labels),
+        (job.pooled_features("train", variables, dataset.train), dataset.train.labels),
+        (job.pooled_features("val", variables, dataset.val), dataset.val.labels),
         num_classes=len(dataset.class_names),
         l2_grid=config.probe_l2,
         max_steps=config.probe_steps,
@@ -140,6 +145,16 @@ def fit_head(job: Job, variables: Tree) -> tuple[Tree, probe.Solution]:
     head = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
     params = variables["params"] | {"head": {"logits": head}}
     return variables | {"params": params}, solution
+
+
+def predictions(
+    job: Job, variables: Tree, solution: probe.Solution | None, name: str, split: splits.Split
+) -> np.ndarray:
+    """Logits (N, K) float32 of the finished model."""
+    if job.config.method == "probe" and solution:
+        # A linear head of averaged features: those of the validation images are there already.
+        return job.pooled_features(name, variables, split) @ solution.kernel + solution.bias
+    return job.map(job.predict, variables, split.images, f"predicting {name} images")
 
 
 def fine_tune(

@@ -3,8 +3,9 @@
 import contextlib
 import io
 import json
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -68,16 +69,23 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     return content
 
 
-def write_bytes(path: epath.Path, content: bytes) -> None:
-    """Writes a file that is whole or not there, whenever the process dies."""
+@contextlib.contextmanager
+def _replacing(path: epath.Path) -> Iterator[epath.Path]:
+    """A file to write to, which becomes `path` when it is whole."""
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        temporary.write_bytes(content)
+        yield temporary
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a file that is whole or not there, whenever the process dies."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: epath.Path, content: dict[str, Any]) -> None:
@@ -104,15 +112,20 @@ def cached_array(run: epath.Path, name: str, compute: Callable[[], np.ndarray]) 
     The folder belongs to one config (see `check`), so the file can only hold this very array.
     """
     path = run / CACHE / f"{name}.npy"
-    if path.exists():
-        with contextlib.suppress(ValueError, OSError, EOFError):
-            return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    with contextlib.suppress(ValueError, OSError, EOFError):  # Damaged, or not there.
+        return _read_array(path)
     array = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
-    return array
+    with _replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    return _read_array(path)
+
+
+def _read_array(path: epath.Path) -> np.ndarray:
+    """Reads an .npy file; a local one page by page as needed, so that it takes no memory."""
+    if "://" in os.fspath(path):
+        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def remove_cached(run: epath.Path) -> None:

@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
         1e-1,
     )  # tuple: penalties to try first; extended while the best is last
     c.probe_steps = 500  # int: most L-BFGS iterations per penalty
-    c.probe_tolerance = 1e-5  # float: gradient norm at which a penalty's solution is accepted
+    c.probe_tolerance = 1e-4  # float: gradient norm at which a penalty's solution is accepted
 
     # Gradient descent.
     c.init_head = "probe"  # str: 'probe' starts from its solution, 'random' from initial values
