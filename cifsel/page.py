@@ -119,8 +119,8 @@ class Page:
         shown = {chart.name: chart.figure for chart in self.charts}
         shown |= {gallery.name: _grid(gallery) for gallery in self.galleries if gallery.tiles}
         for name, figure in shown.items():
-            rendering.save(figure, folder / "figures" / f"{name}.png")
-            writer.write_images(0, {name: rendering.to_rgb(figure)})
+            pixels = rendering.save(figure, folder / "figures" / f"{name}.png")
+            writer.write_images(0, {name: pixels})
         markdown = self.markdown()
         writer.write_texts(0, {"report": markdown})
         writer.flush()

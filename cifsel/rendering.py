@@ -18,6 +18,7 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from PIL import Image
 
 from cifsel import workdir
 
@@ -63,11 +64,14 @@ def to_rgb(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-@styled
 def to_png(figure: Figure) -> bytes:
     """Renders to a PNG file, without date or version: the same figure gives the same bytes."""
+    return _png(to_rgb(figure))
+
+
+def _png(rgb: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
+    Image.fromarray(rgb).save(buffer, "png")
     return buffer.getvalue()
 
 
@@ -148,9 +152,14 @@ def _page_style(declarations: str) -> str:
     return declarations.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG; at no time is there a half-written file of that name. gs:// paths work."""
-    workdir.write_bytes(epath.Path(path), to_png(figure))
+def save(figure: Figure, path: str | os.PathLike[str]) -> np.ndarray:
+    """Writes a PNG, and returns the same as `to_rgb` does.
+
+    At no time is there a half-written file of that name. gs:// paths work.
+    """
+    rgb = to_rgb(figure)
+    workdir.write_bytes(epath.Path(path), _png(rgb))
+    return rgb
 
 
 def plain(name: str) -> str:

@@ -151,8 +151,8 @@ class Report:
         self._figure(step, "test_predictions", grid)
 
     def _figure(self, step: int, name: str, figure: Figure) -> None:
-        rendering.save(figure, self._run / "figures" / f"{name}.png")
-        self._writer.write_images(step, {name: rendering.to_rgb(figure)})
+        pixels = rendering.save(figure, self._run / "figures" / f"{name}.png")
+        self._writer.write_images(step, {name: pixels})
 
     def _scalars(self, scores: dict[str, Any], results: Results) -> None:
         shown = {

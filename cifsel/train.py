@@ -200,10 +200,14 @@ def augmented_samples(config: ConfigDict, split: splits.Split, count: int = 32) 
     """Some training images as a step would see them, (N, S, S, 3) uint8."""
     keys = jax.random.split(jax.random.key(config.seed))
     policy = augment.Policy(**config.augment)
-    images = jnp.asarray(split.images[:: max(1, len(split) // count)][:count])
-    images = augment.augment(keys[0], images, policy, _train_size(config), config.resize)
-    images, _ = augment.mix(keys[1], images, jnp.ones((len(images), 1)), policy)
-    return np.asarray(images.round(), np.uint8)
+
+    @jax.jit  # Operation by operation it would take longer than some runs' training.
+    def augmented(images: jax.Array) -> jax.Array:
+        images = augment.augment(keys[0], images, policy, _train_size(config), config.resize)
+        images, _ = augment.mix(keys[1], images, jnp.ones((len(images), 1)), policy)
+        return images.round().astype(jnp.uint8)
+
+    return np.asarray(augmented(split.images[:: max(1, len(split) // count)][:count]))
 
 
 def _train_size(config: ConfigDict) -> int:

@@ -2,9 +2,10 @@
 
     python -m experiments.time_to_result --json=experiments/time_to_result.json
 
-Times whole processes, start-up and compiling included, one after the other: this code with nothing
-compiled before, the same with what that run left in the cache, and the notebook's procedure in
-Keras (experiments/notebook_in_keras.py). Needs the real data and weights, and Keras.
+Times whole processes, start-up and compiling included, one after the other: this code with an empty
+cache folder, the same with what that run left there, and the notebook's procedure in Keras
+(experiments/notebook_in_keras.py). As many test images as the notebook's, 2,000. Needs the real
+data and weights, and Keras.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from experiments.bench import machine
 OURS = (
     "-m cifsel.main --config=configs/effnet.py:probe --config.image_size=112"
     " --config.mirror=False --config.train_examples=5000 --config.val_per_class=20"
-    " --config.probe_tolerance=1e-3"
+    " --config.test_examples=2000 --config.probe_tolerance=1e-3"
 )
 KERAS = "-m experiments.notebook_in_keras"
 NOTEBOOK = 0.61

@@ -23,14 +23,14 @@ DROP_PATH = 0.2
 Work = dict[str, Callable[[], Any]]
 
 
-def inputs(size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def inputs(size: int, batch: int, classes: int = CLASSES) -> tuple[np.ndarray, np.ndarray]:
     """Images (B, size, size, 3) float32 in [0, 255], and labels (B,) int32."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3)).astype(np.float32)
-    return images, rng.integers(0, CLASSES, batch).astype(np.int32)
+    return images, rng.integers(0, classes, batch).astype(np.int32)
 
 
-def ours(model: str, size: int, batch: int) -> Work:
+def ours(model: str, size: int, batch: int, classes: int = CLASSES) -> Work:
     """This code."""
     import jax
     import jax.numpy as jnp
@@ -41,8 +41,8 @@ def ours(model: str, size: int, batch: int) -> Work:
     from cifsel.models.classifier import build
 
     memory.keep_freed()
-    images, labels = inputs(size, batch)
-    built = build(model, num_classes=CLASSES, drop_path=DROP_PATH * (model != "mobilenet"))
+    images, labels = inputs(size, batch, classes)
+    built = build(model, num_classes=classes, drop_path=DROP_PATH * (model != "mobilenet"))
     initial = jax.jit(built.init)(jax.random.key(0), jnp.zeros((1, size, size, 3)))
     variables = {part: initial[part] for part in ("params", "batch_stats")}
     forward = jax.jit(built.apply)
