@@ -128,7 +128,8 @@ def sweep(path: Path) -> None:
     for varied, (kind, values) in SWEEPS.items():
         for model in MODELS:
             for value in values:
-                point = Point(**{"model": model, "work": kind, varied: value})
+                changed: dict[str, Any] = {varied: value}
+                point = Point(model, kind, **changed)
                 arguments = ["--point", json.dumps(dataclasses.asdict(point))]
                 done = subprocess.run(
                     [sys.executable, "-m", "experiments.scaling", *arguments],

@@ -14,12 +14,15 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from experiments.bench import work
+from experiments.bench import commands, work
 
 WARM_UP = 2
+# A gradient step is three passes' worth: forward, and two products per kernel backward.
+PASSES = {"forward": 1, "train, fixed BN": 3, "train, trained BN": 3, "pipeline": 0}
 
 
 class Worker:
@@ -27,6 +30,7 @@ class Worker:
 
     def __init__(self, peer: str, model: str, size: int, batch: int) -> None:
         arguments = [peer, model, str(size), str(batch)]
+        began = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "experiments.bench.worker", *arguments],
             stdin=subprocess.PIPE,
@@ -34,7 +38,8 @@ class Worker:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._answer()  # Ready.
+        self._answer()  # Imported what it needs, and built the models.
+        self.start_seconds = time.perf_counter() - began
 
     def do(self, kind: str) -> dict[str, float]:
         """Does the work once; what worker.py says of it."""
@@ -85,6 +90,7 @@ def measure(
                     "compile_seconds": first[peer]["seconds"] - statistics.median(seconds),
                     "page_faults": statistics.median(a["page_faults"] for a in times[peer]),
                     "peak_gigabytes": times[peer][-1]["peak_gigabytes"],
+                    "start_seconds": workers[peer].start_seconds,
                 }
             )
     for worker in workers.values():
@@ -103,10 +109,8 @@ def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, An
         }
         speeds = [same[peer]["images_per_second"] for peer in peers]
         ratios = [f"{speeds[0] / speed:.2f}" for speed in speeds[1:]]
-        # A gradient step is three passes' worth: forward, and two products per kernel backward.
-        passes = 1 if entry["kind"] == "forward" else 3
-        needed = machine["forward_gflops"][entry["model"]][str(entry["size"])] * passes
-        share = needed * speeds[0] / machine["matmul_gflops"]
+        needed = machine["forward_gflops"][entry["model"]][str(entry["size"])]
+        share = PASSES[entry["kind"]] * needed * speeds[0] / machine["matmul_gflops"]
         spread = [
             f"{speed:.0f} ± {speed * spread_of(same[peer]):.0f}"
             for peer, speed in zip(peers, speeds, strict=True)
@@ -117,7 +121,7 @@ def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, An
             entry["kind"],
             *spread,
             *ratios,
-            f"{100 * share:.0f} %",
+            f"{100 * share:.0f} %" if share else "",
             f"{entry['compile_seconds']:.1f}",
             f"{entry['peak_gigabytes']:.1f}",
         ]
@@ -166,16 +170,24 @@ def main() -> None:
         f" batches of {flags.batch}, medians of {flags.rounds} and half their quartiles' distance"
     )
     print("\n".join(header(flags.peers)), flush=True)
-    entries: list[dict[str, Any]] = []
+    about = {"date": datetime.date.today().isoformat(), "command": sys.argv[1:], "machine": machine}
+    results: dict[str, list[dict[str, Any]]] = {"results": [], "commands": []}
+
+    def keep() -> None:  # As it goes: what is measured stays when it is stopped.
+        if flags.json:
+            flags.json.write_text(json.dumps(about | results, indent=1) + "\n")
+
     for model in flags.models:
         for size in flags.sizes:
             measured = measure(flags.peers, model, size, flags.batch, flags.rounds)
             print("\n".join(table(measured, flags.peers, machine)), flush=True)
-            entries += measured
-            if flags.json:  # After every model and size: what is measured stays when it is stopped.
-                about = {"date": datetime.date.today().isoformat(), "command": sys.argv[1:]}
-                everything = {**about, "machine": machine, "results": entries}
-                flags.json.write_text(json.dumps(everything, indent=1) + "\n")
+            results["results"] += measured
+            keep()
+    starts = {entry["peer"]: f"{entry['start_seconds']:.1f} s" for entry in results["results"]}
+    print("imported and built after:", ", ".join(f"{peer} {s}" for peer, s in starts.items()))
+    results["commands"] = commands.measure()
+    print("\n".join(commands.table(results["commands"])))
+    keep()
 
 
 if __name__ == "__main__":

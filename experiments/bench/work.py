@@ -1,9 +1,11 @@
-"""The same work for every peer: forward, and training steps with fixed and with trained batch norm.
+"""The same work for every peer: forward, training steps, and what comes before them.
 
 Each function takes (model, size, batch) and returns a callable per kind of work. A call does the
 work once, from arrays that are there already, and returns when the result is there. Work is the
-same everywhere: float32 images (B, size, size, 3) in [0, 255] with the model's own preprocessing,
-50 classes, a linear head on averaged features, cross-entropy, AdamW on all parameters.
+same everywhere. Forward and steps: float32 images (B, size, size, 3) in [0, 255] with the model's
+own preprocessing, 50 classes, a linear head on averaged features, cross-entropy, AdamW on all
+parameters, batch norm fixed or trained. The pipeline: from (B, 32, 32, 3) uint8 to such images,
+mirrored at random, shifted by up to 4 pixels with reflected edges, and enlarged (bicubic).
 """
 
 import functools
@@ -13,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
-KINDS = ("forward", "train, fixed BN", "train, trained BN")
+KINDS = ("forward", "train, fixed BN", "train, trained BN", "pipeline")
 MODELS = ("mobilenet", "efficientnetv2-b0")
 CLASSES = 50
 RATE = 1e-4
+STORED = 32  # pixels of an image before it is enlarged
+SHIFT = 4  # pixels of those
 # Keras builds its EfficientNetV2 with this, without a way to leave it out.
 DROP_PATH = 0.2
 
@@ -28,6 +32,11 @@ def inputs(size: int, batch: int, classes: int = CLASSES) -> tuple[np.ndarray, n
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3)).astype(np.float32)
     return images, rng.integers(0, classes, batch).astype(np.int32)
+
+
+def stored(batch: int) -> np.ndarray:
+    """What the pipeline starts from, (B, 32, 32, 3) uint8."""
+    return inputs(STORED, batch)[0].astype(np.uint8)
 
 
 def ours(model: str, size: int, batch: int, classes: int = CLASSES) -> Work:
@@ -65,10 +74,15 @@ def ours(model: str, size: int, batch: int, classes: int = CLASSES) -> Work:
 
         return once
 
+    policy = augment.Policy(flip=True, shift=SHIFT)
+    augmented = jax.jit(lambda x: augment.augment(jax.random.key(0), x, policy, size, "bicubic"))
+    small = jnp.asarray(stored(batch))
+
     return {
         "forward": lambda: np.asarray(forward(variables, data["inputs"])),
         "train, fixed BN": training(True),
         "train, trained BN": training(False),
+        "pipeline": lambda: jax.block_until_ready(augmented(small)),
     }
 
 
@@ -103,11 +117,19 @@ def keras(model: str, size: int, batch: int, backend: str) -> Work:
         )
         return net
 
+    raw = keras.Input((STORED, STORED, 3))
+    x = keras.layers.RandomFlip("horizontal")(raw, training=True)
+    shift = SHIFT / STORED
+    x = keras.layers.RandomTranslation(shift, shift, "reflect")(x, training=True)
+    pipeline = keras.Model(raw, keras.layers.Resizing(size, size, "bicubic")(x))
+    small = stored(batch)
+
     fixed, trained = made(False), made(None)
     return {
         "forward": lambda: fixed.predict_on_batch(images),
         "train, fixed BN": lambda: fixed.train_on_batch(images, labels),
         "train, trained BN": lambda: trained.train_on_batch(images, labels),
+        "pipeline": lambda: pipeline.predict_on_batch(small),
     }
 
 
@@ -143,10 +165,24 @@ def torch(model: str, size: int, batch: int) -> Work:
         optimizer.step()
         return float(loss)
 
+    small = torch.from_numpy(stored(batch)).permute(0, 3, 1, 2)
+
+    def pipeline() -> Any:
+        # A map from places in the result to places in the image, each from -1 to 1.
+        maps = torch.zeros(batch, 2, 3)
+        maps[:, 0, 0] = 1.0 - 2.0 * torch.randint(0, 2, (batch,))
+        maps[:, 1, 1] = 1.0
+        maps[:, :, 2] = torch.randint(-SHIFT, SHIFT + 1, (batch, 2)) * (2.0 / STORED)
+        grid = torch.nn.functional.affine_grid(maps, [batch, 3, size, size], align_corners=False)
+        return torch.nn.functional.grid_sample(
+            small.float(), grid, "bicubic", padding_mode="reflection", align_corners=False
+        )
+
     return {
         "forward": forward,
         "train, fixed BN": lambda: train(True),
         "train, trained BN": lambda: train(False),
+        "pipeline": pipeline,
     }
 
 
