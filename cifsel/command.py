@@ -1,6 +1,7 @@
 """What all commands share: one line for what is wrong, an exit status, and little noise."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -9,11 +10,13 @@ from absl import logging as absl_logging
 
 from cifsel import cache, memory
 from cifsel.errors import UserError
-from cifsel.finetune import Interrupted
+from cifsel.stopping import Interrupted
 from cifsel.terminal import say
 
 # Exit statuses: 1 is a defect, with a traceback.
 BAD_INPUT, INTERRUPTED = 2, 130
+# "Try again": told to stop, as before a machine is taken away, with everything saved.
+TERMINATED = 75
 
 
 def guarded(run: Callable[[], object]) -> None:
@@ -22,9 +25,10 @@ def guarded(run: Callable[[], object]) -> None:
         run()
     except UserError as error:
         stop(str(error))
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, Interrupted) as stopped:
         say("stopped; the same command goes on from here")
-        sys.exit(INTERRUPTED)
+        terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
+        sys.exit(TERMINATED if terminated else INTERRUPTED)
 
 
 def stop(message: str) -> NoReturn:

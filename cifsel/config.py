@@ -14,7 +14,15 @@ from cifsel.errors import UserError
 from cifsel.models.classifier import MODELS
 
 # Fields that say where things are or how often to save, not what is computed.
-PLACES = ("data_dir", "weights_dir", "try_gcs", "checkpoint_minutes")
+PLACES = (
+    "data_dir",
+    "weights_dir",
+    "try_gcs",
+    "checkpoint_minutes",
+    "distributed",
+    "processes",
+    "process",
+)
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "task": ("task1", "selfie", "quickstart"),
@@ -44,6 +52,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "trainable_layers": (-1, 1_000),
     "epochs": (1, 10_000),
     "batch_size": (1, 65_536),
+    "accum_steps": (1, 65_536),
     "learning_rate": (1e-9, 1e3),
     "warmup_epochs": (0, 10_000),
     "backbone_rate": (1e-9, 1e3),
@@ -55,6 +64,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "eval_batch_size": (1, 65_536),
     "steps_per_call": (0, 1_000_000),
     "checkpoint_minutes": (0, 10_000),
+    "processes": (1, 65_536),
+    "process": (0, 65_535),
     "alpha": (0.05, 4),
 }
 
@@ -155,8 +166,19 @@ def _validate_together(config: ConfigDict) -> None:
         for field, needed in (("hidden", 0), ("pool", "average")):
             if config[field] != needed:
                 raise _bad(field, config[field], f"{needed}, as the probe is a single linear layer")
+    _validate_processes(config)
     if config.trainable_layers > 0 and not config.frozen_bn:
         raise _bad("frozen_bn", False, "True unless all layers train: frozen means statistics too")
+
+
+def _validate_processes(config: ConfigDict) -> None:
+    if config.distributed not in ("off", "auto"):
+        if not re.fullmatch(r".+:\d+", config.distributed):
+            raise _bad("distributed", config.distributed, "'off', 'auto', or host:port")
+        if config.process >= config.processes:
+            raise _bad("process", config.process, f"below config.processes, {config.processes}")
+    elif config.processes != 1 or config.process:
+        raise _bad("distributed", config.distributed, "host:port, as config.processes is given")
 
 
 def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:

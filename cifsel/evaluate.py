@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from cifsel import sharding
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the standard normal distribution
 ECE_BINS = 15  # the number of bins of Guo et al. 2017, which most papers report
@@ -40,7 +41,7 @@ def map_batches(
       forward: Jitted; takes (batch_size, H, W, 3) uint8 and gives (batch_size, D), where row i
         depends on image i only (so batch norm must use its running statistics).
       images: (N, H, W, 3) uint8, N >= 1.
-      batch_size: Images in each call, >= 1.
+      batch_size: Images in each call, >= 1; more if that many devices cannot share them equally.
       progress: Label of a progress bar with images/s and time left; None shows none.
 
     Returns:
@@ -52,6 +53,7 @@ def map_batches(
     total = len(images)
     if total < 1 or batch_size < 1:
         raise ValueError(f"need images and a positive batch size, got {total} and {batch_size}")
+    batch_size = sharding.divisible(batch_size)
     ahead = forward(_batch(images, 0, batch_size))
     # Written in place: a list of batches would be held beside the whole.
     outputs = np.empty((total, *ahead.shape[1:]), np.float32)
@@ -63,16 +65,16 @@ def map_batches(
                 following < total
             ):  # Begun before the last one is fetched: the host copies meanwhile.
                 ahead = forward(_batch(images, following, batch_size))
-            outputs[start:following] = np.asarray(done)[: total - start]
+            outputs[start:following] = sharding.fetch(done)[: total - start]
             bar.update(task, completed=min(following, total))
     return outputs
 
 
 def _batch(images: np.ndarray, start: int, size: int) -> jax.Array:
-    """Images from `start` on, filled up to `size` with copies of the last."""
+    """Images from `start` on, filled up to `size` with copies of the last, for all devices."""
     batch = images[start : start + size]
     copies = np.repeat(batch[-1:], size - len(batch), axis=0)
-    return jnp.asarray(np.concatenate([batch, copies]) if len(copies) else batch)
+    return sharding.divide(np.concatenate([batch, copies]) if len(copies) else batch, 0)
 
 
 def _progress_bar(label: str | None) -> Progress:

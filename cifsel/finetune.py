@@ -1,20 +1,19 @@
 """Gradient descent over epochs: evaluation, early stopping, checkpoints, resuming."""
 
-import contextlib
 import dataclasses
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import evaluate, memory, steps
+from cifsel import evaluate, memory, sharding, steps
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import batches
 from cifsel.errors import UserError
+from cifsel.stopping import Interrupted, stop_requests
 from cifsel.summaries import Writer
 from cifsel.terminal import duration, say, step_bar
 
@@ -25,8 +24,8 @@ LONG_RUN = 20 * 60
 TIMED_STEPS = 5
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """The user asked to stop, and everything has been saved."""
+# A reason to save, beside the numbers of signals, which are larger.
+LATE = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +91,8 @@ class Trainer:
         meta: dict[str, Any],
         writer: Writer,
     ) -> None:
-        self._scan, self._predict, self._val = scan, predict, val
-        self._resident = {"inputs": jnp.asarray(train[0]), "labels": jnp.asarray(train[1])}
-        self._count = len(train[1])
-        self._steps_per_epoch = -(-self._count // plan.batch_size)
+        self._scan, self._predict, self._train, self._val = scan, predict, train, val
+        self._steps_per_epoch = -(-len(train[1]) // plan.batch_size)
         self._plan, self._learning_rate, self._eval_batch_size = (
             plan,
             learning_rate,
@@ -103,7 +100,8 @@ class Trainer:
         )
         self._checkpoints, self._meta, self._writer = checkpoints, meta, writer
         # Two streams: the order of images may not depend on how many steps were taken.
-        self._shuffle_key, self._step_key = jax.random.split(jax.random.key(plan.seed))
+        self._shuffle_key, step_key = jax.random.split(jax.random.key(plan.seed))
+        self._step_key = sharding.everywhere(step_key)
         self._clock = _Clock()
 
     def run(self, state: steps.TrainState) -> tuple[Tree, Progress]:
@@ -116,9 +114,10 @@ class Trainer:
           The best variables by validation accuracy, and the progress.
 
         Raises:
-          Interrupted: after Ctrl-C, with everything saved.
+          Interrupted: after Ctrl-C or SIGTERM, with everything saved.
           UserError: the loss is no longer finite.
         """
+        state = sharding.everywhere(state)
         # A copy, as the first step donates the state's buffers.
         self._best = jax.tree.map(jnp.array, state.variables())
         self._progress = Progress()
@@ -126,25 +125,22 @@ class Trainer:
             state = self._resume(state)
         plan = self._plan
         self._clock = _Clock()
-        with _stop_requests() as stop:
+        with stop_requests() as stop:
             while int(state.step) < plan.epochs * self._steps_per_epoch:
                 if self._progress.exhausted(plan.patience):
                     say(f"no better validation accuracy in {plan.patience} epochs: stopping")
                     break
                 state = self._epoch(state, stop)
-                if stop() or self._clock.since_save() >= plan.checkpoint_minutes * 60:
-                    self._save(state)
-                if stop():
-                    raise Interrupted
+                self._pause(state, stop)
         self._save(state)
         return self._best, self._progress
 
-    def _epoch(self, state: steps.TrainState, stop: Callable[[], bool]) -> steps.TrainState:
+    def _epoch(self, state: steps.TrainState, stop: Callable[[], int]) -> steps.TrainState:
         """Does the rest of an epoch and evaluates."""
         total, batch_size = self._steps_per_epoch, self._plan.batch_size
         epoch, start = divmod(int(state.step), total)
         key = jax.random.fold_in(self._shuffle_key, epoch)
-        order, mask = batches.epoch_batches(key, self._count, batch_size)
+        order, mask = map(np.asarray, batches.epoch_batches(key, len(self._train[1]), batch_size))
         per_call = self._plan.steps_per_call or total
         began = time.perf_counter()
         with step_bar() as bar:
@@ -152,21 +148,32 @@ class Trainer:
             for first in range(start, total, per_call):
                 last = min(first + per_call, total)
                 bar.update(task, completed=first)
-                state = self._scan(
-                    state, self._resident, order[first:last], mask[first:last], self._step_key
-                )
+                some = self._batches(order[first:last], mask[first:last])
+                state = self._scan(state, some, self._step_key)
                 jax.block_until_ready(state.step)
                 memory.release_when_short()
                 self._estimate(int(state.step))
                 if last == total:
                     break  # What an epoch brought is saved with it.
-                if stop() or self._clock.since_save() >= self._plan.checkpoint_minutes * 60:
-                    self._save(state)
-                if stop():
-                    raise Interrupted
+                self._pause(state, stop)
         speed = (total - start) * batch_size / (time.perf_counter() - began)
         self._evaluate(state, epoch + 1, speed)
-        return state.next_epoch()
+        return sharding.everywhere(state.next_epoch())
+
+    def _batches(self, order: np.ndarray, mask: np.ndarray) -> dict[str, jax.Array]:
+        """What `order` (S, B) picks, each batch divided between the devices."""
+        inputs, labels = (sharding.rows(array, order, 1) for array in self._train)
+        return {"inputs": inputs, "labels": labels, "mask": sharding.divide(mask, 1)}
+
+    def _pause(self, state: steps.TrainState, stop: Callable[[], int]) -> None:
+        """Saves if it is time to, or if any process is to stop, which it then does."""
+        late = self._clock.since_save() >= self._plan.checkpoint_minutes * 60
+        # Clocks and signals differ between processes; what they do together must not.
+        reason = sharding.largest(stop() or (LATE if late else 0))
+        if reason:
+            self._save(state)
+        if reason > LATE:
+            raise Interrupted(reason)
 
     def _evaluate(self, state: steps.TrainState, epoch: int, speed: float) -> None:
         variables, (inputs, labels) = state.variables(), self._val
@@ -273,25 +280,3 @@ class _Clock:
         per_step = (self._times[-1] - self._times[0]) / (step - self._first_step)
         self._times = None
         return per_step
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C into a question that the loop asks between steps; a second one is immediate."""
-    requested = False
-
-    def request(*_: object) -> None:
-        nonlocal requested
-        requested = True
-        signal.signal(signal.SIGINT, previous)
-        say("stopping after this step; again to stop at once, without saving")
-
-    try:
-        previous = signal.signal(signal.SIGINT, request)
-    except ValueError:  # Only the main thread may; elsewhere nobody presses Ctrl-C.
-        yield lambda: False
-        return
-    try:
-        yield lambda: requested
-    finally:
-        signal.signal(signal.SIGINT, previous)

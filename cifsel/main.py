@@ -14,7 +14,7 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from cifsel import command, summaries, train, workdir
+from cifsel import command, sharding, summaries, terminal, train, workdir
 from cifsel import config as config_lib
 from cifsel.terminal import say
 
@@ -37,6 +37,10 @@ def run() -> None:
     """Runs what the flags say."""
     config = _CONFIG.value
     config_lib.validate(config)
+    if config.task != "selfie":  # Few photos: one process has enough of them.
+        sharding.start(config.distributed, config.processes, config.process)
+        if not sharding.is_main():
+            terminal.console.quiet = True
     folder = _WORKDIR.value or workdir.default(config.name, config.recipe)
     devices = jax.devices()
     say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")

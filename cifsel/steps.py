@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from cifsel import optim
+from cifsel import accumulate, optim
 from cifsel.data import augment
 from cifsel.models.classifier import Classifier
 
@@ -77,6 +77,7 @@ class Objective:
       label_smoothing: share of each target that is spread over all classes.
       activity_l1: penalty on the mean over images of the head's summed hidden activations.
       ema_decay: of the averaged weights; 0 for none.
+      accum_steps: parts in which a batch passes through the model, to save memory.
     """
 
     image_size: int
@@ -88,6 +89,7 @@ class Objective:
     label_smoothing: float = 0.0
     activity_l1: float = 0.0
     ema_decay: float = 0.0
+    accum_steps: int = 1
 
 
 def init_state(variables: Tree, tx: optax.GradientTransformation, ema_decay: float) -> TrainState:
@@ -131,7 +133,7 @@ def train_step(
     """
     key = jax.random.fold_in(key, state.step)
     augment_key, mix_key, dropout_key = jax.random.split(key, 3)
-    inputs, mask = batch["inputs"], batch["mask"]
+    inputs = batch["inputs"]
     targets = jax.nn.one_hot(batch["labels"], model.head.num_classes)
     targets = optax.smooth_labels(targets, objective.label_smoothing)
     if not objective.on_features:
@@ -144,37 +146,58 @@ def train_step(
         )
         inputs, targets = augment.mix(mix_key, inputs, targets, objective.policy)
 
-    def loss_fn(params: Tree) -> tuple[Array, tuple[Array, Array, Tree]]:
-        variables = {
-            "params": optim.freeze(params, rates),
-            "batch_stats": state.batch_stats,
-        }
-        logits, changed = _forward(model, objective, variables, inputs, dropout_key)
-        losses = optax.softmax_cross_entropy(logits, targets)
-        loss = jnp.sum(losses * mask) / jnp.sum(mask)
-        for hidden in jax.tree.leaves(changed.get("intermediates", {})):
-            activity = jnp.sum(jnp.abs(hidden), axis=-1)
-            loss += objective.activity_l1 * jnp.sum(activity * mask) / jnp.sum(mask)
-        return loss, (losses, logits, changed.get("batch_stats", state.batch_stats))
-
-    grads, (losses, logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+    gradient = functools.partial(
+        _gradient, params=state.params, model=model, rates=rates, objective=objective
+    )
+    whole = batch | {"inputs": inputs, "targets": targets}
+    grads, found = accumulate.in_parts(
+        gradient, whole, state.batch_stats, dropout_key, objective.accum_steps
+    )
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     sums = Sums(
-        loss=state.sums.loss + jnp.sum(losses * mask),
-        correct=state.sums.correct + jnp.sum((logits.argmax(-1) == batch["labels"]) * mask),
-        images=state.sums.images + jnp.sum(mask),
+        loss=state.sums.loss + found.loss,
+        correct=state.sums.correct + found.correct,
+        images=state.sums.images + jnp.sum(batch["mask"]),
         grad_norm=state.sums.grad_norm + optax.tree.norm(grads),
         steps=state.sums.steps + 1,
     )
     return TrainState(
         step=state.step + 1,
         params=params,
-        batch_stats=batch_stats,
+        batch_stats=found.batch_stats,
         opt_state=opt_state,
-        average=_average(state, params, batch_stats, objective.ema_decay),
+        average=_average(state, params, found.batch_stats, objective.ema_decay),
         sums=sums,
     )
+
+
+def _gradient(
+    part: dict[str, Array],
+    images: Array,
+    batch_stats: Tree,
+    dropout_key: Array,
+    *,
+    params: Tree,
+    model: Classifier,
+    rates: Tree,
+    objective: Objective,
+) -> tuple[Tree, accumulate.Found]:
+    """What `part` adds to the gradient of the mean loss over `images` images."""
+    mask = part["mask"]
+
+    def loss_fn(params: Tree) -> tuple[Array, accumulate.Found]:
+        variables = {"params": optim.freeze(params, rates), "batch_stats": batch_stats}
+        logits, changed = _forward(model, objective, variables, part["inputs"], dropout_key)
+        total = jnp.sum(optax.softmax_cross_entropy(logits, part["targets"]) * mask)
+        loss = total / images
+        for hidden in jax.tree.leaves(changed.get("intermediates", {})):
+            activity = jnp.sum(jnp.abs(hidden), axis=-1)
+            loss += objective.activity_l1 * jnp.sum(activity * mask) / images
+        correct = jnp.sum((logits.argmax(-1) == part["labels"]) * mask)
+        return loss, accumulate.Found(total, correct, changed.get("batch_stats", batch_stats))
+
+    return jax.grad(loss_fn, has_aux=True)(params)
 
 
 def _forward(
@@ -207,33 +230,37 @@ def _average(state: TrainState, params: Tree, batch_stats: Tree, decay: float) -
     return optax.incremental_update(new, state.average, 1.0 - decay_now)
 
 
-ScanSteps = Callable[[TrainState, dict[str, Array], Array, Array, Array], TrainState]
+ScanSteps = Callable[[TrainState, dict[str, Array], Array], TrainState]
 
 
 def make_scan(
-    model: Classifier, tx: optax.GradientTransformation, rates: Tree, objective: Objective
+    model: Classifier,
+    tx: optax.GradientTransformation,
+    rates: Tree,
+    objective: Objective,
+    sharding: jax.sharding.Sharding | None = None,
 ) -> ScanSteps:
     """Compiles many steps into one call.
 
+    Args:
+      model: the classifier.
+      tx: the optimiser.
+      rates: learning-rate multiples, a tree like the parameters.
+      objective: see there.
+      sharding: of the state that comes out; None leaves it to XLA.
+
     Returns:
-      (state, data, indices, mask, key) -> state, where data holds inputs (N, ...) and labels (N,)
-      on the device, and indices (S, B) int32 and mask (S, B) float32 say which images the S steps
-      take. The state given is donated: its buffers are reused and must not be read again.
+      (state, batches, key) -> state, where batches has what `train_step` takes as a batch, for S
+      steps: arrays (S, B, ...). The state given is donated: its buffers are reused and must not be
+      read again.
     """
     step = functools.partial(train_step, model=model, tx=tx, rates=rates, objective=objective)
 
-    def scan(
-        state: TrainState, data: dict[str, Array], indices: Array, mask: Array, key: Array
-    ) -> TrainState:
-        def body(state: TrainState, rows: tuple[Array, Array]) -> tuple[TrainState, None]:
-            index, mask = rows
-            batch = {name: array[index] for name, array in data.items()}
-            return step(state, batch | {"mask": mask}, key), None
-
-        if len(indices) == 1:
+    def scan(state: TrainState, batches: dict[str, Array], key: Array) -> TrainState:
+        if len(batches["mask"]) == 1:
             # XLA's CPU backend runs convolutions inside a loop, even of one turn, on one thread
-            # and without its library: up to 12 times slower (experiments/bench_cpu.py).
-            return body(state, (indices[0], mask[0]))[0]
-        return jax.lax.scan(body, state, (indices, mask))[0]
+            # and without its library: up to 12 times slower (experiments/README.md).
+            return step(state, {name: array[0] for name, array in batches.items()}, key)
+        return jax.lax.scan(lambda state, batch: (step(state, batch, key), None), state, batches)[0]
 
-    return jax.jit(scan, donate_argnums=0)
+    return jax.jit(scan, donate_argnums=0, out_shardings=sharding)

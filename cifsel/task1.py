@@ -26,7 +26,7 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> dict[str,
 
     Raises:
       UserError: something given cannot be used.
-      finetune.Interrupted: after Ctrl-C, with everything saved.
+      Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
     below = []
     # All models of a seed before the next: stopped early, the seeds done are still comparable.

@@ -14,7 +14,18 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import evaluate, features, finetune, optim, prepare, probe, report, steps, workdir
+from cifsel import (
+    evaluate,
+    features,
+    finetune,
+    optim,
+    prepare,
+    probe,
+    report,
+    sharding,
+    steps,
+    workdir,
+)
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import augment, splits
 from cifsel.models.classifier import Classifier
@@ -37,12 +48,14 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
 
     Raises:
       UserError: something given cannot be used.
-      finetune.Interrupted: after Ctrl-C, with everything saved.
+      Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
     config_lib.validate(config)
+    if config.method == "finetune":
+        sharding.check_batch(config.batch_size, config.accum_steps)
     run, settings = epath.Path(folder), config_lib.to_json(config)
     workdir.check(run, settings)
-    if (run / workdir.METRICS).exists():
+    if sharding.on_main((run / workdir.METRICS).exists):
         say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
         return workdir.read_json(run / workdir.METRICS)
 
@@ -51,6 +64,7 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
         dataset = prepare.dataset(config)
     with _timed(seconds, "weights"):
         model, variables, weights = prepare.model(config, len(dataset.class_names))
+        variables = sharding.everywhere(variables)
     workdir.write_json(run / workdir.CONFIG, settings)
     results = report.Report(run, dataset, writer)
     results.start(settings, variables, augmented_samples(config, dataset.train))
@@ -143,7 +157,7 @@ def fit_head(job: Job, variables: Tree) -> tuple[Tree, probe.Solution]:
         f" accuracy {solution.chosen.val_accuracy:.1%}"
     )
     head = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
-    params = variables["params"] | {"head": {"logits": head}}
+    params = variables["params"] | {"head": {"logits": sharding.everywhere(head)}}
     return variables | {"params": params}, solution
 
 
@@ -175,7 +189,7 @@ def fine_tune(
     # A call is a pause in which to save or stop; on a CPU a single step takes long enough.
     per_call = 1 if jax.default_backend() == "cpu" else 0
     trainer = finetune.Trainer(
-        steps.make_scan(model, tx, rates, objective),
+        steps.make_scan(model, tx, rates, objective, sharding.replicated()),
         predict,
         (train, dataset.train.labels),
         (val, dataset.val.labels),
@@ -227,6 +241,7 @@ def _objective(config: ConfigDict) -> steps.Objective:
         label_smoothing=config.label_smoothing,
         activity_l1=config.activity_l1,
         ema_decay=config.ema_decay,
+        accum_steps=config.accum_steps,
     )
 
 

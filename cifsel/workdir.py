@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 
 from cifsel import config as config_lib
+from cifsel import sharding
 from cifsel.errors import UserError
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
@@ -83,7 +85,12 @@ def _replacing(path: epath.Path) -> Iterator[epath.Path]:
 
 
 def write_bytes(path: epath.Path, content: bytes) -> None:
-    """Writes a file that is whole or not there, whenever the process dies."""
+    """Writes a file that is whole or not there, whenever the process dies.
+
+    Of several processes the first one writes, as all have the same to write.
+    """
+    if not sharding.is_main():
+        return
     with _replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -111,6 +118,8 @@ def cached_array(run: epath.Path, name: str, compute: Callable[[], np.ndarray]) 
 
     The folder belongs to one config (see `check`), so the file can only hold this very array.
     """
+    if jax.process_count() > 1:
+        return compute()  # All have a part in it, and the others may not see this one's files.
     path = run / CACHE / f"{name}.npy"
     with contextlib.suppress(ValueError, OSError, EOFError):  # Damaged, or not there.
         return _read_array(path)
@@ -130,7 +139,7 @@ def _read_array(path: epath.Path) -> np.ndarray:
 
 def remove_cached(run: epath.Path) -> None:
     """Deletes what `cached_array` kept: a finished run needs it no longer."""
-    if (run / CACHE).exists():
+    if sharding.is_main() and (run / CACHE).exists():
         (run / CACHE).rmtree()
 
 

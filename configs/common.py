@@ -62,6 +62,7 @@ def get_config() -> ConfigDict:
     c.frozen_bn = True  # bool: keep to the batch statistics that came with the weights
     c.epochs = 10  # int: passes over the training images
     c.batch_size = 128  # int: images per step
+    c.accum_steps = 1  # int: parts in which a batch passes, one by one, where memory is short
     c.optimizer = "adamw"  # str: 'adamw' or 'sgd' (with momentum .9, Nesterov)
     c.learning_rate = 2e-4  # float: peak, of the head
     c.schedule = "cosine"  # str: after warm-up, 'cosine' to zero or 'constant'
@@ -86,6 +87,11 @@ def get_config() -> ConfigDict:
     c.augment.one_random = 0.0  # float in [0, 1]: strength of one change of geometry or colour
     c.augment.mixup = 0.0  # float: alpha of mixup's Beta distribution, 0 for none
     c.augment.cutmix = 0.0  # float: alpha of cutmix's Beta distribution, 0 for none
+
+    # Many machines: the same command on each. In one process, all of its devices are used.
+    c.distributed = "off"  # str: 'off', 'auto' (Cloud TPU, GKE, Slurm), or host:port of process 0
+    c.processes = 1  # int: for host:port: how many processes there are
+    c.process = 0  # int: for host:port: which of them this one is, from 0
 
     # Running.
     c.eval_batch_size = 64  # int: images per forward pass outside training

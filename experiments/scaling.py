@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from cifsel import rendering
 
@@ -150,25 +151,31 @@ def exponent(values: list[float], seconds: list[float]) -> float:
 @rendering.styled
 def draw(results: list[dict[str, Any]]) -> Figure:
     """Seconds above, memory below, a column for each quantity that was varied."""
-    figure = Figure(figsize=(13, 6), layout="constrained")
+    figure = Figure(figsize=(12, 6), layout="constrained")
     grid = figure.subplots(2, len(SWEEPS), sharex="col")
     colours = dict(zip(MODELS, (rendering.BLUE, rendering.ORANGE), strict=True))
-    for column, varied in enumerate(SWEEPS):
+    for (upper, lower), (varied, (_, values)) in zip(grid.T, SWEEPS.items(), strict=True):
+        powers = []
         for model, name in MODELS.items():
             there = [one for one in results if (one["varied"], one["model"]) == (varied, model)]
-            values = [one["value"] for one in there]
-            for axes, quantity in zip(grid[:, column], ("seconds", "peak_gigabytes"), strict=True):
-                amounts = [one[quantity] for one in there]
-                power = exponent(values[-3:], amounts[-3:])
-                label = f"{name}, power {power:.2f}"
-                axes.plot(values, amounts, "o-", color=colours[model], label=label)
-                axes.set(xscale="log", yscale="log")
-                axes.legend()
-        grid[1, column].set_xlabel(LABELS[varied])
+            seconds, memory = ([one[key] for one in there] for key in ("seconds", "peak_gigabytes"))
+            upper.plot(values, seconds, "o-", color=colours[model], label=name)
+            lower.plot(values, memory, "o-", color=colours[model])
+            powers.append(f"{exponent(list(values[-3:]), seconds[-3:]):.2f}")
+        upper.set_title(f"power {' and '.join(powers)}")
+        upper.set(xscale="log", yscale="log")
+        upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        upper.yaxis.set_major_formatter("{x:g}")
+        upper.yaxis.set_minor_formatter(NullFormatter())
+        lower.set_xticks(values, [f"{value:,}" for value in values])
+        lower.xaxis.set_minor_locator(NullLocator())
+        lower.set_ylim(bottom=0)
+        lower.set_xlabel(LABELS[varied])
+    grid[0, 0].legend()
     grid[0, 0].set_ylabel("seconds")
     grid[1, 0].set_ylabel("peak memory, GB")
     figure.suptitle(
-        "Cost on 2 CPU cores; power: of the last three points, 1 where twice as much costs twice"
+        "Cost on 2 CPU cores. Power: of the last three points; 1 where twice as much takes twice"
     )
     return figure
 

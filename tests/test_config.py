@@ -16,7 +16,7 @@ FILES = {
 }
 RUNS = [(file, recipe) for file, module in FILES.items() for recipe in module.RECIPES]
 # Checked by rules of their own, or free: names and places.
-OWN_RULE = {"train_fraction", "train_size", "probe_l2", "models"}
+OWN_RULE = {"distributed", "train_fraction", "train_size", "probe_l2", "models"}
 FREE = {"name", "recipe", "data_dir", "weights", "weights_dir"}
 
 

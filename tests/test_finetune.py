@@ -14,6 +14,7 @@ from cifsel import features, finetune, optim, steps
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import augment
 from cifsel.errors import UserError
+from cifsel.stopping import Interrupted
 from cifsel.summaries import Summaries
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
@@ -105,7 +106,7 @@ def press_ctrl_c():
 def test_ctrl_c_saves_and_the_same_run_goes_on(real, undisturbed, tmp_path, at, capsys):
     scan, predict, initial = real
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(finetune.Interrupted):
+    with pytest.raises(Interrupted):
         train(tmp_path, disturbed(scan, at, press_ctrl_c), predict, initial())
     assert signal.getsignal(signal.SIGINT) is before
     with Checkpoints(epath.Path(tmp_path)) as checkpoints:
@@ -149,18 +150,22 @@ class CountingScan:
     def __init__(self, loss=1.0):
         self.seen, self.loss = [], loss
 
-    def __call__(self, state, data, indices, mask, key):
-        assert (len(data["inputs"]), len(data["labels"])) == (COUNT, COUNT)
-        self.seen += np.asarray(indices)[np.asarray(mask) == 1].tolist()
+    def __call__(self, state, batches, key):
+        mask = np.asarray(batches["mask"])
+        all_images, all_labels = make_split(COUNT, 1)
+        position = {image.tobytes(): i for i, image in enumerate(all_images)}
+        given = [position[image.tobytes()] for image in np.asarray(batches["inputs"])[mask == 1]]
+        np.testing.assert_array_equal(np.asarray(batches["labels"])[mask == 1], all_labels[given])
+        self.seen += given
         images = jnp.sum(mask)
         sums = dataclasses.replace(
             state.sums,
             loss=state.sums.loss + self.loss * images,
             images=state.sums.images + images,
-            steps=state.sums.steps + len(indices),
+            steps=state.sums.steps + len(mask),
         )
-        params = {"w": state.params["w"] + len(indices)}
-        return dataclasses.replace(state, step=state.step + len(indices), params=params, sums=sums)
+        params = {"w": state.params["w"] + len(mask)}
+        return dataclasses.replace(state, step=state.step + len(mask), params=params, sums=sums)
 
 
 def predict_with_accuracies(accuracies):

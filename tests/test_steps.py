@@ -176,14 +176,14 @@ def test_scan_takes_the_same_steps_and_leaves_its_starting_point(model, variable
     objective = dataclasses.replace(PLAIN, policy=augment.Policy(flip=True, shift=4))
     scan, key = steps.make_scan(model, tx, rates, objective), jax.random.key(3)
     whole = make_batch(10)
-    data = {name: whole[name] for name in ("inputs", "labels")}
     indices = jnp.asarray([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]])
-    mask = jnp.asarray([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]], jnp.float32)
+    batches = {name: whole[name][indices] for name in ("inputs", "labels")}
+    batches["mask"] = jnp.asarray([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]], jnp.float32)
 
-    together = scan(steps.init_state(variables, tx, 0.0), data, indices, mask, key)
+    together = scan(steps.init_state(variables, tx, 0.0), batches, key)
     apart = steps.init_state(variables, tx, 0.0)
     for i in range(3):
-        apart = scan(apart, data, indices[i : i + 1], mask[i : i + 1], key)
+        apart = scan(apart, {name: array[i : i + 1] for name, array in batches.items()}, key)
     assert_equal(together, apart, rtol=2e-4, atol=1e-5)
     assert (together.step, together.sums.images) == (3, 10)
     assert together.next_epoch().sums.images == 0
@@ -203,3 +203,29 @@ def test_every_step_draws_anew_and_a_repeated_one_the_same(model, variables):
     assert loss_at(0, 0) == loss_at(0, 0)
     losses = [loss_at(0, 0), loss_at(1, 0), loss_at(2, 0), loss_at(0, 1)]
     assert len({round(loss, 3) for loss in losses}) == 4
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_batch_in_parts_gives_the_same_step(model, variables, parts):
+    """With fixed batch norm: otherwise each part has statistics of its own."""
+    policy = augment.Policy(flip=True, shift=4)
+    after = []
+    for accum_steps in (1, parts):
+        objective = dataclasses.replace(
+            PLAIN, policy=policy, activity_l1=0.01, label_smoothing=0.1, accum_steps=accum_steps
+        )
+        state, step = setup(model, variables, objective)
+        after.append(step(state, make_batch(12, masked=5), jax.random.key(2)))
+    assert_equal(after[0], after[1], rtol=1e-4, atol=1e-6)
+    assert after[1].sums.images == 7
+
+
+def test_parts_hand_their_batch_statistics_on(model, variables):
+    objective = dataclasses.replace(PLAIN, frozen_bn=False)
+    state, step = setup(model, variables, dataclasses.replace(objective, accum_steps=2), rate=0.0)
+    batch = make_batch(8, masked=0)
+    together = step(state, batch, jax.random.key(0))
+    one, plain = setup(model, variables, objective, rate=0.0)
+    for part in (0, 1):
+        one = plain(one, {name: a[part::2] for name, a in batch.items()}, jax.random.key(0))
+    assert_equal(together.batch_stats, one.batch_stats, rtol=1e-5, atol=1e-6)

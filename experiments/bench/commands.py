@@ -1,4 +1,6 @@
-"""Whole commands, as they are typed: start-up, and a linear probe from images to report.
+"""Whole processes: start-up until all is imported, and a linear probe from images to report.
+
+    python -m experiments.bench.commands
 
 The probe is of drawn images, so that it needs neither data nor weights: 5,000 to train on, 2,500 to
 validate, 2,500 to test, EfficientNetV2-B0 at 64 px without mirroring. `first` has an empty cache
@@ -26,26 +28,26 @@ def measure() -> list[dict[str, Any]]:
     """Seconds and peak memory of each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        timed = [("start-up (--help)", "first", *run(["--help"], folder))]
+        timed = [("start-up", "", *run(["-c", "import cifsel.main"], folder))]
         for state in ("first", "next"):
-            probe = [*PROBE, f"--workdir={folder / state}"]
+            probe = ["-m", "cifsel.main", *PROBE, f"--workdir={folder / state}"]
             timed.append(("probe, end to end", state, *run(probe, folder)))
     keys = ("command", "run", "seconds", "peak_gigabytes")
     return [dict(zip(keys, one, strict=True)) for one in timed]
 
 
 def run(arguments: list[str], folder: Path) -> tuple[float, float]:
-    """Wall seconds of `python -m cifsel.main`, and the peak of its memory in GB."""
+    """Wall seconds of a Python process, and the peak of its memory in GB."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "cifsel.main", *arguments],
+        [sys.executable, *arguments],
         env=os.environ | {"CIFSEL_CACHE": str(folder / "cache")},
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
     if status:
-        sys.exit(f"python -m cifsel.main {' '.join(arguments)} failed")
+        sys.exit(f"python {' '.join(arguments)} failed")
     return seconds, usage.ru_maxrss / 1e6
 
 
@@ -56,3 +58,7 @@ def table(found: list[dict[str, Any]]) -> list[str]:
         amounts = f"{one['seconds']:.1f} | {one['peak_gigabytes']:.1f}"
         rows.append(f"| {one['command']} | {one['run']} | {amounts} |")
     return rows
+
+
+if __name__ == "__main__":
+    print("\n".join(table(measure())))

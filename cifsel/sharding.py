@@ -1,0 +1,158 @@
+"""Many devices, of one machine or of many: every batch is split between them, all else is on each.
+
+The same program runs in every process. Parameters, optimiser and results are replicated; a batch
+lies along the one axis of a mesh over all devices of all processes, and XLA puts in the sums that
+gradients and batch norm need. What a run computes does not depend on how many devices there are,
+but for the rounding of sums. With one device nothing of this costs anything.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from cifsel.errors import UserError
+
+Tree = Any
+AXIS = "data"
+# How long a process waits for the others to start, in seconds.
+START_TIMEOUT = 300
+
+
+def start(distributed: str, processes: int, process: int, timeout: int = START_TIMEOUT) -> None:
+    """Connects the processes of a run. Call before anything else asks JAX for its devices.
+
+    Args:
+      distributed: 'off' for a single process, 'auto' where Cloud TPU, GKE or Slurm say who is part
+        of the run, or the host:port of process 0.
+      processes: how many there are, for host:port.
+      process: which one this is, from 0, for host:port.
+      timeout: seconds to wait for the others.
+
+    Raises:
+      UserError: nobody says who is part of the run, or somebody is missing.
+    """
+    if distributed == "off":
+        return
+    explicit: dict[str, Any] = {}
+    if distributed != "auto":
+        explicit = {
+            "coordinator_address": distributed,
+            "num_processes": processes,
+            "process_id": process,
+        }
+    try:
+        jax.distributed.initialize(**explicit, initialization_timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if distributed == "auto":
+            raise UserError(
+                f"config.distributed is 'auto', but nothing here says which processes take part"
+                f" ({reason}): give host:port of process 0, with config.processes and"
+                " config.process, or 'off'"
+            ) from error
+        raise UserError(
+            f"process {process} of {processes} found no {processes} processes at {distributed}"
+            f" within {timeout} s ({reason}): start all of them, with the same config.processes"
+            " and each with its own config.process"
+        ) from error
+
+
+@functools.cache
+def mesh() -> Mesh:
+    """All devices of all processes in a row."""
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated(over: Mesh | None = None) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(over or mesh(), PartitionSpec())
+
+
+def split(axis: int, over: Mesh | None = None) -> NamedSharding:
+    """Equal parts along an axis."""
+    return NamedSharding(over or mesh(), PartitionSpec(*[None] * axis, AXIS))
+
+
+def everywhere(tree: Tree) -> Tree:
+    """Arrays, the same in all processes, replicated. What is so already is not copied."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, replicated())
+    return jax.tree.map(_put, tree)
+
+
+def _put(x: Any) -> jax.Array:
+    """`everywhere` of one array: device_put does not reach other processes' devices."""
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return x
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(x)))
+    array = np.asarray(x)
+    return jax.make_array_from_callback(array.shape, replicated(), lambda part: array[part])
+
+
+def divide(array: np.ndarray, axis: int) -> jax.Array:
+    """An array of the host, the same in all processes, in equal parts along an axis.
+
+    Each process puts only the parts of its own devices there.
+    """
+    return jax.make_array_from_callback(array.shape, split(axis), lambda part: array[part])
+
+
+def rows(array: np.ndarray, positions: np.ndarray, axis: int) -> jax.Array:
+    """`divide` of array[positions], along an axis of the positions.
+
+    Each process picks only the rows of its own devices.
+    """
+
+    def picked(part: tuple[slice, ...] | None) -> np.ndarray:
+        return array[positions[(part or ())[: positions.ndim]]]
+
+    shape = (*positions.shape, *array.shape[1:])
+    return jax.make_array_from_callback(shape, split(axis), picked)
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """The whole array, however it is divided; all processes must ask."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def divisible(batch_size: int, parts: int = 1) -> int:
+    """The least multiple of the number of devices, times `parts`, that is no less."""
+    unit = jax.device_count() * parts
+    return -(-batch_size // unit) * unit
+
+
+def check_batch(batch_size: int, parts: int) -> None:
+    """Raises UserError for a batch that the devices cannot share equally, in so many parts each."""
+    fits = divisible(batch_size, parts)
+    if batch_size != fits:
+        raise UserError(
+            f"config.batch_size is {batch_size}; expected a multiple of"
+            f" {jax.device_count() * parts}, for {jax.device_count()} devices and"
+            f" config.accum_steps of {parts}: give {fits}"
+        )
+
+
+def is_main() -> bool:
+    """Whether this process speaks and writes for all."""
+    return jax.process_index() == 0
+
+
+def largest(number: int) -> int:
+    """The largest of what the processes say; all must ask."""
+    if jax.process_count() == 1:
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def on_main(compute: Callable[[], bool]) -> bool:
+    """What the first process finds; the others, which may see it later or otherwise, follow."""
+    return bool(largest(int(is_main() and compute())))

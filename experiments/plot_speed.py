@@ -1,0 +1,96 @@
+"""Draws experiments/speed.png from bench.json and time_to_result.json beside it.
+
+python -m experiments.plot_speed
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cifsel import rendering
+
+FOLDER = Path(__file__).parent
+MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
+OURS, PEER = "cifsel", "keras-tensorflow"
+KINDS = {
+    "forward": "forward",
+    "train, fixed BN": "train, fixed BN",
+    "train, trained BN": "train, trained BN",
+    "pipeline": "augment and resize",
+}
+
+
+def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
+    """Images per second as a multiple of the peer's, a row per kind of work, model and size."""
+    speeds = {
+        (one["kind"], one["model"], one["size"], one["peer"]): one["images_per_second"]
+        for one in results
+    }
+    # What comes before the model is the same for both.
+    rows = [
+        key
+        for kind in KINDS
+        for key in speeds
+        if key[0] == kind and key[3] == OURS and (kind != "pipeline" or key[1] == "mobilenet")
+    ]
+    for row, (kind, model, size, _) in enumerate(rows):
+        ratio = speeds[kind, model, size, OURS] / speeds[kind, model, size, PEER]
+        colour = rendering.GREY
+        if kind != "pipeline":
+            colour = rendering.BLUE if model == "mobilenet" else rendering.ORANGE
+        axes.barh(row, ratio, color=colour)
+        axes.text(ratio + 0.02, row, f"{ratio:.2f}", va="center")
+    names = [
+        f"{KINDS[kind]}, {MODELS[model] + ', ' if kind != 'pipeline' else ''}{size} px"
+        for kind, model, size, _ in rows
+    ]
+    axes.set_yticks(range(len(rows)), names)
+    axes.invert_yaxis()
+    axes.axvline(1.0, color=rendering.INK, linewidth=1)
+    axes.grid(visible=False, axis="y")
+    axes.set_title("Images per second, as a multiple of Keras on TensorFlow")
+
+
+def draw_times(axes: Axes, runs: dict[str, list[dict[str, Any]]]) -> None:
+    """Seconds from the command to the result."""
+    labels = {
+        "Keras": "the notebook's procedure in Keras",
+        "first run": "cifsel, nothing cached",
+        "next run": "cifsel, from then on",
+    }
+    for row, (kind, label) in enumerate(labels.items()):
+        mean = sum(run["wall_seconds"] for run in runs[kind]) / len(runs[kind])
+        colour = rendering.GREY if kind == "Keras" else rendering.ORANGE
+        axes.barh(row, mean, color=colour)
+        text = f" {label}: {mean:.0f} s, {rendering.percent(runs[kind][0]['test_accuracy'], 1)}"
+        inside = kind == "Keras"
+        axes.text(0 if inside else mean, row, text, va="center", color="white" if inside else None)
+    axes.set_yticks([])
+    axes.invert_yaxis()
+    axes.set_title("Seconds from the command to the result, and test accuracy (B0)")
+
+
+@rendering.styled
+def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
+    """Both panels."""
+    figure = Figure(figsize=(8, 7.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(5, 1))
+    draw_ratios(upper, bench["results"])
+    draw_times(lower, times["runs"])
+    figure.suptitle(f"Two cores of {bench['machine']['processor']}")
+    return figure
+
+
+def main() -> None:
+    """Reads both files and writes the picture."""
+    bench, times = (
+        json.loads((FOLDER / name).read_text()) for name in ("bench.json", "time_to_result.json")
+    )
+    rendering.save(draw(bench, times), FOLDER / "speed.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The same run on one device, on many, and in several processes; each layout is a real command."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cifsel import sharding
+from cifsel.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = 2
+# Batch norm trains, so that its statistics must be those of the whole batch. The last batch is not
+# full, and the 50 test images are no multiple of the devices.
+COMMAND = (
+    "-m cifsel.main --config=configs/effnet.py --config.model=efficientnetv2-mini"
+    " --config.dataset=drawn --config.weights=none --config.init_head=random"
+    " --config.frozen_bn=False --config.image_size=32 --config.train_size=0 --config.mirror=False"
+    f" --config.train_examples=150 --config.test_examples=50 --config.epochs={EPOCHS}"
+    " --config.batch_size=64 --config.val_per_class=10"
+)
+
+
+class Layout:
+    """Processes with so many fake devices each, started in a workdir."""
+
+    def __init__(self, cache: Path, workdir: Path, processes: int, devices: int, *extra: str):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        env = os.environ | {
+            "CIFSEL_CACHE": str(cache),
+            "PYTHONUNBUFFERED": "1",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        }
+        self.workdir = workdir
+        workdir.mkdir(exist_ok=True)
+        self.logs = [workdir / f"log-{i}.txt" for i in range(processes)]
+        self.all = []
+        for i, log in enumerate(self.logs):
+            several = [
+                f"--config.distributed=localhost:{port}",
+                f"--config.processes={processes}",
+                f"--config.process={i}",
+            ]
+            arguments = [*COMMAND.split(), *(several if processes > 1 else []), *extra]
+            arguments += [f"--workdir={workdir / 'run'}"]
+            with log.open("w") as out:
+                self.all.append(
+                    subprocess.Popen(
+                        [sys.executable, *arguments], cwd=ROOT, env=env, stdout=out, stderr=out
+                    )
+                )
+
+    def wait(self, limit: float = 240) -> list[int]:
+        """Exit statuses."""
+        return [process.wait(limit) for process in self.all]
+
+    def wait_for(self, text: str, limit: float = 240) -> None:
+        """Until the first process says it."""
+        until = time.monotonic() + limit
+        while text not in self.logs[0].read_text():
+            assert time.monotonic() < until, self.logs[0].read_text()
+            assert self.all[0].poll() is None, self.logs[0].read_text()
+            time.sleep(0.05)
+
+    def result(self) -> tuple[dict, dict]:
+        """metrics.json and predictions.npz; fails with what was said."""
+        assert self.wait() == [0] * len(self.all), [log.read_text() for log in self.logs]
+        run = self.workdir / "run"
+        with np.load(run / "predictions.npz") as arrays:
+            return json.loads((run / "metrics.json").read_text()), dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def alone(cache, tmp_path_factory):
+    return Layout(cache, tmp_path_factory.mktemp("alone"), 1, 1).result()
+
+
+def assert_same(found, expected):
+    metrics, arrays = found
+    expected_metrics, expected_arrays = expected
+    assert len(metrics["training"]["history"]) == EPOCHS
+    for entry, other in zip(
+        metrics["training"]["history"], expected_metrics["training"]["history"], strict=True
+    ):
+        for name in ("train_loss", "val_loss", "grad_norm"):
+            assert entry[name] == pytest.approx(other[name], rel=1e-4)
+        for name in ("step", "train_accuracy", "val_accuracy"):
+            assert entry[name] == other[name]
+    for split in ("val", "test"):
+        np.testing.assert_array_equal(arrays[f"{split}_ids"], expected_arrays[f"{split}_ids"])
+        logits, other = arrays[f"{split}_logits"], expected_arrays[f"{split}_logits"]
+        np.testing.assert_allclose(logits, other, atol=2e-4)
+    assert metrics["test"]["accuracy"] == expected_metrics["test"]["accuracy"]
+    assert len(set(arrays["test_ids"].tolist())) == 50
+
+
+def test_eight_devices_give_what_one_gives(alone, cache, tmp_path):
+    found = Layout(cache, tmp_path, 1, 8).result()
+    assert found[0]["devices"]["count"] == 8
+    assert_same(found, alone)
+
+
+def test_two_processes_give_what_one_gives(alone, cache, tmp_path):
+    both = Layout(cache, tmp_path, 2, 2)
+    found = both.result()
+    assert found[0]["devices"]["count"] == 4
+    assert_same(found, alone)
+    # The second process neither speaks nor writes.
+    assert "epoch" not in both.logs[1].read_text()
+    assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 1
+
+
+def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, cache, tmp_path):
+    both = Layout(cache, tmp_path, 2, 2)
+    both.wait_for("epoch   1/")
+    both.all[1].send_signal(signal.SIGTERM)
+    assert both.wait() == [75, 75], [log.read_text() for log in both.logs]
+    found = Layout(cache, tmp_path, 1, 1)
+    assert_same(found.result(), alone)
+    assert "resuming after 1 epochs" in found.logs[0].read_text()
+
+
+def test_missing_process_is_named_within_the_limit(cache, tmp_path):
+    began = time.monotonic()
+    code = "from cifsel import sharding; sharding.start('localhost:1', 2, 1, timeout=3)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert time.monotonic() - began < 60
+    assert "process 1 of 2 found no 2 processes at localhost:1 within 3 s" in done.stderr
+
+
+def test_a_batch_that_devices_cannot_share(monkeypatch):
+    monkeypatch.setattr("jax.device_count", lambda: 8)
+    sharding.check_batch(128, 4)
+    with pytest.raises(UserError, match=r"batch_size is 100; expected a multiple of 8.*give 104"):
+        sharding.check_batch(100, 1)
+    assert sharding.divisible(50) == 56
