@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Trains on a spot TPU until the run is finished: whenever the TPU is taken away, waits for another,
+# installs, and gives the same command again, which goes on from the last checkpoint. Deletes the
+# TPU in the end. Takes the arguments of run.sh; looks every POLL seconds. It may be stopped and
+# started again, but while it does not run nothing is restarted, and nothing deleted.
+set -euo pipefail
+here=$(dirname "$0")
+export KIND=queued
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+. "$here/settings.sh"
+
+training python "$@" > /dev/null # To be told what is wrong before anything is created.
+wrong=0 now='' before='' # How often something went wrong since the training was last seen running.
+
+finished() { run gcloud storage ls "$WORKDIR/metrics.json"; }
+queue() {
+  run gcloud compute tpus queued-resources list "${where[@]}" --filter="name ~ /$NAME\$" \
+    --format='value(state.state)'
+}
+node() { run gcloud compute tpus tpu-vm describe "$NAME" "${where[@]}" --format='value(state)'; }
+statuses() { on_workers 'cat run.status 2> /dev/null || echo new'; }
+say() { echo "$(date +%H:%M:%S) $NAME: $1" >&2; }
+
+look() { # How it stands with the TPU, in a word; of one that is ready, what its VMs say.
+  local state
+  state=$(queue) || { echo offline && return; } # Nothing is known, so nothing is done.
+  [[ $state != ACTIVE ]] || state=$(node) || state=UNREACHABLE
+  case $state in
+    '') echo none ;;
+    READY) { statuses || echo unreachable; } 2> /dev/null | sort -u | xargs ;;
+    SUSPEND* | FAILED | PREEMPTED | TERMINATED | STOPP*) echo gone ;;
+    *) echo "$state" | tr '[:upper:]' '[:lower:]' ;;
+  esac
+}
+
+give_up() {
+  say "giving up: $1"
+  on_workers 'tail -n 20 run.log' || true
+  "$here/delete.sh"
+  exit 1
+}
+
+if [[ -n ${DRY_RUN:-} ]]; then # Each command once.
+  finished && queue && "$here/create.sh" --spot && node && "$here/install.sh"
+  "$here/run.sh" "$@" && statuses && "$here/delete.sh"
+  exit
+fi
+trap 'say "may be there still, and cost: KIND=queued $here/delete.sh"; exit 130' INT TERM
+until finished > /dev/null 2>&1; do
+  now=$(look)
+  [[ $now == "$before" ]] || say "$now"
+  before=$now wrong=$((wrong + 1))
+  case $now in
+    *running*) wrong=0 ;;
+    *new*) "$here/install.sh" && "$here/run.sh" "$@" || true ;;
+    none) "$here/create.sh" --spot || true ;;
+    gone | *75*) "$here/delete.sh" || true ;;
+    2 | 130) give_up "the training ended with status $now" ;;
+    offline | creating | accepted | waiting* | provisioning | deleting) wrong=$((wrong - 1)) ;;
+  esac # Else another look: when a VM is taken away, the training on the others fails before.
+  ((wrong < ${PATIENCE:-15})) || give_up "$wrong things went wrong, and nothing was trained"
+  sleep "${POLL:-60}"
+done
+say "finished: $WORKDIR/metrics.json"
+[[ $(look) == none ]] || "$here/delete.sh"
