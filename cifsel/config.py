@@ -147,6 +147,8 @@ def _validate_selfie(config: ConfigDict) -> None:
 
 def _validate_together(config: ConfigDict) -> None:
     if config.task == "quickstart":
+        if config.distributed != "off":
+            raise _bad("distributed", config.distributed, "'off', as the quickstart is small")
         models = config.get("models")
         if models is None:
             raise _bad("task", config.task, "task1; configs/quickstart.py is the quickstart")

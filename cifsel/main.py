@@ -4,7 +4,7 @@ import contextlib
 import os
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # Before JAX and TensorFlow load: what they print at start-up is not about the run.
@@ -37,24 +37,25 @@ def run() -> None:
     """Runs what the flags say."""
     config = _CONFIG.value
     config_lib.validate(config)
-    if config.task != "selfie":  # Few photos: one process has enough of them.
-        sharding.start(config.distributed, config.processes, config.process)
-        if not sharding.is_main():
-            terminal.console.quiet = True
+    if config.task == "task1":
+        with sharding.connected(config.distributed, config.processes, config.process):
+            terminal.console.quiet = not sharding.is_main()
+            _begin(config, train.train_and_evaluate)
+    elif config.task == "selfie":
+        from cifsel import selfie  # scikit-learn takes a second to import, and task 1 needs none.
+
+        _begin(config, selfie.run)
+    else:
+        from cifsel import quickstart
+
+        _begin(config, lambda config, folder, _: quickstart.run(config, folder))
+
+
+def _begin(config: ConfigDict, task: Callable[[ConfigDict, str, summaries.Writer], object]) -> None:
     folder = _WORKDIR.value or workdir.default(config.name, config.recipe)
     devices = jax.devices()
     say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
-    if config.task == "quickstart":
-        from cifsel import quickstart
-
-        quickstart.run(config, folder)
-        return
-    task = train.train_and_evaluate
-    if config.task == "selfie":
-        from cifsel import selfie  # scikit-learn takes a second to import, and task 1 needs none.
-
-        task = selfie.run
-    with summaries.open_writer(folder) as writer:
+    with summaries.open_writer(folder) as writer:  # Makes a file only when it is written to.
         task(config, folder, writer)
 
 

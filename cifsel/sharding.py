@@ -6,8 +6,9 @@ gradients and batch norm need. What a run computes does not depend on how many d
 but for the rounding of sums. With one device nothing of this costs anything.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cifsel.errors import UserError
+from cifsel.processes import together
 
 Tree = Any
 AXIS = "data"
@@ -24,12 +26,15 @@ AXIS = "data"
 START_TIMEOUT = 300
 
 
-def start(distributed: str, processes: int, process: int, timeout: int = START_TIMEOUT) -> None:
-    """Connects the processes of a run. Call before anything else asks JAX for its devices.
+@contextlib.contextmanager
+def connected(
+    distributed: str, processes: int, process: int, timeout: int = START_TIMEOUT
+) -> Iterator[None]:
+    """Connects the processes of a run. Enter before anything else asks JAX for its devices.
 
     Args:
       distributed: 'off' for a single process, 'auto' where Cloud TPU, GKE or Slurm say who is part
-        of the run, or the host:port of process 0.
+        of the run, or the host:port of process 0, which needs the port above it as well.
       processes: how many there are, for host:port.
       process: which one this is, from 0, for host:port.
       timeout: seconds to wait for the others.
@@ -38,29 +43,23 @@ def start(distributed: str, processes: int, process: int, timeout: int = START_T
       UserError: nobody says who is part of the run, or somebody is missing.
     """
     if distributed == "off":
-        return
-    explicit: dict[str, Any] = {}
-    if distributed != "auto":
-        explicit = {
-            "coordinator_address": distributed,
-            "num_processes": processes,
-            "process_id": process,
-        }
-    try:
-        jax.distributed.initialize(**explicit, initialization_timeout=timeout)
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        if distributed == "auto":
+        yield
+    elif distributed == "auto":
+        try:
+            jax.distributed.initialize(initialization_timeout=timeout)
+        except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"config.distributed is 'auto', but nothing here says which processes take part"
-                f" ({reason}): give host:port of process 0, with config.processes and"
-                " config.process, or 'off'"
+                "config.distributed is 'auto', but nothing here says which processes take part"
+                f" ({' '.join(str(error).split())[:300]}): give host:port of process 0, with"
+                " config.processes and config.process, or 'off'"
             ) from error
-        raise UserError(
-            f"process {process} of {processes} found no {processes} processes at {distributed}"
-            f" within {timeout} s ({reason}): start all of them, with the same config.processes"
-            " and each with its own config.process"
-        ) from error
+        yield
+    else:
+        host, _, port = distributed.rpartition(":")
+        with together(host, int(port), processes, process, timeout):
+            address = f"{host}:{int(port) + 1}"
+            jax.distributed.initialize(address, processes, process, initialization_timeout=timeout)
+            yield
 
 
 @functools.cache

@@ -1,0 +1,114 @@
+"""How processes find each other, and what they say when one is missing or gone."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WAIT = 3.0
+# Meets the others, then does what its last argument says.
+PROGRAM = """
+import sys, time
+from cifsel import processes
+from cifsel.errors import UserError
+port, count, number, wait, what = sys.argv[1:]
+try:
+    with processes.together("localhost", int(port), int(count), int(number), float(wait)):
+        print("met", flush=True)
+        if what == "fail":
+            raise KeyError("broken")
+        if what == "wait":
+            time.sleep(60)
+except UserError as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def start(port, count, number, what="leave", wait=WAIT):
+    arguments = [sys.executable, "-c", PROGRAM, *map(str, (port, count, number, wait)), what]
+    return subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ends(*running):
+    """(status, stdout, stderr) of each."""
+    said = [one.communicate(timeout=60) for one in running]
+    return [(one.returncode, *both) for one, both in zip(running, said, strict=True)]
+
+
+def test_all_meet_in_any_order_and_leave(port):
+    running = [start(port, 3, number) for number in (2, 1, 0)]
+    for status, said, wrong in ends(*running):
+        assert (status, said, wrong) == (0, "met\n", "")
+
+
+def test_who_is_missing_is_named_to_those_who_are_there(port):
+    (_, first, _), (_, other, _) = ends(start(port, 4, 0), start(port, 4, 2))
+    assert first.startswith("processes 1, 3 of 4 did not start within 3 s: start all")
+    assert other == "process 0 of 4 has given up: missing processes 1, 3\n"
+
+
+def test_missing_process_0(port):
+    ((_, said, _),) = ends(start(port, 2, 1, wait=0.5))
+    assert said.startswith(f"process 0 of 2 was not found at localhost:{port} within 0.5 s")
+
+
+def test_two_with_the_same_number(port):
+    results = ends(start(port, 3, 0), start(port, 3, 1), start(port, 3, 1))
+    assert any("calls itself config.process=1" in said for _, said, _ in results)
+
+
+def test_other_ideas_of_how_many_there_are(port):
+    (_, first, _), _ = ends(start(port, 2, 0), start(port, 3, 1))
+    assert "a process calls itself config.process=1 of config.processes=3" in first
+
+
+def test_a_stranger_at_the_port_changes_nothing(port):
+    running = [start(port, 2, 0)]
+    for _ in range(100):
+        try:
+            with socket.create_connection(("localhost", port)) as stranger:
+                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n".ljust(64))
+            break
+        except ConnectionRefusedError:
+            assert running[0].poll() is None
+    running.append(start(port, 2, 1))
+    assert [said for _, said, _ in ends(*running)] == ["met\n", "met\n"]
+
+
+def test_a_port_that_is_taken(port):
+    with socket.create_server(("", port)):
+        ((_, said, _),) = ends(start(port, 2, 0))
+    assert f"port {port} of this machine cannot be used" in said
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_the_others_end_when_one_fails(port, lost):
+    running = [start(port, 3, n, "fail" if n == lost else "wait") for n in range(3)]
+    results = ends(*running)
+    assert results[lost][0] == 1
+    for number, (status, _, wrong) in enumerate(results):
+        if number != lost:
+            assert status == 75
+            assert wrong.startswith(f"error: process {lost} is gone: give all commands again")
+
+
+def test_the_others_end_when_one_is_killed(port):
+    running = [start(port, 2, n, "wait") for n in range(2)]
+    for one in running:
+        assert one.stdout.readline() == "met\n"
+    running[1].kill()
+    ((status, _, wrong),) = ends(running[0])
+    assert status == 75
+    assert "process 1 is gone" in wrong
