@@ -35,7 +35,9 @@ def stop_requests() -> Iterator[Callable[[], int]]:
     previous: dict[int, Any] = {}
     try:
         for asked in (signal.SIGINT, signal.SIGTERM):
-            previous[asked] = signal.signal(asked, request)
+            # What a shell has put into the background is not to hear of Ctrl-C.
+            if signal.getsignal(asked) is not signal.SIG_IGN:
+                previous[asked] = signal.signal(asked, request)
     except ValueError:  # Only the main thread may; elsewhere nobody presses Ctrl-C.
         yield lambda: 0
         return

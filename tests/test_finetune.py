@@ -97,6 +97,14 @@ def disturbed(scan, at, what):
     return call
 
 
+@pytest.fixture(autouse=True)
+def in_the_foreground():
+    """Tests that run in the background of a shell inherit that Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_ctrl_c():
     # To this thread: one sent to the process may reach another thread, some time later.
     signal.raise_signal(signal.SIGINT)
@@ -253,3 +261,25 @@ def test_long_run_says_so(tmp_path, capsys, monkeypatch, long):
     monkeypatch.setattr(finetune, "LONG_RUN", 0.0 if long else 1e9)
     train(tmp_path, CountingScan(), predict_with_accuracies([1] * 3), counting_state())
     assert capsys.readouterr().out.count("Going on; Ctrl-C saves and stops") == long
+
+
+def test_sigterm_saves_as_well(real, undisturbed, tmp_path):
+    scan, predict, initial = real
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as stopped:
+        train(
+            tmp_path,
+            disturbed(scan, 2, lambda: signal.raise_signal(signal.SIGTERM)),
+            predict,
+            initial(),
+        )
+    assert stopped.value.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert_same_run(train(tmp_path, scan, predict, initial()), undisturbed)
+
+
+def test_ctrl_c_means_nothing_in_the_background(tmp_path):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    scan = disturbed(CountingScan(), 2, press_ctrl_c)
+    _, progress = train(tmp_path, scan, predict_with_accuracies([1] * 3), counting_state())
+    assert len(progress.history) == EPOCHS
