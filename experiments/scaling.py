@@ -85,7 +85,8 @@ def step_seconds(point: Point) -> float:
     """Median over ROUNDS of a training step."""
     from experiments.bench import work
 
-    step = work.ours(point.model, point.size, point.batch, point.classes)["train, fixed BN"]
+    kinds = work.ours(point.model, point.size, point.batch, "float32", point.classes)
+    step = kinds["train, fixed BN"]
     times = []
     for _ in range(1 + ROUNDS):
         began = time.perf_counter()

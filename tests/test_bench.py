@@ -8,7 +8,7 @@ from experiments.bench import machine, work
 
 @pytest.mark.parametrize("peer", ["cifsel", "keras-tensorflow"])
 def test_a_worker_does_every_kind_of_work(peer):
-    found = bench.measure([peer], "mobilenet", 32, 2, rounds=2)
+    found = bench.measure([peer], "mobilenet", 32, 2, dtype="float32", rounds=2)
     assert [entry["kind"] for entry in found] == list(work.KINDS)
     for entry in found:
         assert len(entry["seconds"]) == 2
@@ -18,7 +18,7 @@ def test_a_worker_does_every_kind_of_work(peer):
 
 def test_a_worker_that_fails_says_why():
     with pytest.raises(SystemExit, match="no-such-model"):
-        bench.Worker("cifsel", "no-such-model", 32, 2)
+        bench.Worker("cifsel", "no-such-model", 32, 2, "float32")
 
 
 def test_a_row_has_speeds_the_ratio_and_the_share_of_the_matrix_rate():

@@ -28,8 +28,8 @@ PASSES = {"forward": 1, "train, fixed BN": 3, "train, trained BN": 3, "pipeline"
 class Worker:
     """A peer in its own process."""
 
-    def __init__(self, peer: str, model: str, size: int, batch: int) -> None:
-        arguments = [peer, model, str(size), str(batch)]
+    def __init__(self, peer: str, model: str, size: int, batch: int, dtype: str) -> None:
+        arguments = [peer, model, str(size), str(batch), dtype]
         began = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "experiments.bench.worker", *arguments],
@@ -61,10 +61,10 @@ class Worker:
 
 
 def measure(
-    peers: list[str], model: str, size: int, batch: int, rounds: int
+    peers: list[str], model: str, size: int, batch: int, *, dtype: str, rounds: int
 ) -> list[dict[str, Any]]:
     """One entry per kind of work and peer."""
-    workers = {peer: Worker(peer, model, size, batch) for peer in peers}
+    workers = {peer: Worker(peer, model, size, batch, dtype) for peer in peers}
     found = []
     for kind in work.KINDS:
         first = {peer: worker.do(kind) for peer, worker in workers.items()}
@@ -82,6 +82,7 @@ def measure(
                     "model": model,
                     "size": size,
                     "batch": batch,
+                    "dtype": dtype,
                     "kind": kind,
                     "peer": peer,
                     "seconds": seconds,
@@ -152,6 +153,7 @@ def parser() -> argparse.ArgumentParser:
     add("--models", nargs="+", default=list(work.MODELS), choices=work.MODELS)
     add("--sizes", nargs="+", type=int, default=[96, 128, 224], help="pixels")
     add("--batch", type=int, default=32, help="images per call")
+    add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of activations")
     add("--rounds", type=int, default=7, help="calls of each that count")
     add("--json", type=Path, help="write everything measured there")
     return made
@@ -161,11 +163,12 @@ def main() -> None:
     """Measures and prints."""
     flags = parser().parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    command = [sys.executable, "-m", "experiments.bench.machine", *map(str, flags.sizes)]
+    sizes = map(str, flags.sizes)
+    command = [sys.executable, "-m", "experiments.bench.machine", flags.dtype, *sizes]
     machine = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     print(
         f"{machine['processor']}, {os.cpu_count()} cores, jax {machine['jax']}:"
-        f" matrix product {machine['matmul_gflops']:.0f} GFLOP/s,"
+        f" {flags.dtype} matrix product {machine['matmul_gflops']:.0f} GFLOP/s,"
         f" memory {machine['copy_gigabytes']:.0f} GB/s;"
         f" batches of {flags.batch}, medians of {flags.rounds} and half their quartiles' distance"
     )
@@ -179,7 +182,14 @@ def main() -> None:
 
     for model in flags.models:
         for size in flags.sizes:
-            measured = measure(flags.peers, model, size, flags.batch, flags.rounds)
+            measured = measure(
+                flags.peers,
+                model,
+                size,
+                flags.batch,
+                dtype=flags.dtype,
+                rounds=flags.rounds,
+            )
             print("\n".join(table(measured, flags.peers, machine)), flush=True)
             results["results"] += measured
             keep()

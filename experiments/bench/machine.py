@@ -1,9 +1,9 @@
 """What the machine can do at most, and what a forward pass needs.
 
-    python -m experiments.bench.machine SIZE [SIZE ...]
+    python -m experiments.bench.machine DTYPE SIZE [SIZE ...]
 
-prints one JSON object: versions, the rate of a float32 matrix product and of copying memory through
-JAX, and the floating-point operations of each model's forward pass at each size, per image.
+prints one JSON object: versions, the rate of a matrix product and of copying memory through JAX,
+and the floating-point operations of each model's forward pass at each size, per image.
 """
 
 import json
@@ -36,9 +36,9 @@ def median_seconds(function: Callable[[], Any]) -> float:
     return statistics.median(times[2:])
 
 
-def matmul_gflops() -> float:
+def matmul_gflops(dtype: str) -> float:
     """Rate of a large square product, in 1e9 operations a second."""
-    a = jax.random.normal(jax.random.key(0), (_SIDE, _SIDE))
+    a = jax.random.normal(jax.random.key(0), (_SIDE, _SIDE), jnp.dtype(dtype))
     product = jax.jit(jnp.dot)
     return 2 * _SIDE**3 / median_seconds(lambda: product(a, a)) / 1e9
 
@@ -67,7 +67,7 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def main(sizes: list[int]) -> None:
+def main(dtype: str, sizes: list[int]) -> None:
     """Prints the JSON."""
     memory.keep_freed()
     device = jax.devices()[0]
@@ -76,7 +76,7 @@ def main(sizes: list[int]) -> None:
         "device": f"{len(jax.devices())} x {device.device_kind}",
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "matmul_gflops": matmul_gflops(),
+        "matmul_gflops": matmul_gflops(dtype),
         "copy_gigabytes": copy_gigabytes(),
         "forward_gflops": {
             model: {size: forward_gflops(model, size) for size in sizes} for model in MODELS
@@ -86,4 +86,4 @@ def main(sizes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(size) for size in sys.argv[1:]])
+    main(sys.argv[1], [int(size) for size in sys.argv[2:]])

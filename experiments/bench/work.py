@@ -1,11 +1,12 @@
 """The same work for every peer: forward, training steps, and what comes before them.
 
-Each function takes (model, size, batch) and returns a callable per kind of work. A call does the
-work once, from arrays that are there already, and returns when the result is there. Work is the
-same everywhere. Forward and steps: float32 images (B, size, size, 3) in [0, 255] with the model's
-own preprocessing, 50 classes, a linear head on averaged features, cross-entropy, AdamW on all
-parameters, batch norm fixed or trained. The pipeline: from (B, 32, 32, 3) uint8 to such images,
-mirrored at random, shifted by up to 4 pixels with reflected edges, and enlarged (bicubic).
+Each function takes (model, size, batch, dtype of activations) and returns a callable per kind of
+work. A call does the work once, from arrays that are there already, and returns when the result is
+there. Work is the same everywhere. Forward and steps: float32 images (B, size, size, 3) in [0, 255]
+with the model's own preprocessing, 50 classes, a linear head on averaged features, cross-entropy,
+AdamW on all parameters, batch norm fixed or trained. The pipeline: from (B, 32, 32, 3) uint8 to
+such images, mirrored at random, shifted by up to 4 pixels with reflected edges, and enlarged
+(bicubic).
 """
 
 import functools
@@ -48,7 +49,7 @@ def some_values(path: tuple[Any, ...], leaf: Any) -> np.ndarray:
     return np.full(leaf.shape, float(name in ("scale", "var")), np.float32)
 
 
-def ours(model: str, size: int, batch: int, classes: int = CLASSES) -> Work:
+def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) -> Work:
     """This code."""
     import jax
     import jax.numpy as jnp
@@ -60,7 +61,8 @@ def ours(model: str, size: int, batch: int, classes: int = CLASSES) -> Work:
 
     memory.keep_freed()
     images, labels = inputs(size, batch, classes)
-    built = build(model, num_classes=classes, drop_path=DROP_PATH * (model != "mobilenet"))
+    drop_path = DROP_PATH * (model != "mobilenet")
+    built = build(model, num_classes=classes, drop_path=drop_path, dtype=jnp.dtype(dtype))
     shapes = jax.eval_shape(built.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
     variables = {
         part: jax.tree_util.tree_map_with_path(some_values, shapes[part])
@@ -99,12 +101,14 @@ def ours(model: str, size: int, batch: int, classes: int = CLASSES) -> Work:
     }
 
 
-def keras(model: str, size: int, batch: int, backend: str) -> Work:
+def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Work:
     """keras.applications on one of its backends, through its own training loop."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
 
+    if dtype == "bfloat16":
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
     images, labels = inputs(size, batch)
     options = {
         "include_top": False,
@@ -146,7 +150,7 @@ def keras(model: str, size: int, batch: int, backend: str) -> Work:
     }
 
 
-def torch(model: str, size: int, batch: int) -> Work:
+def torch(model: str, size: int, batch: int, dtype: str) -> Work:
     """PyTorch with timm, channels last, not compiled."""
     import timm
     import torch
@@ -154,17 +158,21 @@ def torch(model: str, size: int, batch: int) -> Work:
     names = {"mobilenet": "mobilenetv1_100", "efficientnetv2-b0": "tf_efficientnetv2_b0"}
     drop = {} if model == "mobilenet" else {"drop_path_rate": DROP_PATH}
     net = timm.create_model(names[model], num_classes=CLASSES, **drop)
-    net = net.to(memory_format=torch.channels_last)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = net.to(device, memory_format=torch.channels_last)
     images, labels = inputs(size, batch)
     scaled = torch.from_numpy(images / 127.5 - 1.0).permute(0, 3, 1, 2)
-    x = scaled.contiguous(memory_format=torch.channels_last)
-    y = torch.from_numpy(labels).long()
+    x = scaled.contiguous(memory_format=torch.channels_last).to(device)
+    y = torch.from_numpy(labels).long().to(device)
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-4)
+
+    def precision() -> Any:
+        return torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
 
     def forward() -> Any:
         net.eval()
-        with torch.inference_mode():
-            return net(x).numpy()
+        with torch.inference_mode(), precision():
+            return net(x).float().cpu().numpy()
 
     def train(fixed: bool) -> float:
         net.train()
@@ -173,12 +181,13 @@ def torch(model: str, size: int, batch: int) -> Work:
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.eval()
         optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(net(x), y)
+        with precision():
+            loss = torch.nn.functional.cross_entropy(net(x), y)
         loss.backward()
         optimizer.step()
         return float(loss)
 
-    small = torch.from_numpy(stored(batch)).permute(0, 3, 1, 2)
+    small = torch.from_numpy(stored(batch)).permute(0, 3, 1, 2).to(device)
 
     def pipeline() -> Any:
         # A map from places in the result to places in the image, each from -1 to 1.
@@ -186,6 +195,7 @@ def torch(model: str, size: int, batch: int) -> Work:
         maps[:, 0, 0] = 1.0 - 2.0 * torch.randint(0, 2, (batch,))
         maps[:, 1, 1] = 1.0
         maps[:, :, 2] = torch.randint(-SHIFT, SHIFT + 1, (batch, 2)) * (2.0 / STORED)
+        maps = maps.to(device)
         grid = torch.nn.functional.affine_grid(maps, [batch, 3, size, size], align_corners=False)
         return torch.nn.functional.grid_sample(
             small.float(), grid, "bicubic", padding_mode="reflection", align_corners=False
@@ -199,7 +209,7 @@ def torch(model: str, size: int, batch: int) -> Work:
     }
 
 
-PEERS: dict[str, Callable[[str, int, int], Work]] = {
+PEERS: dict[str, Callable[[str, int, int, str], Work]] = {
     "cifsel": ours,
     "keras-tensorflow": functools.partial(keras, backend="tensorflow"),
     "keras-jax": functools.partial(keras, backend="jax"),
