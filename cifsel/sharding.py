@@ -68,14 +68,14 @@ def mesh() -> Mesh:
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def replicated(over: Mesh | None = None) -> NamedSharding:
+def replicated() -> NamedSharding:
     """The whole array on every device."""
-    return NamedSharding(over or mesh(), PartitionSpec())
+    return NamedSharding(mesh(), PartitionSpec())
 
 
-def split(axis: int, over: Mesh | None = None) -> NamedSharding:
+def split(axis: int) -> NamedSharding:
     """Equal parts along an axis."""
-    return NamedSharding(over or mesh(), PartitionSpec(*[None] * axis, AXIS))
+    return NamedSharding(mesh(), PartitionSpec(*[None] * axis, AXIS))
 
 
 def everywhere(tree: Tree) -> Tree:
