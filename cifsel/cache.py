@@ -4,9 +4,6 @@ import contextlib
 import os
 from pathlib import Path
 
-# Of compiled code; what was used longest ago goes first.
-_MOST_BYTES = 2 * 2**30
-
 
 def folder() -> Path:
     """CIFSEL_CACHE of the environment, else $XDG_CACHE_HOME/cifsel, else ~/.cache/cifsel."""

@@ -10,13 +10,11 @@ from absl import logging as absl_logging
 
 from cifsel import cache, memory
 from cifsel.errors import UserError
-from cifsel.stopping import Interrupted
+from cifsel.stopping import TRY_AGAIN, Interrupted
 from cifsel.terminal import say
 
 # Exit statuses: 1 is a defect, with a traceback.
 BAD_INPUT, INTERRUPTED = 2, 130
-# "Try again": told to stop, as before a machine is taken away, with everything saved.
-TERMINATED = 75
 
 
 def guarded(run: Callable[[], object]) -> None:
@@ -28,7 +26,7 @@ def guarded(run: Callable[[], object]) -> None:
     except (KeyboardInterrupt, Interrupted) as stopped:
         say("stopped; the same command goes on from here")
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
-        sys.exit(TERMINATED if terminated else INTERRUPTED)
+        sys.exit(TRY_AGAIN if terminated else INTERRUPTED)
 
 
 def stop(message: str) -> NoReturn:

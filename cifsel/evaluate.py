@@ -1,92 +1,17 @@
 """From logits to numbers: accuracy with its interval, per class, per coarse label, calibration.
 
-Everything after `map_batches` is numpy in, plain Python out, and ready for JSON: a class without
+All of it is numpy in, plain Python out, and ready for JSON: a class without
 examples has None where a number would be NaN, which JSON cannot hold.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
-from cifsel import sharding
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the standard normal distribution
 ECE_BINS = 15  # the number of bins of Guo et al. 2017, which most papers report
-
-
-class _ImagesPerSecond(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} images/s")
-
-
-def map_batches(
-    forward: Callable[[jax.Array], jax.Array],
-    images: np.ndarray,
-    batch_size: int,
-    *,
-    progress: str | None = None,
-) -> np.ndarray:
-    """Applies `forward` to every image exactly once, in batches of one fixed size.
-
-    The last batch is filled up with copies of its last image, so that `forward` compiles for one
-    shape only; what it gives for these copies is dropped.
-
-    Args:
-      forward: Jitted; takes (batch_size, H, W, 3) uint8 and gives (batch_size, D), where row i
-        depends on image i only (so batch norm must use its running statistics).
-      images: (N, H, W, 3) uint8, N >= 1.
-      batch_size: Images in each call, >= 1; more if that many devices cannot share them equally.
-      progress: Label of a progress bar with images/s and time left; None shows none.
-
-    Returns:
-      (N, D) float32: logits, features, or whatever `forward` computes.
-
-    Raises:
-      ValueError: There are no images, or batch_size is below 1.
-    """
-    total = len(images)
-    if total < 1 or batch_size < 1:
-        raise ValueError(f"need images and a positive batch size, got {total} and {batch_size}")
-    batch_size = sharding.divisible(batch_size)
-    ahead = forward(_batch(images, 0, batch_size))
-    # Written in place: a list of batches would be held beside the whole.
-    outputs = np.empty((total, *ahead.shape[1:]), np.float32)
-    with _progress_bar(progress) as bar:
-        task = bar.add_task(progress or "", total=total)
-        for start in range(0, total, batch_size):
-            done, following = ahead, start + batch_size
-            if (
-                following < total
-            ):  # Begun before the last one is fetched: the host copies meanwhile.
-                ahead = forward(_batch(images, following, batch_size))
-            outputs[start:following] = sharding.fetch(done)[: total - start]
-            bar.update(task, completed=min(following, total))
-    return outputs
-
-
-def _batch(images: np.ndarray, start: int, size: int) -> jax.Array:
-    """Images from `start` on, filled up to `size` with copies of the last, for all devices."""
-    batch = images[start : start + size]
-    copies = np.repeat(batch[-1:], size - len(batch), axis=0)
-    return sharding.divide(np.concatenate([batch, copies]) if len(copies) else batch, 0)
-
-
-def _progress_bar(label: str | None) -> Progress:
-    columns: tuple[ProgressColumn, ...] = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        _ImagesPerSecond(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    # Slow models give a batch every few seconds: the default window of 30 s would forget most.
-    return Progress(*columns, disable=label is None, speed_estimate_period=120.0)
 
 
 def wilson(successes: float, total: int, z: float = Z_95) -> tuple[float, float]:

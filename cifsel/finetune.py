@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import evaluate, memory, sharding, steps
+from cifsel import evaluate, inference, memory, sharding, steps
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import batches
 from cifsel.errors import UserError
@@ -177,7 +177,7 @@ class Trainer:
 
     def _evaluate(self, state: steps.TrainState, epoch: int, speed: float) -> None:
         variables, (inputs, labels) = state.variables(), self._val
-        logits = evaluate.map_batches(
+        logits = inference.map_batches(
             lambda batch: self._predict(variables, batch), inputs, self._eval_batch_size
         )
         sums = jax.device_get(state.sums)

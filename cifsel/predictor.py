@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from cifsel import evaluate, features, gradcam, restore, workdir
+from cifsel import evaluate, features, gradcam, inference, restore, workdir
 from cifsel.checkpoints import FOLDER, Checkpoints
 from cifsel.data.crops import Cropper
 from cifsel.errors import UserError
@@ -245,4 +245,4 @@ def _selfie(about: Mapping[str, Any], saved: Checkpoints) -> Predictor:
 
 
 def _mapped(forward: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda shown: evaluate.map_batches(forward, shown, batch_size())
+    return lambda shown: inference.map_batches(forward, shown, batch_size())

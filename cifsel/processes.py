@@ -15,10 +15,8 @@ import time
 from collections.abc import Iterator
 
 from cifsel.errors import UserError
-from cifsel.stopping import Interrupted
+from cifsel.stopping import TRY_AGAIN, Interrupted
 
-# As after SIGTERM: the same commands go on from the last checkpoint.
-GONE = 75
 _RETRY = 0.2  # seconds
 _WORD = 64  # bytes of the longest message
 
@@ -135,7 +133,7 @@ def _watch(number: int, peers: dict[int, socket.socket]) -> None:
         " checkpoint\n"
     )
     sys.stderr.flush()
-    os._exit(GONE)  # The main thread may wait for that process for ever.
+    os._exit(TRY_AGAIN)  # The main thread may wait for that process for ever.
 
 
 def _tell(peers: dict[int, socket.socket], text: str) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 from cifsel.terminal import say
 
+# Exit status, "try again": told to stop, or left alone by another process; what was saved stays.
+TRY_AGAIN = 75
+
 
 class Interrupted(Exception):  # noqa: N818 - not an error
     """A signal, whose number it carries, asked to stop, and everything has been saved."""

@@ -7,10 +7,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 # Wide enough that a log file does not break lines where a terminal would.
 console = Console(soft_wrap=True, highlight=False)
@@ -38,6 +41,25 @@ def step_bar() -> Progress:
         disable=not console.is_terminal,
         speed_estimate_period=300.0,
     )
+
+
+class _ImagesPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} images/s")
+
+
+def image_bar(label: str | None) -> Progress:
+    """A progress bar over images, with their number a second; None shows none."""
+    columns: tuple[ProgressColumn, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        _ImagesPerSecond(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    # Slow models give a batch every few seconds: the default window of 30 s would forget most.
+    return Progress(*columns, console=console, disable=label is None, speed_estimate_period=120.0)
 
 
 def show_table(title: str, rows: Mapping[str, str]) -> None:

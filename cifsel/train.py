@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import (
-    evaluate,
     features,
     finetune,
+    inference,
     optim,
     prepare,
     probe,
@@ -118,7 +118,7 @@ class Job:
     ) -> np.ndarray:
         """Applies `forward` to all images, with a progress bar."""
         forward_batch = functools.partial(forward, variables)
-        return evaluate.map_batches(
+        return inference.map_batches(
             forward_batch, images, self.config.eval_batch_size, progress=label
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import command, evaluate, features, prepare, restore, workdir
+from cifsel import command, evaluate, features, inference, prepare, restore, workdir
 
 
 def score(run: str, sizes: list[int]) -> None:
@@ -25,7 +25,7 @@ def score(run: str, sizes: list[int]) -> None:
     for size in sizes:
         view = dataclasses.replace(trained.view, image_size=size)
         forward = functools.partial(features.logits(trained.model, view), trained.variables)
-        logits = evaluate.map_batches(forward, val.images, 64)
+        logits = inference.map_batches(forward, val.images, 64)
         right = int(np.sum(logits.argmax(1) == val.labels))
         low, high = evaluate.wilson(right, len(val))
         print(

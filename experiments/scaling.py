@@ -100,7 +100,7 @@ def probe_seconds(point: Point) -> float:
     import jax
     import jax.numpy as jnp
 
-    from cifsel import evaluate, features, probe
+    from cifsel import features, inference, probe
     from cifsel.models.classifier import build
 
     rng = np.random.default_rng(0)
@@ -112,7 +112,7 @@ def probe_seconds(point: Point) -> float:
     forward = functools.partial(features.pooled(model, view), variables)
     forward(jnp.asarray(images[:64])).block_until_ready()  # Compiles.
     began = time.perf_counter()
-    x = jnp.asarray(evaluate.map_batches(forward, images, 64))
+    x = jnp.asarray(inference.map_batches(forward, images, 64))
     start = probe.zero_weights(x.shape[1], point.classes)
     solved = probe.solve(x, labels, jnp.float32(1e-2), start, max_steps=ITERATIONS, tolerance=0.0)
     jax.block_until_ready(solved)

@@ -121,6 +121,7 @@ def test_two_processes_give_what_one_gives(alone, cache, tmp_path):
     assert_same(found, alone)
     # The second process neither speaks nor writes.
     assert "epoch" not in both.logs[1].read_text()
+    assert "images/s" not in both.logs[1].read_text()
     assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 1
 
 

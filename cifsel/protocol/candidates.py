@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel import evaluate, features, predictor
+from cifsel import features, inference, predictor
 from cifsel.comparison import paired
 from cifsel.data.photos import Photos
 from cifsel.models.classifier import Classifier
@@ -242,7 +242,7 @@ def _rotated(
 ) -> tuple[logistic.Rotated, ...]:
     view = features.View(source.image_size, RESIZE, mirror=True)
     forward = features.cells(source.model, view, places)
-    found = evaluate.map_batches(
+    found = inference.map_batches(
         lambda batch: forward(source.variables, batch),
         images,
         predictor.batch_size(),
