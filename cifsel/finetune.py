@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import evaluate, inference, memory, sharding, steps
+from cifsel import evaluate, inference, memory, profiling, sharding, steps
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import batches
 from cifsel.errors import UserError
@@ -75,6 +75,7 @@ class Trainer:
       checkpoints: where to save.
       meta: what a checkpoint says about the model, beside the progress.
       writer: of summaries.
+      trace: is told of every call of `scan`.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Trainer:
         checkpoints: Checkpoints,
         meta: dict[str, Any],
         writer: Writer,
+        trace: profiling.Trace,
     ) -> None:
         self._scan, self._predict, self._train, self._val = scan, predict, train, val
         self._steps_per_epoch = -(-len(train[1]) // plan.batch_size)
@@ -99,6 +101,7 @@ class Trainer:
             eval_batch_size,
         )
         self._checkpoints, self._meta, self._writer = checkpoints, meta, writer
+        self._trace = trace
         # Two streams: the order of images may not depend on how many steps were taken.
         self._shuffle_key, step_key = jax.random.split(jax.random.key(plan.seed))
         self._step_key = sharding.everywhere(step_key)
@@ -125,7 +128,7 @@ class Trainer:
             state = self._resume(state)
         plan = self._plan
         self._clock = _Clock()
-        with stop_requests() as stop:
+        with stop_requests() as stop, self._trace:
             while int(state.step) < plan.epochs * self._steps_per_epoch:
                 if self._progress.exhausted(plan.patience):
                     say(f"no better validation accuracy in {plan.patience} epochs: stopping")
@@ -152,6 +155,7 @@ class Trainer:
                 state = self._scan(state, some, self._step_key)
                 jax.block_until_ready(state.step)
                 memory.release_when_short()
+                self._trace.called(int(state.step))
                 self._estimate(int(state.step))
                 if last == total:
                     break  # What an epoch brought is saved with it.

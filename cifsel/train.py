@@ -20,6 +20,7 @@ from cifsel import (
     inference,
     prepare,
     probe,
+    profiling,
     recipe,
     report,
     sharding,
@@ -204,6 +205,7 @@ def fine_tune(
         checkpoints=checkpoints,
         meta=meta,
         writer=writer,
+        trace=profiling.Trace(job.folder, config.profile_steps),
     )
     return trainer.run(steps.init_state(variables, tx, config.ema_decay))
 
