@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import (
+    diagnosis,
     features,
     finetune,
     inference,
@@ -206,6 +207,9 @@ def fine_tune(
         meta=meta,
         writer=writer,
         trace=profiling.Trace(job.folder, config.profile_steps),
+        diagnose=functools.partial(
+            diagnosis.first_bad, model=model, rates=rates, objective=objective
+        ),
     )
     return trainer.run(steps.init_state(variables, tx, config.ema_decay))
 

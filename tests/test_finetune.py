@@ -47,6 +47,7 @@ def train(folder, scan, predict, state, profile_steps=0, **plan):
             meta=META,
             writer=Summaries(),
             trace=profiling.Trace(epath.Path(folder), profile_steps),
+            diagnose=lambda *_: "the output of head",
         )
         return trainer.run(state)
 
@@ -240,10 +241,33 @@ def test_without_patience_all_epochs_run(tmp_path):
     assert variables["params"]["w"] == 3
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_loss_that_is_no_number_is_an_error_of_the_rate(tmp_path, loss):
-    with pytest.raises(UserError, match=r"step 3: lower config\.learning_rate \(0\.1 there\)"):
-        train(tmp_path, CountingScan(loss), predict_with_accuracies([1] * 3), counting_state())
+@pytest.mark.parametrize("value", [np.nan, 3e38], ids=["nan", "overflow"])
+def test_a_step_that_is_not_finite_ends_the_run(real, tmp_path, value):
+    scan, predict, initial = real
+
+    def poisoned(state, batches, key):
+        if int(state.step) == 4:
+            params = jax.tree.map(lambda x: jnp.full_like(x, value), state.params)
+            state = dataclasses.replace(state, params=params)
+        return scan(state, batches, key)
+
+    with pytest.raises(UserError) as error:
+        train(tmp_path, poisoned, predict, initial(), checkpoint_minutes=0.0)
+    message = str(error.value)
+    assert "step 5, in epoch 2, is not finite, and the output of head is the first" in message
+    assert "lower config.learning_rate, which is 0.1 there" in message
+    assert message.endswith("the checkpoint after step 4 stays")
+    # The same run without what was wrong goes on from there.
+    found = train(tmp_path, scan, predict, initial())
+    assert [entry["epoch"] for entry in found[1].history] == [1, 2, 3]
+
+
+def test_a_validation_loss_that_is_no_number(tmp_path):
+    def predict(variables, images):
+        return jnp.full((len(images), CLASSES), jnp.nan)
+
+    with pytest.raises(UserError, match=r"validation loss is nan after step 3: lower config\.l"):
+        train(tmp_path, CountingScan(), predict, counting_state())
 
 
 def test_second_ctrl_c_stops_at_once(tmp_path):
