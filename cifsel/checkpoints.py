@@ -25,17 +25,8 @@ class Checkpoints:
     def __init__(self, workdir: epath.Path) -> None:
         self._folder = workdir / FOLDER
         options = ocp.CheckpointManagerOptions(max_to_keep=1, cleanup_tmp_directories=True)
-        try:
-            self._manager = ocp.CheckpointManager(remote.absolute(self._folder), options=options)
-        except Exception as error:
-            if not remote.is_remote(self._folder):
-                raise
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"checkpoints {self._folder} cannot be opened ({reason}): on gs:// orbax needs the"
-                " permission storage.buckets.get, and GOOGLE_CLOUD_PROJECT where nothing else says"
-                " which project it is"
-            ) from error
+        remote.reach_as_orbax(self._folder)
+        self._manager = ocp.CheckpointManager(remote.absolute(self._folder), options=options)
 
     def __enter__(self) -> Self:
         return self

@@ -54,6 +54,28 @@ def reach(given: str | os.PathLike[str]) -> None:
         raise UserError(f"{os.fspath(given)} cannot be reached: {problem}")
 
 
+def reach_as_orbax(given: str | os.PathLike[str]) -> None:
+    """Makes sure that orbax can use a path; of a bucket it wants to know more than others do.
+
+    Raises:
+      UserError: it cannot.
+    """
+    if not is_remote(given):
+        return
+    reach(given)
+    from google.cloud import storage
+
+    try:
+        bucket = urlsplit(os.fspath(given)).netloc
+        storage.Client().get_bucket(bucket, timeout=TIMEOUT, retry=None)
+    except Exception as error:  # of google-auth, google-api-core and requests
+        raise UserError(
+            f"{os.fspath(given)} cannot hold checkpoints ({_one_line(error)}): they need the"
+            " permission storage.buckets.get, and GOOGLE_CLOUD_PROJECT where nothing else names a"
+            " project"
+        ) from error
+
+
 def path(given: str | os.PathLike[str]) -> AnyPath:
     """A path to read from, of this machine, with '~' expanded, or on gs://.
 
@@ -65,8 +87,8 @@ def path(given: str | os.PathLike[str]) -> AnyPath:
 
 
 def absolute(given: AnyPath) -> AnyPath:
-    """From the root on; epath itself would take gs: for the name of a folder here."""
-    return given if is_remote(given) else given.absolute()
+    """From the root on; epath would take gs: for a folder here, or, when old, not know how."""
+    return given if is_remote(given) else type(given)(Path(given).absolute())
 
 
 def children(folder: AnyPath) -> Iterator[tuple[str, bool]]:

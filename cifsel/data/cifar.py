@@ -80,9 +80,7 @@ def load(
 
 def _source(data_dir: str | None) -> epath.Path:
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return (
-        epath.Path(given) if remote.is_remote(given) else epath.Path(given).expanduser().absolute()
-    )
+    return remote.absolute(epath.Path(given).expanduser())
 
 
 # --- the cache: arrays in one .npz ---------------------------------------------------------------

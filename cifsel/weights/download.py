@@ -183,6 +183,7 @@ def use_file(path: str) -> Path:
     Raises:
       UserError: there is no such file, or it is not a Keras weight file.
     """
+    remote.reach(path)
     folder, _, name = path.rpartition("/")
     local = _copy_of_remote(folder, name) if remote.is_remote(path) else Path(path).expanduser()
     if local is None or not local.is_file():
@@ -193,6 +194,7 @@ def use_file(path: str) -> Path:
 
 def _from_folder(folder: str, field: str, name: str) -> Path | None:
     """The named file in the user's folder, as a local file; None if it is not there."""
+    remote.reach(folder)
     if remote.is_remote(folder):
         return _copy_of_remote(folder, name)
     local = Path(folder).expanduser()
@@ -206,7 +208,6 @@ def _copy_of_remote(folder: str, name: str) -> Path | None:
     # Apart from the published files, and from other folders with the same file names.
     place = hashlib.sha256(folder.encode()).hexdigest()[:12]
     local = cache_dir() / "copies" / place / name
-    remote.reach(folder)
     try:
         distant = epath.Path(folder) / name
         if not distant.exists():
