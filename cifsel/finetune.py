@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import evaluate, inference, memory, sharding, steps
+from cifsel import evaluate, inference, memory, profiling, sharding, steps
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import batches
 from cifsel.errors import UserError
@@ -75,6 +75,8 @@ class Trainer:
       checkpoints: where to save.
       meta: what a checkpoint says about the model, beside the progress.
       writer: of summaries.
+      trace: is told of every call of `scan`.
+      diagnose: (state, batch, key) of a failed step -> what was the first not to be finite.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Trainer:
         checkpoints: Checkpoints,
         meta: dict[str, Any],
         writer: Writer,
+        trace: profiling.Trace,
+        diagnose: Callable[[steps.TrainState, dict[str, jax.Array], jax.Array], str],
     ) -> None:
         self._scan, self._predict, self._train, self._val = scan, predict, train, val
         self._steps_per_epoch = -(-len(train[1]) // plan.batch_size)
@@ -99,6 +103,7 @@ class Trainer:
             eval_batch_size,
         )
         self._checkpoints, self._meta, self._writer = checkpoints, meta, writer
+        self._trace, self._diagnose = trace, diagnose
         # Two streams: the order of images may not depend on how many steps were taken.
         self._shuffle_key, step_key = jax.random.split(jax.random.key(plan.seed))
         self._step_key = sharding.everywhere(step_key)
@@ -125,7 +130,7 @@ class Trainer:
             state = self._resume(state)
         plan = self._plan
         self._clock = _Clock()
-        with stop_requests() as stop:
+        with stop_requests() as stop, self._trace:
             while int(state.step) < plan.epochs * self._steps_per_epoch:
                 if self._progress.exhausted(plan.patience):
                     say(f"no better validation accuracy in {plan.patience} epochs: stopping")
@@ -150,8 +155,11 @@ class Trainer:
                 bar.update(task, completed=first)
                 some = self._batches(order[first:last], mask[first:last])
                 state = self._scan(state, some, self._step_key)
-                jax.block_until_ready(state.step)
+                if bool(state.failed):  # Waits for the call to end.
+                    number = int(state.step) - epoch * total - first
+                    raise self._failure(state, {name: a[number] for name, a in some.items()})
                 memory.release_when_short()
+                self._trace.called(int(state.step))
                 self._estimate(int(state.step))
                 if last == total:
                     break  # What an epoch brought is saved with it.
@@ -192,11 +200,10 @@ class Trainer:
             "grad_norm": float(sums.grad_norm / sums.steps),
             "images_per_second": speed,
         }
-        if not np.isfinite([entry["train_loss"], entry["val_loss"]]).all():
+        if not np.isfinite(entry["val_loss"]):
             raise UserError(
-                f"the loss is {entry['train_loss']} in training and {entry['val_loss']} in"
-                f" validation after step {int(state.step)}: lower config.learning_rate"
-                f" ({entry['learning_rate']:g} there), or set config.clip_norm"
+                f"the validation loss is {entry['val_loss']} after step {int(state.step)}:"
+                f" {self._remedy(int(state.step) - 1)}"
             )
         self._progress.history.append(entry)
         if entry["val_accuracy"] > self._progress.best.get("val_accuracy", -1.0):
@@ -211,6 +218,23 @@ class Trainer:
         )
         scalars = {_SUMMARY_NAMES.get(k, k): value for k, value in entry.items() if k != "step"}
         self._writer.write_scalars(int(state.step), scalars)
+
+    def _failure(self, state: steps.TrainState, batch: dict[str, jax.Array]) -> UserError:
+        """The error of a step that was not finite, where `state` is that before it."""
+        step = int(state.step)
+        culprit = self._diagnose(state, batch, self._step_key)
+        return UserError(
+            f"step {step + 1}, in epoch {step // self._steps_per_epoch + 1}, is not finite,"
+            f" and {culprit} is the first that is not: {self._remedy(step)}"
+        )
+
+    def _remedy(self, step: int) -> str:
+        rate, saved = float(self._learning_rate(step)), self._checkpoints.latest
+        kept = "" if saved is None else f"; the checkpoint after step {saved} stays"
+        return (
+            f"lower config.learning_rate, which is {rate:g} there, or set config.clip_norm, for"
+            f" another --workdir{kept}"
+        )
 
     def _save(self, state: steps.TrainState) -> None:
         self._progress.seconds += self._clock.lap()

@@ -22,7 +22,7 @@ from cifsel.terminal import say
 sys.path.append(str(Path(__file__).parents[1]))
 
 FLAGS = flags.FLAGS
-_CONFIG = config_flags.DEFINE_config_file(
+CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "What to run, such as configs/effnet.py or configs/effnet.py:probe; change any field with"
@@ -35,7 +35,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def run() -> None:
     """Runs what the flags say."""
-    config = _CONFIG.value
+    config = CONFIG.value
     config_lib.validate(config)
     if config.task == "task1":
         with sharding.connected(config.distributed, config.processes, config.process):
@@ -75,7 +75,7 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
 
     try:
         rest = FLAGS(argv)
-        _CONFIG.value.lock()  # A file that could not be read says so only when it is used.
+        CONFIG.value.lock()  # A file that could not be read says so only when it is used.
     except OSError as error:
         command.stop(f"--config cannot be read: {str(error.__cause__).splitlines()[-1].strip()}")
     except Exception as error:

@@ -44,11 +44,19 @@ def dataset(config: ConfigDict) -> splits.Dataset:
     return found
 
 
-def classifier(config: ConfigDict, num_classes: int) -> tuple[Classifier, Callable[..., Tree]]:
-    """The classifier a config asks for, and the function of a key that gives initial variables."""
+def classifier(
+    config: ConfigDict, num_classes: int, platform: str | None = None
+) -> tuple[Classifier, Callable[..., Tree]]:
+    """The classifier a config asks for, and the function of a key that gives initial variables.
+
+    Args:
+      config: as configs/common.py describes it.
+      num_classes: K.
+      platform: of JAX, such as 'tpu', where the model is to run; None for this machine's.
+    """
     dtype = config.dtype
     if dtype == "auto":
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        dtype = "float32" if (platform or jax.default_backend()) == "cpu" else "bfloat16"
     found = build(
         config.model,
         num_classes=num_classes,

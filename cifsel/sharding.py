@@ -8,7 +8,7 @@ but for the rounding of sums. With one device nothing of this costs anything.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -65,7 +65,12 @@ def connected(
 @functools.cache
 def mesh() -> Mesh:
     """All devices of all processes in a row."""
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+    return in_a_row(jax.devices())
+
+
+def in_a_row(devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh with one axis, along which batches are divided."""
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated() -> NamedSharding:
@@ -123,20 +128,26 @@ def fetch(array: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
-def divisible(batch_size: int, parts: int = 1) -> int:
-    """The least multiple of the number of devices, times `parts`, that is no less."""
-    unit = jax.device_count() * parts
+def divisible(batch_size: int, parts: int = 1, devices: int | None = None) -> int:
+    """The least multiple of the number of devices, times `parts`, that is no less.
+
+    Args:
+      batch_size: what is asked for.
+      parts: into which each device divides its share.
+      devices: None for those that are there.
+    """
+    unit = (devices or jax.device_count()) * parts
     return -(-batch_size // unit) * unit
 
 
-def check_batch(batch_size: int, parts: int) -> None:
+def check_batch(batch_size: int, parts: int, devices: int | None = None) -> None:
     """Raises UserError for a batch that the devices cannot share equally, in so many parts each."""
-    fits = divisible(batch_size, parts)
+    devices = devices or jax.device_count()
+    fits = divisible(batch_size, parts, devices)
     if batch_size != fits:
         raise UserError(
-            f"config.batch_size is {batch_size}; expected a multiple of"
-            f" {jax.device_count() * parts}, for {jax.device_count()} devices and"
-            f" config.accum_steps of {parts}: give {fits}"
+            f"config.batch_size is {batch_size}; expected a multiple of {devices * parts}, for"
+            f" {devices} devices and config.accum_steps of {parts}: give {fits}"
         )
 
 

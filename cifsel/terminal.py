@@ -8,8 +8,10 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -60,6 +62,14 @@ def image_bar(label: str | None) -> Progress:
     )
     # Slow models give a batch every few seconds: the default window of 30 s would forget most.
     return Progress(*columns, console=console, disable=label is None, speed_estimate_period=120.0)
+
+
+def waiting(label: str) -> Progress:
+    """A sign of life, with the time that has passed, for work whose end nobody knows."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar.add_task(label, total=None)
+    return bar
 
 
 def show_table(title: str, rows: Mapping[str, str]) -> None:

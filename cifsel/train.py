@@ -15,12 +15,14 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import (
+    diagnosis,
     features,
     finetune,
     inference,
-    optim,
     prepare,
     probe,
+    profiling,
+    recipe,
     report,
     sharding,
     steps,
@@ -177,7 +179,7 @@ def fine_tune(
     """Descends gradients; returns the best variables and how it went."""
     config, model, dataset = job.config, job.model, job.dataset
     train, val = dataset.train.images, dataset.val.images
-    objective, predict = _objective(config), job.predict
+    objective, predict = recipe.objective(config), job.predict
     if objective.frozen_backbone:
         # What it makes of an image never changes: once is enough.
         forward = features.maps(model, dataclasses.replace(job.view, mirror=False))
@@ -185,9 +187,7 @@ def fine_tune(
         val = job.cached("val_maps", forward, variables, dataset.val)
         if objective.on_features:
             train = job.cached("train_maps", forward, variables, dataset.train)
-    learning_rate, rates, tx = _optimizer(job, variables)
-    # A call is a pause in which to save or stop; on a CPU a single step takes long enough.
-    per_call = 1 if jax.default_backend() == "cpu" else 0
+    learning_rate, rates, tx = recipe.optimizer(config, model, variables["params"], len(train))
     trainer = finetune.Trainer(
         steps.make_scan(model, tx, rates, objective, sharding.replicated()),
         predict,
@@ -197,7 +197,7 @@ def fine_tune(
             epochs=config.epochs,
             batch_size=config.batch_size,
             patience=config.patience,
-            steps_per_call=config.steps_per_call or per_call,
+            steps_per_call=recipe.steps_per_call(config, len(train), jax.default_backend()),
             checkpoint_minutes=config.checkpoint_minutes,
             seed=config.seed,
         ),
@@ -206,6 +206,10 @@ def fine_tune(
         checkpoints=checkpoints,
         meta=meta,
         writer=writer,
+        trace=profiling.Trace(job.folder, config.profile_steps),
+        diagnose=functools.partial(
+            diagnosis.first_bad, model=model, rates=rates, objective=objective
+        ),
     )
     return trainer.run(steps.init_state(variables, tx, config.ema_decay))
 
@@ -217,59 +221,11 @@ def augmented_samples(config: ConfigDict, split: splits.Split, count: int = 32) 
 
     @jax.jit  # Operation by operation it would take longer than some runs' training.
     def augmented(images: jax.Array) -> jax.Array:
-        images = augment.augment(keys[0], images, policy, _train_size(config), config.resize)
+        images = augment.augment(keys[0], images, policy, recipe.train_size(config), config.resize)
         images, _ = augment.mix(keys[1], images, jnp.ones((len(images), 1)), policy)
         return images.round().astype(jnp.uint8)
 
     return np.asarray(augmented(split.images[:: max(1, len(split) // count)][:count]))
-
-
-def _train_size(config: ConfigDict) -> int:
-    return config.train_size or config.image_size
-
-
-def _objective(config: ConfigDict) -> steps.Objective:
-    policy = augment.Policy(**config.augment)
-    frozen = config.trainable_layers == 0
-    return steps.Objective(
-        image_size=_train_size(config),
-        resize=config.resize,
-        policy=policy,
-        on_features=frozen and policy == augment.Policy(),
-        frozen_backbone=frozen,
-        frozen_bn=config.frozen_bn,
-        label_smoothing=config.label_smoothing,
-        activity_l1=config.activity_l1,
-        ema_decay=config.ema_decay,
-        accum_steps=config.accum_steps,
-    )
-
-
-def _optimizer(job: Job, variables: Tree) -> tuple[Any, Tree, Any]:
-    """The learning-rate schedule, its multiples by parameter, and the optimiser."""
-    config = job.config
-    steps_per_epoch = -(-len(job.dataset.train) // config.batch_size)
-    learning_rate = optim.schedule(
-        config.schedule,
-        config.learning_rate,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        total_steps=config.epochs * steps_per_epoch,
-    )
-    by_layer = optim.layer_rates(
-        job.model.backbone.layer_names,
-        backbone_rate=config.backbone_rate,
-        layer_decay=config.layer_decay,
-        trainable_layers=config.trainable_layers,
-    )
-    rates = optim.rates_by_parameter(variables["params"], by_layer)
-    tx = optim.make(
-        config.optimizer,
-        learning_rate,
-        rates=rates,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
-    return learning_rate, rates, tx
 
 
 def _about(

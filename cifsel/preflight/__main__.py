@@ -1,0 +1,214 @@
+"""The command: python -m cifsel.preflight --config=configs/effnet.py --topology=v5e:2x4.
+
+Takes the flags of cifsel.main, compiles the programs of that run for a TPU slice that need not be
+there, and says whether they fit, and how fast they can be at best.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+from absl import app, flags
+from ml_collections import ConfigDict
+from rich.table import Table
+
+from cifsel import command, recipe, sharding, terminal
+from cifsel import config as config_lib
+from cifsel import main as main_command
+from cifsel.errors import UserError
+from cifsel.preflight import chips, compiler, programs
+from cifsel.terminal import duration, say
+
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", "v5e:2x4", "The slice: a kind of chip, and how many there are along each side."
+)
+# Of a chip's memory, left for what is no part of a program, and for what is not foreseen.
+_SPARE = 0.2
+# A batch is large enough when the parameters and what belongs to them are no more than this share
+# of what a step reads and writes, and when it fills the eight rows of a chip's vector registers.
+_STATE_SHARE, _LEAST_IMAGES = 0.1, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A program and what was found about it; no bounds if it does not fit."""
+
+    program: programs.Program
+    found: compiler.Compiled | compiler.TooLarge
+    bounds: chips.Bounds | None
+
+
+def examine(config: ConfigDict, topology: str) -> list[Row]:
+    """Compiles what a config's run would call on a slice.
+
+    Raises:
+      UserError: the slice or the config cannot be used.
+    """
+    chip, mesh = chips.parse(topology), sharding.in_a_row(compiler.devices(topology))
+    if config.task != "task1":
+        raise UserError(f"config.task is {config.task!r}; expected 'task1', which trains on TPUs")
+    if config.method == "finetune":
+        sharding.check_batch(config.batch_size, config.accum_steps, mesh.size)
+    rows = []
+    for program in programs.of_run(config, mesh):
+        with terminal.waiting(f"compiling {program.name} for {topology}"):
+            found = compiler.analyse(program, topology)
+        bounds = None
+        if isinstance(found, compiler.Compiled):
+            bounds = chips.bounds(chip, mesh.size, found.flops, found.moved, found.reduced or 0.0)
+        rows.append(Row(program, found, bounds))
+    return rows
+
+
+def show(config: ConfigDict, topology: str, rows: Sequence[Row]) -> None:
+    """Prints what was found."""
+    chip, count = chips.parse(topology), math.prod(map(int, topology.split(":")[1].split("x")))
+    say(
+        f"{count} x {chip.name} with {chip.memory_bytes / 1e9:.0f} GB each:"
+        f" {config.model}, {config.image_size} px, gradient steps at {recipe.train_size(config)} px"
+    )
+    table = Table(title="of one chip and step", title_justify="left")
+    table.add_column("")
+    for row in rows:
+        table.add_column(row.program.name, justify="right")
+    columns = [_column(row, count, chip) for row in rows]
+    for name in max(columns, key=len):
+        table.add_row(name, *(column.get(name, "") for column in columns))
+    terminal.console.print(table)
+    for row in rows:
+        if isinstance(row.found, compiler.Compiled) and row.program.name == "training":
+            if not row.found.largest:
+                say("the largest temporaries are not known: jax and libtpu are not of a kind")
+                continue
+            say("largest temporaries of training:")
+            for one in row.found.largest:
+                padded = f" ({one.padding:.1f} x with padding)" if one.padding >= 1.05 else ""
+                say(f"  {_bytes(one.bytes):>8}{padded}  {one.shape}  {one.layer}")
+    for line in advice(config, count, chip, rows):
+        say(line)
+
+
+def _column(row: Row, count: int, chip: chips.Chip) -> dict[str, str]:
+    program, found, bounds = row.program, row.found, row.bounds
+    about = {"images, of which per chip": f"{program.images:,}, {program.images // count:,}"}
+    if isinstance(found, compiler.TooLarge) or bounds is None:
+        return about | {"memory together": "too much"}
+    return about | {
+        "arguments": _bytes(found.arguments),
+        "outputs": _bytes(found.outputs),
+        "temporaries": _bytes(found.temporaries),
+        "program": _bytes(found.code),
+        "memory together": f"{_bytes(found.total)}, {found.total / chip.memory_bytes:.1%}",
+        "arithmetic": f"{found.flops / 1e9:,.1f} GFLOP",
+        "memory read and written": _bytes(found.moved),
+        "summed over chips": "not known" if found.reduced is None else _bytes(found.reduced),
+        "least time: arithmetic": _milliseconds(bounds.arithmetic),
+        "memory": _milliseconds(bounds.memory),
+        "network": _milliseconds(bounds.network),
+        "limited by": bounds.limit,
+        "compiler's own estimate": _milliseconds(found.optimal_seconds)
+        if found.optimal_seconds > 0
+        else "none",
+        "images/s, at best": f"{program.images / bounds.seconds:,.0f}",
+        "steps of a run": f"{program.runs:,}",
+        "time of a run, at least": _time(program.runs * bounds.seconds),
+    }
+
+
+def advice(config: ConfigDict, count: int, chip: chips.Chip, rows: Sequence[Row]) -> list[str]:
+    """Whether the run fits, which batch suits the slice, and how long the run takes at best."""
+    lines = []
+    for row in rows:
+        if isinstance(row.found, compiler.TooLarge):
+            lines.append(_too_large(config, count, row.program, row.found))
+        elif row.program.name == "training":
+            lines.append(_suggested(row.program, row.found, count, chip))
+    if all(row.bounds for row in rows):
+        total = sum(row.program.runs * row.bounds.seconds for row in rows if row.bounds)
+        lines.append(
+            f"all fits; the run takes {_time(total)} at least, by the chips' published rates."
+            " Compiling, reading, solving the probe and saving come on top"
+        )
+    return lines
+
+
+def _suggested(
+    program: programs.Program, found: compiler.Compiled, count: int, chip: chips.Chip
+) -> str:
+    """From where the weights' share of the traffic is small up to where memory ends."""
+    # Read and written once a step, however many images there are.
+    leaves = jax.tree.leaves(program.arguments[0])
+    state = 2.0 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    images = program.images // count
+    per_image = max(found.moved - state, 1.0) / images
+    least = _LEAST_IMAGES
+    while state > _STATE_SHARE * (state + least * per_image):
+        least *= 2
+    free = chip.memory_bytes * (1 - _SPARE) - (found.total - found.temporaries)
+    most = max(int(images * free / max(found.temporaries, 1)), images)
+    return (
+        f"suggested batch_size: from {least * count:,} ({least:,} images a chip, with which the"
+        f" weights are at most {_STATE_SHARE:.0%} of the traffic) to {most * count:,} (what memory"
+        f" should hold); it is {program.images:,}"
+    )
+
+
+def _too_large(
+    config: ConfigDict, count: int, program: programs.Program, found: compiler.TooLarge
+) -> str:
+    images = program.images
+    short = (
+        f"{program.name}: does not fit: {_bytes(found.needed)} of temporaries,"
+        f" {_bytes(found.available)} available; "
+    )
+    share = images // count
+    parts = [
+        parts
+        for parts in range(1, share + 1)
+        if share % parts == 0 and found.needed / parts <= found.available * (1 - _SPARE)
+    ]
+    if not parts:
+        return short + "not even an image per chip does: try a smaller config.image_size"
+    if program.name != "training":
+        return short + f"try --config.eval_batch_size={images // parts[0]}"
+    accumulated = config.accum_steps * parts[0]
+    return short + (
+        f"try --config.accum_steps={accumulated}, which sees the same images,"
+        f" or --config.batch_size={images // parts[0]}"
+    )
+
+
+def _bytes(size: float) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size:.0f} B"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f} ms"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compiles and reports."""
+    if len(argv) > 1:
+        command.stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
+    # A TPU that is there may be at work.
+    jax.config.update("jax_platforms", "cpu")
+
+    def run() -> None:
+        config = main_command.CONFIG.value
+        config_lib.validate(config)
+        show(config, _TOPOLOGY.value, examine(config, _TOPOLOGY.value))
+
+    command.guarded(run)
+
+
+if __name__ == "__main__":
+    command.start()
+    app.run(main, flags_parser=main_command.parse_flags)

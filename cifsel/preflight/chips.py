@@ -1,0 +1,87 @@
+"""The published rates of TPU chips, and the least time that a program takes by them."""
+
+import dataclasses
+import re
+
+from cifsel.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A kind of chip.
+
+    Attributes:
+      name: as in a topology.
+      flops: bfloat16 operations per second.
+      memory_bytes: of its high-bandwidth memory.
+      memory_rate: bytes per second, of that memory.
+      network_rate: bytes per second in one direction, over all links to other chips.
+    """
+
+    name: str
+    flops: float
+    memory_bytes: float
+    memory_rate: float
+    network_rate: float
+
+
+# https://cloud.google.com/tpu/docs/v5e, v6e and v5p, November 2026. The network's rate is half of
+# what is given there for both directions.
+CHIPS = {
+    chip.name: chip
+    for chip in (
+        Chip("v5e", 197e12, 16e9, 819e9, 200e9),
+        Chip("v6e", 918e12, 32e9, 1638e9, 400e9),
+        Chip("v5p", 459e12, 95e9, 2765e9, 600e9),
+    )
+}
+
+
+def parse(topology: str) -> Chip:
+    """The chip of a topology such as 'v5e:2x4'.
+
+    Raises:
+      UserError: it is none, or of a chip whose rates are not known here.
+    """
+    # libtpu ends the process when it is given a zero.
+    found = re.fullmatch(rf"({'|'.join(CHIPS)}):[1-9]\d*x[1-9]\d*(x[1-9]\d*)?", topology)
+    if not found:
+        raise UserError(
+            f"--topology is {topology!r}; expected one of {', '.join(CHIPS)} and the chips along"
+            " each side of the slice, such as v5e:2x4 or v5p:2x2x1"
+        )
+    return CHIPS[found[1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The least seconds of one call of a program on each chip, by what it waits for."""
+
+    arithmetic: float
+    memory: float
+    network: float
+
+    @property
+    def seconds(self) -> float:
+        """By the slowest of the three, if they overlap perfectly."""
+        return max(dataclasses.astuple(self))
+
+    @property
+    def limit(self) -> str:
+        """Name of the slowest."""
+        return max(dataclasses.asdict(self).items(), key=lambda item: item[1])[0]
+
+
+def bounds(chip: Chip, devices: int, flops: float, moved: float, reduced: float) -> Bounds:
+    """A roofline.
+
+    Args:
+      chip: of each device.
+      devices: how many work together.
+      flops: operations of one device.
+      moved: bytes that it reads and writes in its memory.
+      reduced: bytes that are summed over all devices.
+    """
+    # Summing in a ring sends every byte twice, but for the share that stays.
+    sent = 2 * reduced * (devices - 1) / devices
+    return Bounds(flops / chip.flops, moved / chip.memory_rate, sent / chip.network_rate)

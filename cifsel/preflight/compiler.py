@@ -1,0 +1,252 @@
+"""What the TPU compiler says about a program: memory, arithmetic, traffic, largest temporaries."""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+
+from cifsel import cache
+from cifsel.errors import UserError
+from cifsel.preflight.programs import Program
+
+# Raised when what is kept of a compilation changes its meaning.
+_FORMAT = 1
+# Read by libtpu when it loads. Without them it looks for the machine's own TPU, and complains.
+_WITHOUT_TPU = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
+_KEPT = 5  # of the largest temporaries
+
+
+@dataclasses.dataclass(frozen=True)
+class Temporary:
+    """An intermediate result in a chip's main memory.
+
+    Attributes:
+      shape: as XLA writes it, of one chip's part.
+      bytes: with the padding of its layout.
+      padding: bytes as a multiple of those of its elements.
+      layer: what computes it.
+    """
+
+    shape: str
+    bytes: int
+    padding: float
+    layer: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What the compiler found; all numbers are of one chip, and of one step where steps differ.
+
+    Attributes:
+      arguments: bytes of what is passed in; of what comes out where it takes its place, too.
+      outputs: bytes of what comes out and has a place of its own.
+      temporaries: bytes.
+      code: bytes of the program itself.
+      flops: operations.
+      moved: bytes read and written.
+      reduced: bytes that are summed over all chips; None if jaxlib cannot read the program.
+      largest: temporaries, the largest first; none if jaxlib cannot read the program.
+      seconds: that compiling took.
+      optimal_seconds: the compiler's own estimate of a step.
+    """
+
+    arguments: int
+    outputs: int
+    temporaries: int
+    code: int
+    flops: float
+    moved: float
+    reduced: float | None
+    largest: tuple[Temporary, ...]
+    seconds: float
+    optimal_seconds: float
+
+    @property
+    def total(self) -> int:
+        """Bytes of everything together."""
+        return self.arguments + self.outputs + self.temporaries + self.code
+
+
+@dataclasses.dataclass(frozen=True)
+class TooLarge:
+    """The program does not fit into a chip's memory.
+
+    Attributes:
+      needed: bytes.
+      available: bytes.
+    """
+
+    needed: float
+    available: float
+
+
+def devices(topology: str) -> Sequence[jax.Device]:
+    """The devices of a topology, none of which need be there.
+
+    Raises:
+      UserError: libtpu is not installed, or knows no such topology.
+    """
+    for name, value in _WITHOUT_TPU.items():
+        os.environ.setdefault(name, value)
+    sides = [int(side) for side in topology.partition(":")[2].split("x")]
+    # Usually 2 x 2; a slice of one chip is a part of such a machine.
+    per_host = [*(min(side, 2) for side in sides[:2]), 1]
+    try:
+        found = topologies.get_topology_desc(
+            platform="tpu", topology_name=topology, chips_per_host_bounds=per_host
+        )
+    except RuntimeError as error:  # JAX has one kind of error for all of this.
+        reason = " ".join(str(error).split())[:200]
+        if "not installed" in reason:
+            raise UserError(
+                "the TPU compiler, libtpu, is not installed: pip install 'cifsel[tpu-aot]'"
+            ) from None
+        raise UserError(f"--topology is {topology!r}, which libtpu refuses ({reason})") from None
+    return found.devices
+
+
+def analyse(program: Program, topology: str) -> Compiled | TooLarge:
+    """Compiles, or reads what was found the last time that this very program was compiled."""
+    lowered = program.function.lower(*program.arguments)
+    versions = [jax.__version__, importlib.metadata.version("libtpu")]
+    identity = json.dumps([_FORMAT, topology, versions, program.parts, lowered.as_text()])
+    file = cache.folder() / "preflight" / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return _from_json(json.loads(file.read_text()))
+    found = _compile(lowered, program.parts)
+    _keep(file, found)
+    return found
+
+
+def _compile(lowered: Any, parts: int) -> Compiled | TooLarge:
+    began = time.perf_counter()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        sizes = [float(size) * 2**30 for size in re.findall(r"([\d.]+)G\b", str(error))]
+        if "RESOURCE_EXHAUSTED" in str(error) and len(sizes) >= 2:
+            return TooLarge(sizes[0], sizes[1])
+        raise
+    seconds = time.perf_counter() - began
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    try:
+        text = compiled.as_text()
+    except jax.errors.JaxRuntimeError:  # Written by another version of XLA than jaxlib's.
+        text = ""
+    return Compiled(
+        arguments=memory.argument_size_in_bytes,
+        outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        code=memory.generated_code_size_in_bytes,
+        # What is in a loop is counted once: right for steps, but not for the parts of a step.
+        flops=cost["flops"] * parts,
+        moved=cost["bytes accessed"] * parts,
+        reduced=reduced(text) if text else None,
+        largest=largest_temporaries(text),
+        seconds=seconds,
+        optimal_seconds=cost.get("optimal_seconds", -1.0),
+    )
+
+
+def _keep(file: Path, found: Compiled | TooLarge) -> None:
+    with contextlib.suppress(OSError):  # It costs another compilation, no more.
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(dataclasses.asdict(found)))
+        temporary.replace(file)
+
+
+def _from_json(content: dict[str, Any]) -> Compiled | TooLarge:
+    if "needed" in content:
+        return TooLarge(**content)
+    largest = tuple(Temporary(**each) for each in content.pop("largest"))
+    return Compiled(**content, largest=largest)
+
+
+# --- the compiled program's text -----------------------------------------------------------------
+
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
+_INSTRUCTION = re.compile(r"^ +(?:ROOT )?%\S+ = (.*?) ([\w-]+)\(")
+# These name what is there already.
+_NO_RESULT = {"parameter", "tuple", "get-tuple-element", "bitcast", "while", "conditional"}
+
+
+def _instructions(text: str) -> Iterator[tuple[str, str, str]]:
+    """Result types, operation and line of what runs by itself, not as a part of a fusion."""
+    fused = set(re.findall(r"calls=%([\w.-]+)", text))
+    inside = False
+    for line in text.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            inside = line.removeprefix("ENTRY ").lstrip("%").split(" ", 1)[0] in fused
+        found = _INSTRUCTION.match(line)
+        if found and not inside:
+            yield found[1], found[2], line
+
+
+def largest_temporaries(text: str) -> tuple[Temporary, ...]:
+    """The largest results in a compiled program's text, one for each shape and layer."""
+    found: dict[tuple[str, str], Temporary] = {}
+    for types, operation, line in _instructions(text):
+        # An operation that has been started has its result when it is done.
+        if operation in _NO_RESULT or operation.endswith("-start"):
+            continue
+        for kind, sizes, layout in _ARRAY.findall(types):
+            if kind not in _BYTES or "S(" in layout:  # Another space than the main memory.
+                continue
+            shape = [int(size) for size in sizes.split(",") if size]
+            size = padded_size(shape, layout) * _BYTES[kind]
+            exact = math.prod(shape) * _BYTES[kind]
+            layer, name = _layer(line, operation), f"{kind}[{sizes}]"
+            found[name, layer] = Temporary(name, size, size / max(exact, 1), layer)
+    return tuple(sorted(found.values(), key=lambda one: -one.bytes)[:_KEPT])
+
+
+def padded_size(shape: Sequence[int], layout: str) -> int:
+    """Elements that an array takes in a layout such as '3,0,2,1:T(8,128)(2,1)'."""
+    order, _, tiles = layout.partition(":")
+    tile = re.match(r"T\(([\d,]+)\)", tiles)
+    if not tile or not shape:
+        return math.prod(shape)
+    sizes = [shape[int(axis)] for axis in order.split(",")]  # Fastest first.
+    steps = [int(size) for size in tile[1].split(",")][::-1]
+    for place, step in enumerate(steps[: len(sizes)]):
+        sizes[place] = -(-sizes[place] // step) * step
+    return math.prod(sizes)
+
+
+def _layer(line: str, operation: str) -> str:
+    """What an instruction belongs to, by the name that JAX gave it; else what it does."""
+    name = re.search(r'op_name="([^"]*)"', line)
+    if not name:
+        return operation
+    where = re.search(r"(?:backbone|head)/\w+", name[1])
+    gradient = "gradient of " if "transpose(" in name[1] else ""
+    return f"{gradient}{where[0] if where else name[1].rpartition('/')[2]}"
+
+
+def reduced(text: str) -> float:
+    """Bytes that a program sums over all chips."""
+    total = 0
+    for types, operation, _ in _instructions(text):
+        if operation in ("all-reduce", "all-reduce-start"):
+            for kind, sizes, _ in _ARRAY.findall(types):
+                shape = [int(size) for size in sizes.split(",") if size]
+                total += math.prod(shape) * _BYTES.get(kind, 4)
+    return float(total)

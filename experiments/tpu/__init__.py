@@ -1,0 +1,1 @@
+"""Cloud TPU: scripts that launch, and what the compiler says beforehand."""
