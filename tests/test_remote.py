@@ -102,6 +102,15 @@ def test_data_are_read_from_gs_and_put_there_if_they_were_not(gs, reads):
         cifar._read_copied(source, False)
 
 
+def test_real_data_on_gs_are_those_of_this_machine(real_data, tmp_path):
+    for file in (real_data / "tfds/cifar100/3.0.2").iterdir():
+        put(f"real/cifar100/3.0.2/{file.name}", file.read_bytes())
+    there = cifar.load(f"{BUCKET}/real", cache_dir=str(tmp_path))
+    here = cifar.load(str(real_data / "tfds"), cache_dir=str(tmp_path))
+    assert there.fingerprint == here.fingerprint
+    assert len(list(tmp_path.glob("*.npz"))) >= 1
+
+
 # --- checkpoints and other files ------------------------------------------------------------------
 
 
