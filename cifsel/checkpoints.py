@@ -12,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from cifsel import remote
 from cifsel.errors import UserError
 
 Tree = Any
@@ -24,7 +25,8 @@ class Checkpoints:
     def __init__(self, workdir: epath.Path) -> None:
         self._folder = workdir / FOLDER
         options = ocp.CheckpointManagerOptions(max_to_keep=1, cleanup_tmp_directories=True)
-        self._manager = ocp.CheckpointManager(self._folder.absolute(), options=options)
+        remote.reach_as_orbax(self._folder)
+        self._manager = ocp.CheckpointManager(remote.absolute(self._folder), options=options)
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from cifsel import evaluate, features, gradcam, inference, restore, workdir
+from cifsel import evaluate, features, gradcam, inference, remote, restore, workdir
 from cifsel.checkpoints import FOLDER, Checkpoints
 from cifsel.data.crops import Cropper
 from cifsel.errors import UserError
@@ -165,6 +165,7 @@ def run_of(folder: epath.Path) -> epath.Path:
     Raises:
       UserError: there is no checkpoint.
     """
+    remote.reach(folder)
     if (folder / FOLDER).exists():
         return folder
     if not (folder / workdir.BEST).exists():
@@ -173,7 +174,8 @@ def run_of(folder: epath.Path) -> epath.Path:
     named = workdir.read_json(folder / workdir.BEST).get("run")
     if not isinstance(named, str):
         raise UserError(f"{folder / workdir.BEST} does not name a run: make the comparison again")
-    run = epath.Path(named) if "://" in named else folder / named
+    run = epath.Path(named) if remote.is_remote(named) else folder / named
+    remote.reach(run)
     if not (run / FOLDER).exists():
         raise UserError(
             f"{folder / workdir.BEST} leads to {run}, which has no checkpoint ({run / FOLDER} is"

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from cifsel import config as config_lib
-from cifsel import workdir
+from cifsel import remote, workdir
 from cifsel.errors import UserError
 
 SPLITS = ("val", "test")
@@ -83,6 +83,7 @@ def read(folder: str) -> Run:
     Raises:
       UserError: there is no finished run, or its files do not belong together.
     """
+    remote.reach(folder)
     path = epath.Path(folder)
     if not (path / workdir.METRICS).exists():
         if (path / workdir.CONFIG).exists():

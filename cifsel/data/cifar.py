@@ -22,7 +22,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from cifsel import cache
+from cifsel import cache, remote
 from cifsel.data import splits, subset
 from cifsel.errors import UserError
 
@@ -63,7 +63,7 @@ def load(
     caches = _cache_files(source, cache_dir)
     arrays = _read_caches(caches)
     if arrays is None:
-        arrays = _read_tfds(source, try_gcs)
+        arrays = (_read_copied if remote.is_remote(source) else _read_tfds)(source, try_gcs)
         _write_cache(arrays, caches)
     train = splits.Split(arrays["train_images"], arrays["train_labels"], arrays["train_ids"])
     test = splits.Split(arrays["test_images"], arrays["test_labels"], arrays["test_ids"])
@@ -80,7 +80,7 @@ def load(
 
 def _source(data_dir: str | None) -> epath.Path:
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return epath.Path(given) if "://" in given else epath.Path(given).expanduser().absolute()
+    return remote.absolute(epath.Path(given).expanduser())
 
 
 # --- the cache: arrays in one .npz ---------------------------------------------------------------
@@ -90,7 +90,7 @@ def _cache_files(source: epath.Path, cache_dir: str | None) -> list[Path]:
     """Where the arrays of this source may be kept, the better place first."""
     stem = f"cifsel-{_NAME}-{_VERSION}-v{_CACHE_FORMAT}"
     files = []
-    if "://" not in os.fspath(source):
+    if not remote.is_remote(source):
         files.append(Path(source) / f"{stem}.npz")
     folder = Path(cache_dir).expanduser() if cache_dir else cache.folder()
     # One cache folder serves many data folders, so the file's name says which.
@@ -154,6 +154,25 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
 
 
 # --- tensorflow_datasets -------------------------------------------------------------------------
+
+
+def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
+    """`_read_tfds` of gs://, where TensorFlow would read records by means of its own.
+
+    What had to be downloaded first is put there.
+    """
+    remote.reach(source)
+    last = "dataset_info.json"
+    with tempfile.TemporaryDirectory(prefix="cifsel-") as folder:
+        there, here = (root / _NAME / _VERSION for root in (source, epath.Path(folder)))
+        prepared = remote.copy(there, here, last=last)
+        try:
+            arrays = _read_tfds(epath.Path(folder), try_gcs)
+        except UserError as error:
+            raise UserError(str(error).replace(folder, os.fspath(source))) from error
+        if not prepared:
+            remote.copy(here, there, last=last)
+    return arrays
 
 
 def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:

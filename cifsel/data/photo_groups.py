@@ -11,6 +11,7 @@ would be nothing to test on.
 
 import csv
 import hashlib
+import io
 import itertools
 import os
 import re
@@ -18,12 +19,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from cifsel import remote
 from cifsel.data.photos import Photos
 from cifsel.errors import UserError
 
@@ -140,7 +143,7 @@ def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:
     people: dict[str, str] = {}
     try:
         # Spreadsheets write a byte order mark.
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        with _text(path) as file:
             rows = csv.reader(file, strict=True)
             header = [cell.strip() for cell in next(rows, [])]
             if header != ["photo", "person"]:
@@ -167,6 +170,12 @@ def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:
             f"{path}: cannot be read as CSV in UTF-8 ({reason}); expected lines 'photo,person'"
         ) from error
     return people
+
+
+def _text(path: str | os.PathLike[str]) -> TextIO:
+    if remote.is_remote(path):
+        return io.StringIO(remote.path(path).read_bytes().decode("utf-8-sig"), newline="")
+    return Path(path).open(encoding="utf-8-sig", newline="")
 
 
 def check_people(

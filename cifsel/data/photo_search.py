@@ -8,9 +8,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from cifsel.data import photos
+from etils import epath
+
+from cifsel import remote
+from cifsel.data import photo_files
 from cifsel.data.photo import printable
 from cifsel.errors import UserError
+from cifsel.remote import AnyPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Item:
     """
 
     photo: str
-    file: photos.File
+    file: photo_files.File
 
 
 def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
@@ -38,14 +42,18 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
     """
     items: list[Item] = []
     for argument in arguments:
-        path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib's fails for unknown users
+        path = argument
+        if not remote.is_remote(argument):
+            path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib's fails for unknown users
         # A shell that finds nothing, or is none, hands patterns on.
-        if not os.path.lexists(path) and (matches := _matches(path)):
-            below = itertools.chain.from_iterable(_inside(one, Path(one), stack) for one in matches)
+        if not _is_there(_path(path)) and (matches := _matches(path)):
+            below = itertools.chain.from_iterable(
+                _inside(one, _path(one), stack) for one in matches
+            )
             # '**' finds folders as well as what is in them.
             found = list({item.photo: item for item in below}.values())
         else:
-            found = _inside(argument, Path(path), stack)
+            found = _inside(argument, _path(path), stack)
         if not found:
             raise UserError(f"{printable(argument)}: no files in it; expected photos")
         items += found
@@ -55,20 +63,43 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
 def _matches(pattern: str) -> list[str]:
     """What a pattern finds, without what is passed over in folders too."""
     said = Path(pattern).parts
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any pattern
+    if remote.is_remote(pattern):
+        found = _remote_matches(pattern)
+    else:
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any pattern
     return [
         one
         for one in found
-        if not any(photos.is_litter(part) for part in Path(one).parts if part not in said)
+        if not any(photo_files.is_litter(part) for part in Path(one).parts if part not in said)
     ]
 
 
-def _inside(photo: str, path: Path, stack: contextlib.ExitStack) -> list[Item]:
+def _remote_matches(pattern: str) -> list[str]:
+    if "**" in pattern:
+        raise UserError(f"{printable(pattern)}: no '**' on gs://; give the folder")
+    if not glob.has_magic(pattern):
+        return []
+    bucket, _, below = pattern.removeprefix("gs://").partition("/")
+    return sorted(map(str, epath.Path(f"gs://{bucket}").glob(below)))
+
+
+def _path(path: str) -> AnyPath:
+    return remote.path(path) if remote.is_remote(path) else Path(path)
+
+
+def _is_there(path: AnyPath) -> bool:
+    return path.exists() if remote.is_remote(path) else os.path.lexists(path)
+
+
+def _inside(photo: str, path: AnyPath, stack: contextlib.ExitStack) -> list[Item]:
     """A file itself, or what is in a folder or zip, zips in a folder included."""
-    if not os.path.isdir(path) and not _is_zip(path):  # noqa: PTH112 - pathlib's fails at times
-        return [Item(photo, photos.File(printable(photo), path))]
+    if not _is_folder(path) and not _is_zip(path):
+        # Of this machine, `decode` says more of what is wrong with it.
+        missing = remote.is_remote(path) and not path.exists()
+        problem = "no such file" if missing else ""
+        return [Item(photo, photo_files.File(printable(photo), path, problem=problem))]
     items = []
-    for file in photos.listing(path, "", stack):
+    for file in photo_files.listing(path, "", stack):
         zipped = file.archive is None and _is_zip(file.path)
         for one in _in_zip(file.path, stack) if zipped else [file]:
             inner = f"/{one.member.filename}" if one.member else ""
@@ -77,16 +108,23 @@ def _inside(photo: str, path: Path, stack: contextlib.ExitStack) -> list[Item]:
     return items
 
 
-def _is_zip(path: Path) -> bool:
-    return os.path.isfile(path) and photos.is_zip(path)  # noqa: PTH113 - see above
+def _is_folder(path: AnyPath) -> bool:
+    if remote.is_remote(path):
+        return path.is_dir()
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib's fails at times
 
 
-def _in_zip(path: Path, stack: contextlib.ExitStack) -> list[photos.File]:
+def _is_zip(path: AnyPath) -> bool:
+    is_file = remote.is_remote(path) or os.path.isfile(path)  # noqa: PTH113 - see above
+    return is_file and photo_files.is_zip(path)
+
+
+def _in_zip(path: AnyPath, stack: contextlib.ExitStack) -> list[photo_files.File]:
     """The photos in a zip that is one file of many; one that is damaged is an unreadable file."""
     try:
-        return list(photos.listing(path, "", stack))
+        return list(photo_files.listing(path, "", stack))
     except UserError as error:
-        return [photos.File(str(path), path, problem=reason(error, path))]
+        return [photo_files.File(str(path), path, problem=reason(error, path))]
 
 
 def reason(error: UserError, name: object) -> str:
