@@ -120,7 +120,7 @@ class Trainer:
 
         Raises:
           Interrupted: after Ctrl-C or SIGTERM, with everything saved.
-          UserError: the loss is no longer finite.
+          UserError: the loss is no longer finite, or a checkpoint cannot be written.
         """
         state = sharding.everywhere(state)
         # A copy, as the first step donates the state's buffers.
@@ -138,6 +138,7 @@ class Trainer:
                 state = self._epoch(state, stop)
                 self._pause(state, stop)
         self._save(state)
+        self._checkpoints.only_newest()
         return self._best, self._progress
 
     def _epoch(self, state: steps.TrainState, stop: Callable[[], int]) -> steps.TrainState:
@@ -181,6 +182,7 @@ class Trainer:
         if reason:
             self._save(state)
         if reason > LATE:
+            self._checkpoints.wait()
             raise Interrupted(reason)
 
     def _evaluate(self, state: steps.TrainState, epoch: int, speed: float) -> None:

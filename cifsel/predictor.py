@@ -137,7 +137,7 @@ def load(folder: str) -> Predictor:
       UserError: there is no checkpoint, it is damaged, or of an unknown kind.
     """
     run = run_of(epath.Path(folder).expanduser())
-    with Checkpoints(run) as saved:
+    with Checkpoints(run, read_only=True) as saved:
         about = saved.meta()
         try:
             if about.get("task") == SELFIE:

@@ -19,6 +19,7 @@ from cifsel import (
     features,
     finetune,
     inference,
+    lock,
     prepare,
     probe,
     profiling,
@@ -56,11 +57,17 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
     if config.method == "finetune":
         sharding.check_batch(config.batch_size, config.accum_steps)
     run, settings = epath.Path(folder), config_lib.to_json(config)
-    workdir.check(run, settings)
-    if sharding.on_main((run / workdir.METRICS).exists):
-        say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
-        return workdir.read_json(run / workdir.METRICS)
+    with lock.alone(run):
+        workdir.check(run, settings)
+        if sharding.on_main((run / workdir.METRICS).exists):
+            say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
+            return workdir.read_json(run / workdir.METRICS)
+        return _from_data_to_metrics(config, settings, run, writer)
 
+
+def _from_data_to_metrics(
+    config: ConfigDict, settings: dict[str, Any], run: epath.Path, writer: Writer
+) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with _timed(seconds, "data"):
         dataset = prepare.dataset(config)

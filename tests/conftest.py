@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from cifsel import features, optim, steps
+from cifsel.data import augment
 from cifsel.models.classifier import Classifier, Head
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -116,6 +118,20 @@ def variables_of() -> Any:
         return {name: variables[name] for name in ("params", "batch_stats")}
 
     return make
+
+
+@pytest.fixture(scope="module")
+def real(quick_compiling: None, variables_of: Any) -> Any:
+    """Compiled functions of a tiny model's training, and a function that makes its first state."""
+    model = build_tiny(num_classes=5, dropout=0.3)
+    variables = variables_of(model, 32)
+    rates = jax.tree.map(lambda _: 1.0, variables["params"])
+    tx = optim.make("adamw", lambda step: 0.02, rates=rates, weight_decay=0.1, clip_norm=1.0)
+    policy = augment.Policy(flip=True, shift=4)
+    objective = steps.Objective(32, "nearest", policy, frozen_bn=False, ema_decay=0.5)
+    scan = steps.make_scan(model, tx, rates, objective)
+    predict = features.logits(model, features.View(32, "nearest", mirror=False))
+    return scan, predict, lambda: steps.init_state(variables, tx, 0.5)
 
 
 class Browser:

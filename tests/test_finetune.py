@@ -11,9 +11,8 @@ import optax
 import pytest
 from etils import epath
 
-from cifsel import features, finetune, optim, profiling, steps
+from cifsel import finetune, profiling, steps
 from cifsel.checkpoints import Checkpoints
-from cifsel.data import augment
 from cifsel.errors import UserError
 from cifsel.stopping import Interrupted
 from cifsel.summaries import Summaries
@@ -53,20 +52,6 @@ def train(folder, scan, predict, state, profile_steps=0, **plan):
 
 
 # --- with a real model ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def real(build_tiny, variables_of):
-    """Compiled functions of a tiny model, and a function that makes its initial state."""
-    model = build_tiny(num_classes=CLASSES, dropout=0.3)
-    variables = variables_of(model, 32)
-    rates = jax.tree.map(lambda _: 1.0, variables["params"])
-    tx = optim.make("adamw", lambda step: 0.02, rates=rates, weight_decay=0.1, clip_norm=1.0)
-    policy = augment.Policy(flip=True, shift=4)
-    objective = steps.Objective(32, "nearest", policy, frozen_bn=False, ema_decay=0.5)
-    scan = steps.make_scan(model, tx, rates, objective)
-    predict = features.logits(model, features.View(32, "nearest", mirror=False))
-    return scan, predict, lambda: steps.init_state(variables, tx, 0.5)
 
 
 @pytest.fixture(scope="module")
