@@ -11,6 +11,7 @@ import numpy as np
 
 from cifsel import evaluate, inference, memory, profiling, sharding, steps
 from cifsel.checkpoints import Checkpoints
+from cifsel.clock import Clock
 from cifsel.data import batches
 from cifsel.errors import UserError
 from cifsel.stopping import Interrupted, stop_requests
@@ -20,10 +21,6 @@ from cifsel.terminal import duration, say, step_bar
 Tree = Any
 # Longer than this is worth a word about quicker choices, in seconds.
 LONG_RUN = 20 * 60
-# Steps before the time of a whole run is estimated: the first ones compile.
-TIMED_STEPS = 5
-
-
 # A reason to save, beside the numbers of signals, which are larger.
 LATE = 1
 
@@ -107,7 +104,7 @@ class Trainer:
         # Two streams: the order of images may not depend on how many steps were taken.
         self._shuffle_key, step_key = jax.random.split(jax.random.key(plan.seed))
         self._step_key = sharding.everywhere(step_key)
-        self._clock = _Clock()
+        self._clock = Clock()
 
     def run(self, state: steps.TrainState) -> tuple[Tree, Progress]:
         """Trains until the last epoch, or until validation no longer improves.
@@ -129,7 +126,7 @@ class Trainer:
         if self._checkpoints.latest is not None:
             state = self._resume(state)
         plan = self._plan
-        self._clock = _Clock()
+        self._clock = Clock()
         with stop_requests() as stop, self._trace:
             while int(state.step) < plan.epochs * self._steps_per_epoch:
                 if self._progress.exhausted(plan.patience):
@@ -273,36 +270,3 @@ _SUMMARY_NAMES = {
     "val_loss": "val/loss",
     "val_accuracy": "val/accuracy",
 }
-
-
-class _Clock:
-    """Seconds since the last save and the last lap, and the time of a step without compiling."""
-
-    def __init__(self) -> None:
-        self._lap = self._save = time.perf_counter()
-        self._times: list[float] | None = []
-
-    def since_save(self) -> float:
-        return time.perf_counter() - self._save
-
-    def saved(self) -> None:
-        self._save = time.perf_counter()
-
-    def lap(self) -> float:
-        now = time.perf_counter()
-        passed, self._lap = now - self._lap, now
-        return passed
-
-    def time_per_step(self, step: int) -> float | None:
-        """Called after every call of the scan; answers once, when it knows."""
-        if self._times is None:
-            return None
-        self._times.append(time.perf_counter())
-        if len(self._times) == 1:
-            self._first_step = step
-            return None
-        if len(self._times) < TIMED_STEPS:
-            return None
-        per_step = (self._times[-1] - self._times[0]) / (step - self._first_step)
-        self._times = None
-        return per_step
