@@ -1,33 +1,19 @@
 """The command: python -m cifsel.main --config=configs/effnet.py --workdir=/tmp/effnet."""
 
-import contextlib
 import os
-import runpy
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 # Before JAX and TensorFlow load: what they print at start-up is not about the run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from cifsel import command, sharding, summaries, terminal, train, workdir
+from cifsel import command, config_flag, sharding, summaries, terminal, train, workdir
 from cifsel import config as config_lib
 from cifsel.terminal import say
 
-# Configs import configs.common, from whichever folder the command is given in.
-sys.path.append(str(Path(__file__).parents[1]))
-
-FLAGS = flags.FLAGS
-CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "What to run, such as configs/effnet.py or configs/effnet.py:probe; change any field with"
-    " --config.FIELD=VALUE (configs/common.py lists them, for task 2 configs/selfie.py).",
-)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run keeps everything; default: runs/<config>-<recipe>."
 )
@@ -35,7 +21,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def run() -> None:
     """Runs what the flags say."""
-    config = CONFIG.value
+    config = config_flag.CONFIG.value
     config_lib.validate(config)
     if config.task == "task1":
         with sharding.connected(config.distributed, config.processes, config.process):
@@ -66,31 +52,6 @@ def main(argv: Sequence[str]) -> None:
     command.guarded(run)
 
 
-def parse_flags(argv: Sequence[str]) -> Sequence[str]:
-    """Parses the command line; what is wrong with it becomes one line."""
-    given = {"--config", "--help", "--helpshort", "--helpfull"}
-    if not any(word.split("=")[0] in given for word in argv):
-        command.stop("--config is missing: give --config=configs/effnet.py, for example")
-    from configs import common  # Only the running command knows that this can be imported.
-
-    try:
-        rest = FLAGS(argv)
-        CONFIG.value.lock()  # A file that could not be read says so only when it is used.
-    except OSError as error:
-        command.stop(f"--config cannot be read: {str(error.__cause__).splitlines()[-1].strip()}")
-    except Exception as error:
-        command.stop(config_lib.explain(error, _fresh(argv) or common.get_config()))
-    return rest
-
-
-def _fresh(argv: Sequence[str]) -> ConfigDict | None:
-    """The config of the file that was asked for, without changes; None if it gives none."""
-    files = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
-    with contextlib.suppress(Exception):  # What is wrong with the file has been found already.
-        return runpy.run_path(files[-1].partition(":")[0])["get_config"]()
-    return None
-
-
 if __name__ == "__main__":
     command.start()
-    app.run(main, flags_parser=parse_flags)
+    app.run(main, flags_parser=config_flag.parse_flags)

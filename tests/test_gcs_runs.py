@@ -88,12 +88,12 @@ def put(name, content):
 COMMAND = """
 from absl import app, logging
 import conftest, test_gcs_runs
-from cifsel import main, prepare, report
+from cifsel import config_flag, main, prepare, report
 from cifsel.data import synthetic
 prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_gcs_runs.few
 report.Report._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=main.parse_flags)
+app.run(main.main, flags_parser=config_flag.parse_flags)
 """
 
 
