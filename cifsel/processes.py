@@ -18,6 +18,7 @@ from cifsel.errors import UserError
 from cifsel.stopping import TRY_AGAIN, Interrupted
 
 _RETRY = 0.2  # seconds
+_GRACE = 3.0  # seconds
 _WORD = 64  # bytes of the longest message
 
 
@@ -52,6 +53,13 @@ def together(host: str, port: int, processes: int, process: int, timeout: float)
         yield
     except Interrupted:
         _tell(peers, "done")
+        raise
+    except UserError:
+        raise
+    except Exception:
+        # A sum in which a lost process has no part may fail before `_watch` hears of the loss,
+        # which then says what it was.
+        time.sleep(_GRACE)
         raise
     _tell(peers, "done")
 

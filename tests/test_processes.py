@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ try:
             raise KeyError("broken")
         if what == "wait":
             time.sleep(60)
+        if what == "fail later":
+            sys.stdin.readline()
+            raise RuntimeError("connection lost")
 except UserError as error:
     print(error, flush=True)
 """
@@ -36,9 +40,8 @@ def port():
 
 def start(port, count, number, what="leave", wait=WAIT):
     arguments = [sys.executable, "-c", PROGRAM, *map(str, (port, count, number, wait)), what]
-    return subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen(arguments, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def ends(*running):
@@ -112,3 +115,18 @@ def test_the_others_end_when_one_is_killed(port):
     ((status, _, wrong),) = ends(running[0])
     assert status == 75
     assert "process 1 is gone" in wrong
+
+
+def test_what_fails_because_another_is_gone_is_not_the_reason(port):
+    """JAX may notice it first, and its error says nothing of who is gone."""
+    running = [start(port, 2, 0, "fail later"), start(port, 2, 1, "wait")]
+    for one in running:
+        assert one.stdout.readline() == "met\n"
+    running[0].stdin.write("now\n")
+    running[0].stdin.flush()
+    time.sleep(0.5)
+    running[1].kill()
+    ((status, _, wrong),) = ends(running[0])
+    assert status == 75
+    assert wrong.startswith("error: process 1 is gone")
+    assert "Traceback" not in wrong
