@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel.data import cifar, splits, subset
+from cifsel.data import cifar, cifar_cache, splits, subset
 from cifsel.errors import UserError
 
 REPO = Path(__file__).parents[2]
@@ -199,7 +199,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path, reads, monkeypatch):
 
 
 def test_cache_suffices_without_tensorflow(tmp_path):
-    cifar._write_cache(small_arrays(), [tmp_path / "cifsel-cifar100-3.0.2-v1.npz"])
+    cifar_cache.write(small_arrays(), [tmp_path / "cifsel-cifar100-3.0.2-v1.npz"])
     code = """if True:
         import sys
         sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
