@@ -2,15 +2,15 @@
 
 import contextlib
 import dataclasses
-import glob
 import itertools
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from cifsel.data import photos
-from cifsel.data.photo import printable
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line, printable
+from cifsel.paths import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,12 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
       stack: closes the zips.
 
     Raises:
-      UserError: a folder or zip in which there is nothing to look at, or that cannot be listed.
+      UserError: a folder or zip in which there is nothing to look at, or that cannot be listed or
+        searched.
     """
     items: list[Item] = []
     for argument in arguments:
-        path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib's fails for unknown users
+        path = expanded(argument)
         # A shell that finds nothing, or is none, hands patterns on.
         if not os.path.lexists(path) and (matches := _matches(path)):
             below = itertools.chain.from_iterable(_inside(one, Path(one), stack) for one in matches)
@@ -47,15 +48,21 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
         else:
             found = _inside(argument, Path(path), stack)
         if not found:
-            raise UserError(f"{printable(argument)}: no files in it; expected photos")
+            raise UserError(f"{argument}: no files in it; expected photos")
         items += found
     return items
 
 
 def _matches(pattern: str) -> list[str]:
     """What a pattern finds, without what is passed over in folders too."""
-    said = Path(pattern).parts
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any pattern
+    if not re.search(r"[*?[]", pattern):
+        return []
+    said, start = Path(pattern).parts, Path(Path(pattern).anchor)
+    try:
+        # Unlike glob, pathlib follows no links that lead in circles.
+        found = sorted(map(str, start.glob(str(Path(pattern).relative_to(start)))))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{pattern}: cannot be searched ({one_line(error)})") from error
     return [
         one
         for one in found
@@ -65,20 +72,16 @@ def _matches(pattern: str) -> list[str]:
 
 def _inside(photo: str, path: Path, stack: contextlib.ExitStack) -> list[Item]:
     """A file itself, or what is in a folder or zip, zips in a folder included."""
-    if not os.path.isdir(path) and not _is_zip(path):  # noqa: PTH112 - pathlib's fails at times
+    if not os.path.isdir(path) and not photos.is_zip(path):  # noqa: PTH112 - pathlib's fails at times
         return [Item(photo, photos.File(printable(photo), path))]
     items = []
     for file in photos.listing(path, "", stack):
-        zipped = file.archive is None and _is_zip(file.path)
+        zipped = file.archive is None and photos.is_zip(file.path)
         for one in _in_zip(file.path, stack) if zipped else [file]:
             inner = f"/{one.member.filename}" if one.member else ""
             name = f"{one.path}{inner}"
             items.append(Item(name, dataclasses.replace(one, name=printable(name))))
     return items
-
-
-def _is_zip(path: Path) -> bool:
-    return os.path.isfile(path) and photos.is_zip(path)  # noqa: PTH113 - see above
 
 
 def _in_zip(path: Path, stack: contextlib.ExitStack) -> list[photos.File]:

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cifsel.data.photo import MAX_FILE_BYTES, Photo, decode, one_line, printable
-from cifsel.errors import UserError
+from cifsel import zips
+from cifsel.data.photo import MAX_FILE_BYTES, Photo, decode
+from cifsel.errors import UserError, one_line, printable
+from cifsel.paths import expanded
 
-MAX_FILES, MAX_ZIP_BYTES = 5_000, 2_000_000_000
+MAX_FILES, MAX_ZIP_BYTES, MAX_DEPTH = 5_000, 2_000_000_000, 40
+_PIECE_BYTES = 2**20
 # Photos hardly compress any further; small drawings may.
 MAX_ZIP_RATIO, ANY_RATIO_BYTES = 200, 1_000_000
 
@@ -101,7 +104,7 @@ def load(source: str, *, skip_unreadable: bool = False) -> Photos:
     if unreadable and not skip_unreadable:
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         raise UserError(
-            f"{printable(source)}: {len(unreadable)} of {len(files)} files cannot be read as "
+            f"{source}: {len(unreadable)} of {len(files)} files cannot be read as "
             f"photos ({'; '.join(unreadable[:3])}{more}): convert or remove them, or give "
             "--config.skip_unreadable=True"
         )
@@ -121,7 +124,7 @@ def _check_counts(source: str, class_names: list[str], counts: Mapping[str, int]
     few = [f"{counts[name]} of '{name}'" for name in class_names if counts[name] < 2]
     if few:
         raise UserError(
-            f"{printable(source)}: {', '.join(few[:5])}; expected 2 or more readable photos of "
+            f"{source}: {', '.join(few[:5])}; expected 2 or more readable photos of "
             "each class: add some"
         )
 
@@ -136,29 +139,30 @@ def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
         other = owners.setdefault(label.casefold(), owner)
         if label and other != owner:
             raise UserError(
-                f"{printable(source)}: {printable(other)} and {printable(owner)} are both of class "
+                f"{source}: {other} and {owner} are both of class "
                 f"'{label}': rename one, or put all photos of a class into one folder or zip"
             )
         files.append((label, file))
         size += file.member.file_size if file.member and not file.problem else 0
         if len(files) > MAX_FILES or size > MAX_ZIP_BYTES:
             raise UserError(
-                f"{printable(source)}: more than {MAX_FILES} files, or {MAX_ZIP_BYTES / 1e9:.0f} "
+                f"{source}: more than {MAX_FILES} files, or {MAX_ZIP_BYTES / 1e9:.0f} "
                 "GB in zips; expected some dozens of photos: give a folder with fewer"
             )
     labels = sorted({label for label, _ in files} - {""})
     if len(labels) < 2:
         found = f"one class, '{labels[0]}'" if labels else f"{len(files)} files, no classes"
-        raise UserError(f"{printable(source)}: {found}; {_LAYOUT}")
+        raise UserError(f"{source}: {found}; {_LAYOUT}")
     return sorted(files, key=lambda pair: (pair[0], pair[1].name))
 
 
 def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, File]]:
     """Yields all files, each with the folder or zip that names its class ('' for none)."""
     # A comma may also be part of a name.
-    parts = [source] if os.access(Path(source).expanduser(), os.F_OK) else source.split(",")
+    whole = os.path.exists(expanded(source))  # noqa: PTH110 - takes names that cannot be
+    parts = [source] if whole else source.split(",")
     # Absolute, since '.' has a name as well.
-    paths = [Path(part.strip()).expanduser().absolute() for part in parts if part.strip()]
+    paths = [Path(expanded(part.strip())).absolute() for part in parts if part.strip()]
     if not paths:
         raise UserError(f"photos is {source!r}; {_LAYOUT}")
     if len(paths) > 1:
@@ -195,44 +199,53 @@ def listing(path: Path, prefix: str, stack: contextlib.ExitStack) -> Iterator[Fi
       stack: closes the zip.
 
     Raises:
-      UserError: neither of them, a folder that cannot be listed, or a zip that is damaged or
-        leads out of itself.
+      UserError: neither of them, a folder that cannot be listed or is too deep, or a zip that is
+        damaged or leads out of itself.
     """
+    if prefix.count("/") > MAX_DEPTH:
+        raise UserError(f"{path}: more than {MAX_DEPTH} folders deep; {_LAYOUT}")
     if is_zip(path):
         try:
-            archive = stack.enter_context(zipfile.ZipFile(path))
+            archive = stack.enter_context(zips.opened(stack.enter_context(path.open("rb"))))
         except Exception as error:  # damaged directories come as many kinds of them
             raise UserError(
-                f"{printable(path)}: not a zip, or a damaged one ({one_line(error)}): fetch it"
-                " again"
+                f"{path}: not a zip, or a damaged one ({one_line(error)}): fetch it again"
             ) from error
         yield from _members(archive, path, prefix)
-    elif path.is_dir():
+    elif os.path.isdir(path):  # noqa: PTH112 - pathlib's fails for names that are too long
         try:
             children = sorted(path.iterdir())
         except OSError as error:
-            raise UserError(f"{printable(path)}: cannot be listed ({error.strerror})") from error
+            raise UserError(f"{path}: cannot be listed ({error.strerror})") from error
         for child in children:
             if is_litter(child.name):
                 continue
             # The folder of a class may be a link. Further down, a link may lead back up.
-            if child.is_dir() and (not prefix or not child.is_symlink()):
+            folder = os.path.isdir(child)  # noqa: PTH112 - as above
+            if folder and (not prefix or not child.is_symlink()):
                 yield from listing(child, f"{prefix}{printable(child.name)}/", stack)
             else:
                 yield File(f"{prefix}{printable(child.name)}", child)
     else:
-        found = "not a folder or .zip file" if path.exists() else "no such folder or zip"
-        raise UserError(f"{printable(path)}: {found}; {_LAYOUT}")
+        found = "not a folder or .zip file" if os.path.lexists(path) else "no such folder or zip"
+        raise UserError(f"{path}: {found}; {_LAYOUT}")
 
 
 def _members(archive: zipfile.ZipFile, path: Path, prefix: str) -> Iterator[File]:
     """Yields the files in an open zip, those that had better not be read with a problem."""
     seen: set[str] = set()
+    room = path.stat().st_size
     for info in archive.infolist():
+        room -= info.compress_size
+        if room < 0:
+            raise UserError(
+                f"{path}: holds files that take more room than it has; expected each to be in it"
+                " once: do not trust this file"
+            )
         parts = info.filename.replace("\\", "/").removeprefix("./").split("/")
         if parts[0] == "" or ".." in parts or re.match("[A-Za-z]:", parts[0]):
             raise UserError(
-                f"{printable(path)}: holds {printable(info.filename)}, which leads out of the "
+                f"{path}: holds {info.filename}, which leads out of the "
                 "zip; expected paths within: do not trust this file"
             )
         if parts[-1] == "" or any(map(is_litter, parts)):
@@ -267,8 +280,8 @@ def content(file: File) -> bytes | Path:
         return file.path
     try:
         with file.archive.open(file.member) as stream:
-            # One byte more than promised, so that a zip that lies about sizes is caught out.
-            data = stream.read(file.member.file_size + 1)
+            # No more than is promised, which is all that is checked.
+            data = b"".join(iter(lambda: stream.read(_PIECE_BYTES), b""))
     except Exception as error:  # damage comes as many kinds of them
         raise UserError(f"{file.name}: damaged in the zip ({one_line(error)})") from error
     if len(data) != file.member.file_size:
@@ -278,7 +291,7 @@ def content(file: File) -> bytes | Path:
 
 def is_zip(path: Path) -> bool:
     """Whether `listing` takes it for a zip: a file that is named so."""
-    return path.suffix.lower() == ".zip" and path.is_file()
+    return path.suffix.lower() == ".zip" and os.path.isfile(path)  # noqa: PTH113 - as above
 
 
 def is_litter(name: str) -> bool:
