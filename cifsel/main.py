@@ -1,8 +1,7 @@
 """The command: python -m cifsel.main --config=configs/effnet.py --workdir=/tmp/effnet."""
 
-import contextlib
+import itertools
 import os
-import runpy
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,9 @@ from ml_collections import ConfigDict, config_flags
 
 from cifsel import command, sharding, summaries, terminal, train, workdir
 from cifsel import config as config_lib
+from cifsel.errors import UserError
 from cifsel.terminal import say
+from cifsel.validation import validate
 
 # Configs import configs.common, from whichever folder the command is given in.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -36,7 +37,7 @@ _WORKDIR = flags.DEFINE_string(
 def run() -> None:
     """Runs what the flags say."""
     config = CONFIG.value
-    config_lib.validate(config)
+    validate(config)
     if config.task == "task1":
         with sharding.connected(config.distributed, config.processes, config.process):
             terminal.console.quiet = not sharding.is_main()
@@ -68,27 +69,25 @@ def main(argv: Sequence[str]) -> None:
 
 def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     """Parses the command line; what is wrong with it becomes one line."""
-    given = {"--config", "--help", "--helpshort", "--helpfull"}
-    if not any(word.split("=")[0] in given for word in argv):
+    if {"--help", "--helpshort", "--helpfull"} & set(argv):
+        return FLAGS(argv)  # Says it, and ends the process.
+    files = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
+    files += [after for word, after in itertools.pairwise(argv) if word == "--config"]
+    if not files:
         command.stop("--config is missing: give --config=configs/effnet.py, for example")
-    from configs import common  # Only the running command knows that this can be imported.
-
     try:
+        config_lib.check_file(files[-1])
         rest = FLAGS(argv)
         CONFIG.value.lock()  # A file that could not be read says so only when it is used.
-    except OSError as error:
-        command.stop(f"--config cannot be read: {str(error.__cause__).splitlines()[-1].strip()}")
-    except Exception as error:
-        command.stop(config_lib.explain(error, _fresh(argv) or common.get_config()))
+    except UserError as error:
+        command.stop(str(error))
+    except (Exception, SystemExit) as error:
+        try:  # Of its own, without the other flags.
+            config = config_lib.load(files[-1])
+        except UserError as own:
+            command.stop(str(own))
+        command.stop(config_lib.explain(error, config))
     return rest
-
-
-def _fresh(argv: Sequence[str]) -> ConfigDict | None:
-    """The config of the file that was asked for, without changes; None if it gives none."""
-    files = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
-    with contextlib.suppress(Exception):  # What is wrong with the file has been found already.
-        return runpy.run_path(files[-1].partition(":")[0])["get_config"]()
-    return None
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from cifsel.selfie_report import report as selfie_report
 from cifsel.selfie_report import words
 from cifsel.summaries import Writer
 from cifsel.terminal import duration, say, show_table
+from cifsel.validation import validate
 
 
 def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
     Raises:
       UserError: something given cannot be used.
     """
-    config_lib.validate(config)
+    validate(config)
     target, settings = epath.Path(folder), config_lib.to_json(config)
     workdir.check(target, settings)
     if (target / workdir.METRICS).exists():
