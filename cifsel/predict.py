@@ -24,8 +24,9 @@ import numpy as np
 from PIL import Image
 
 from cifsel.data import photo_search, photos
-from cifsel.data.photo import decode, printable
-from cifsel.errors import UserError
+from cifsel.data.photo import decode
+from cifsel.errors import UserError, printable
+from cifsel.paths import expanded
 
 if TYPE_CHECKING:
     from cifsel.predictor import Predictor
@@ -108,11 +109,11 @@ def _picture_paths(items: Sequence[photo_search.Item], explain: str) -> list[Pat
 
     from cifsel import workdir
 
-    folder = Path(explain).expanduser()
+    folder = Path(expanded(explain))
     workdir.make(epath.Path(folder), "explain")
     if any(item.file.path.parent.resolve() == folder.resolve() for item in items):
         raise UserError(
-            f"explain {printable(folder)} has photos in it that are to be explained, which could be"
+            f"explain {folder} has photos in it that are to be explained, which could be"
             " overwritten: give another --explain"
         )
     taken: set[str] = set()
