@@ -100,14 +100,15 @@ def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
                 name: tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1))
                 for name in _SIZES
             }
+            names = {key: builder.info.features[key].names for key in ("label", "coarse_label")}
+            for name, size in _SIZES.items():
+                if len(raw[name]["label"]) != size:
+                    raise ValueError(f"{len(raw[name]['label'])} {name} images, expected {size}")
+            return _select(raw, names["label"], names["coarse_label"])
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(_unreadable(folder, error)) from error
-        names = {key: builder.info.features[key].names for key in ("label", "coarse_label")}
-    for name, size in _SIZES.items():
-        if len(raw[name]["label"]) != size:
-            found = f"{len(raw[name]['label'])} {name} images, expected {size}"
-            raise UserError(_unreadable(folder, ValueError(found)))
-    return _select(raw, names["label"], names["coarse_label"])
 
 
 def _select(

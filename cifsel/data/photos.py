@@ -22,6 +22,8 @@ from cifsel.errors import UserError, one_line, printable
 from cifsel.paths import expanded
 
 MAX_FILES, MAX_ZIP_BYTES, MAX_DEPTH = 5_000, 2_000_000_000, 40
+# Of memory, for photos of which each has 2 MB at most: some thousands of them.
+MAX_DECODED_BYTES = 4_000_000_000
 _PIECE_BYTES = 2**20
 # Photos hardly compress any further; small drawings may.
 MAX_ZIP_RATIO, ANY_RATIO_BYTES = 200, 1_000_000
@@ -89,11 +91,12 @@ def load(source: str, *, skip_unreadable: bool = False) -> Photos:
 
     Raises:
       UserError: nothing there, fewer than two classes or than two photos of one, two sources of
-        one class, more than `MAX_FILES` files or `MAX_ZIP_BYTES` in zips, or a file that cannot
-        be read as a photo and is not to be skipped.
+        one class, more than `MAX_FILES` files, `MAX_ZIP_BYTES` in zips or `MAX_DECODED_BYTES` of
+        pixels, or a file that cannot be read as a photo and is not to be skipped.
     """
     photos: list[tuple[str, str, Photo]] = []
     unreadable: list[str] = []
+    room = MAX_DECODED_BYTES
     with contextlib.ExitStack() as stack:
         files = _find(source, stack)
         for label, file in files:
@@ -101,6 +104,13 @@ def load(source: str, *, skip_unreadable: bool = False) -> Photos:
                 photos.append((label, file.name, decode(content(file), file.name)))
             except UserError as error:
                 unreadable.append(str(error))
+                continue
+            room -= photos[-1][2].pixels.nbytes
+            if room < 0:
+                raise UserError(
+                    f"{source}: the first {len(photos)} photos take {MAX_DECODED_BYTES / 1e9:.0f}"
+                    " GB of memory; expected some dozens: give a folder with fewer"
+                )
     if unreadable and not skip_unreadable:
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         raise UserError(

@@ -353,7 +353,7 @@ def test_fields_that_only_one_run_has(make_run, tmp_path):
     """Also where they have the name of an inner field of the others'."""
     folders = [make_run(tmp_path / name, "mobilenet", NONE_WRONG, epochs=n + 1)
                for n, name in enumerate("abc")]  # fmt: skip
-    for folder, augment in zip(folders[:2], (3, {"flip": {"more": 1}}), strict=True):
+    for folder, augment in zip(folders[1:], ({"flip": {"more": 1}}, 3), strict=True):
         path = Path(folder, workdir.METRICS)
         metrics = json.loads(path.read_text())
         metrics["config"] = copy.deepcopy(metrics["config"]) | {"augment": augment}

@@ -127,6 +127,13 @@ def test_modes_of_members_that_are_no_files(album):
         (album / f"c{number}.zip").unlink()
 
 
+def test_photos_that_fill_the_memory_are_refused(album, monkeypatch):
+    monkeypatch.setattr(photos, "MAX_DECODED_BYTES", 4 * SCENE.nbytes)
+    assert len(photos.load(str(album)).names) == 4
+    (album / "b/2.png").write_bytes(encode())
+    assert "the first 5 photos take 0 GB of memory" in refused(album)
+
+
 def nested(depth, content):
     for level in range(depth):
         content = pack_bytes(f"{level}.zip", content)
@@ -197,7 +204,7 @@ def remove_deep(folder):
     top.rmdir()
 
 
-@pytest.mark.parametrize("depth", [photos.MAX_DEPTH + 5, 3_000])
+@pytest.mark.parametrize("depth", [photos.MAX_DEPTH + 5, 1_500])
 def test_folders_too_deep_are_refused(album, depth):
     (album / "c").mkdir()
     deep(album / "c", depth)
