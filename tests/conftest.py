@@ -50,7 +50,8 @@ size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + limit * 2**20, resource.RLIM_INFINITY))
 began, said = peak(), []
 for path in paths:
-    signal.alarm(10)
+    signal.alarm(100)
+    signal.setitimer(signal.ITIMER_PROF, 10)
     try:
         read(Path(path))
         said.append("")
@@ -65,7 +66,7 @@ def read_within() -> Callable[[str, Sequence[Path], int], list[str]]:
     """(code, paths, megabytes) -> what is said of each: the UserError, or nothing.
 
     The code defines `read`, which is called with a path each, in a process of its own that it must
-    not make larger than that, and has 10 seconds for each.
+    not make larger than that, and has 10 seconds of computing for each, and 100 to wait.
     """
 
     def read(code: str, paths: Sequence[Path], megabytes: int) -> list[str]:
