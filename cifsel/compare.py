@@ -16,10 +16,11 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import checkpoints, command, prepare, summaries, workdir
+from cifsel import checkpoints, command, prepare, remote, summaries, workdir
 from cifsel.comparison import content, runs, verdict
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
+from cifsel.paths import exists
 from cifsel.terminal import say, show_table
 
 COMPARISON = "comparison.json"
@@ -40,6 +41,7 @@ def compare(folders: Sequence[str], output: str) -> dict[str, Any]:
       UserError: a run is unfinished or damaged, the runs cannot be compared, or the images are not
         to be had.
     """
+    remote.reach(output)
     target = epath.Path(output)
     if (target / workdir.CONFIG).exists() or (target / workdir.METRICS).exists():
         raise UserError(f"output {target} is the workdir of a run: give another --output")
@@ -77,7 +79,7 @@ def _accuracy(found: dict[str, Any]) -> str:
 def _images(run: runs.Run) -> Dataset:
     """The images that the runs saw."""
     config = ConfigDict(run.config)
-    if config.data_dir and not epath.Path(config.data_dir).exists():
+    if config.data_dir and not _is_there(config.data_dir):
         config.data_dir = None  # The run was made elsewhere; TFDS_DATA_DIR may help here.
     dataset = prepare.dataset(config)
     if dataset.fingerprint != run.metrics["fingerprint"]:
@@ -98,6 +100,13 @@ def _images(run: runs.Run) -> Dataset:
                 f" {workdir.METRICS}: run it again in a new folder"
             )
     return dataset
+
+
+def _is_there(folder: str) -> bool:
+    try:
+        return exists(remote.path(folder))
+    except UserError:
+        return False
 
 
 def _result(
@@ -157,7 +166,8 @@ def _best(target: epath.Path, chosen: runs.Candidate) -> dict[str, Any]:
     run = chosen.best_run()
     # Relative where the run lies below, so that the whole folder can be moved.
     below = os.path.relpath(run.folder, target)
-    inside = "://" not in str(target) and not below.startswith("..")
+    together = remote.is_remote(run.folder) == remote.is_remote(target)
+    inside = together and not below.startswith("..")
     return {
         "run": below if inside else str(run.folder),
         "checkpoint": checkpoints.FOLDER,

@@ -21,6 +21,7 @@ PLACES = (
     "weights_dir",
     "try_gcs",
     "checkpoint_minutes",
+    "profile_steps",
     "distributed",
     "processes",
     "process",

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import evaluate, inference, memory, sharding, steps
+from cifsel import evaluate, inference, memory, profiling, sharding, steps
 from cifsel.checkpoints import Checkpoints
+from cifsel.clock import Clock
 from cifsel.data import batches
 from cifsel.errors import UserError
 from cifsel.stopping import Interrupted, stop_requests
@@ -20,10 +21,6 @@ from cifsel.terminal import duration, say, step_bar
 Tree = Any
 # Longer than this is worth a word about quicker choices, in seconds.
 LONG_RUN = 20 * 60
-# Steps before the time of a whole run is estimated: the first ones compile.
-TIMED_STEPS = 5
-
-
 # A reason to save, beside the numbers of signals, which are larger.
 LATE = 1
 
@@ -75,6 +72,8 @@ class Trainer:
       checkpoints: where to save.
       meta: what a checkpoint says about the model, beside the progress.
       writer: of summaries.
+      trace: is told of every call of `scan`.
+      diagnose: (state, batch, key) of a failed step -> what was the first not to be finite.
     """
 
     def __init__(
@@ -90,6 +89,8 @@ class Trainer:
         checkpoints: Checkpoints,
         meta: dict[str, Any],
         writer: Writer,
+        trace: profiling.Trace,
+        diagnose: Callable[[steps.TrainState, dict[str, jax.Array], jax.Array], str],
     ) -> None:
         self._scan, self._predict, self._train, self._val = scan, predict, train, val
         self._steps_per_epoch = -(-len(train[1]) // plan.batch_size)
@@ -99,10 +100,11 @@ class Trainer:
             eval_batch_size,
         )
         self._checkpoints, self._meta, self._writer = checkpoints, meta, writer
+        self._trace, self._diagnose = trace, diagnose
         # Two streams: the order of images may not depend on how many steps were taken.
         self._shuffle_key, step_key = jax.random.split(jax.random.key(plan.seed))
         self._step_key = sharding.everywhere(step_key)
-        self._clock = _Clock()
+        self._clock = Clock()
 
     def run(self, state: steps.TrainState) -> tuple[Tree, Progress]:
         """Trains until the last epoch, or until validation no longer improves.
@@ -115,7 +117,7 @@ class Trainer:
 
         Raises:
           Interrupted: after Ctrl-C or SIGTERM, with everything saved.
-          UserError: the loss is no longer finite.
+          UserError: the loss is no longer finite, or a checkpoint cannot be written.
         """
         state = sharding.everywhere(state)
         # A copy, as the first step donates the state's buffers.
@@ -124,8 +126,8 @@ class Trainer:
         if self._checkpoints.latest is not None:
             state = self._resume(state)
         plan = self._plan
-        self._clock = _Clock()
-        with stop_requests() as stop:
+        self._clock = Clock()
+        with stop_requests() as stop, self._trace:
             while int(state.step) < plan.epochs * self._steps_per_epoch:
                 if self._progress.exhausted(plan.patience):
                     say(f"no better validation accuracy in {plan.patience} epochs: stopping")
@@ -133,6 +135,7 @@ class Trainer:
                 state = self._epoch(state, stop)
                 self._pause(state, stop)
         self._save(state)
+        self._checkpoints.only_newest()
         return self._best, self._progress
 
     def _epoch(self, state: steps.TrainState, stop: Callable[[], int]) -> steps.TrainState:
@@ -150,8 +153,11 @@ class Trainer:
                 bar.update(task, completed=first)
                 some = self._batches(order[first:last], mask[first:last])
                 state = self._scan(state, some, self._step_key)
-                jax.block_until_ready(state.step)
+                if bool(state.failed):  # Waits for the call to end.
+                    number = int(state.step) - epoch * total - first
+                    raise self._failure(state, {name: a[number] for name, a in some.items()})
                 memory.release_when_short()
+                self._trace.called(int(state.step))
                 self._estimate(int(state.step))
                 if last == total:
                     break  # What an epoch brought is saved with it.
@@ -173,6 +179,7 @@ class Trainer:
         if reason:
             self._save(state)
         if reason > LATE:
+            self._checkpoints.wait()
             raise Interrupted(reason)
 
     def _evaluate(self, state: steps.TrainState, epoch: int, speed: float) -> None:
@@ -192,11 +199,10 @@ class Trainer:
             "grad_norm": float(sums.grad_norm / sums.steps),
             "images_per_second": speed,
         }
-        if not np.isfinite([entry["train_loss"], entry["val_loss"]]).all():
+        if not np.isfinite(entry["val_loss"]):
             raise UserError(
-                f"the loss is {entry['train_loss']} in training and {entry['val_loss']} in"
-                f" validation after step {int(state.step)}: lower config.learning_rate"
-                f" ({entry['learning_rate']:g} there), or set config.clip_norm"
+                f"the validation loss is {entry['val_loss']} after step {int(state.step)}:"
+                f" {self._remedy(int(state.step) - 1)}"
             )
         self._progress.history.append(entry)
         if entry["val_accuracy"] > self._progress.best.get("val_accuracy", -1.0):
@@ -211,6 +217,23 @@ class Trainer:
         )
         scalars = {_SUMMARY_NAMES.get(k, k): value for k, value in entry.items() if k != "step"}
         self._writer.write_scalars(int(state.step), scalars)
+
+    def _failure(self, state: steps.TrainState, batch: dict[str, jax.Array]) -> UserError:
+        """The error of a step that was not finite, where `state` is that before it."""
+        step = int(state.step)
+        culprit = self._diagnose(state, batch, self._step_key)
+        return UserError(
+            f"step {step + 1}, in epoch {step // self._steps_per_epoch + 1}, is not finite,"
+            f" and {culprit} is the first that is not: {self._remedy(step)}"
+        )
+
+    def _remedy(self, step: int) -> str:
+        rate, saved = float(self._learning_rate(step)), self._checkpoints.latest
+        kept = "" if saved is None else f"; the checkpoint after step {saved} stays"
+        return (
+            f"lower config.learning_rate, which is {rate:g} there, or set config.clip_norm, for"
+            f" another --workdir{kept}"
+        )
 
     def _save(self, state: steps.TrainState) -> None:
         self._progress.seconds += self._clock.lap()
@@ -247,36 +270,3 @@ _SUMMARY_NAMES = {
     "val_loss": "val/loss",
     "val_accuracy": "val/accuracy",
 }
-
-
-class _Clock:
-    """Seconds since the last save and the last lap, and the time of a step without compiling."""
-
-    def __init__(self) -> None:
-        self._lap = self._save = time.perf_counter()
-        self._times: list[float] | None = []
-
-    def since_save(self) -> float:
-        return time.perf_counter() - self._save
-
-    def saved(self) -> None:
-        self._save = time.perf_counter()
-
-    def lap(self) -> float:
-        now = time.perf_counter()
-        passed, self._lap = now - self._lap, now
-        return passed
-
-    def time_per_step(self, step: int) -> float | None:
-        """Called after every call of the scan; answers once, when it knows."""
-        if self._times is None:
-            return None
-        self._times.append(time.perf_counter())
-        if len(self._times) == 1:
-            self._first_step = step
-            return None
-        if len(self._times) < TIMED_STEPS:
-            return None
-        per_step = (self._times[-1] - self._times[0]) / (step - self._first_step)
-        self._times = None
-        return per_step

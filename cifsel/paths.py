@@ -11,7 +11,7 @@ def expanded(given: str) -> str:
     return os.path.expanduser(given)  # noqa: PTH111 - pathlib's fails for unknown users
 
 
-def exists(path: epath.Path) -> bool:
+def exists(path: epath.Path | Path) -> bool:
     """Whether there is such a file or folder; not if it cannot even be called that."""
     try:
         return path.exists()
@@ -25,3 +25,10 @@ def is_file(path: epath.Path | Path) -> bool:
         return path.is_file()
     # epath takes all for files that are no folders; pathlib fails for names that cannot be.
     return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: epath.Path | Path) -> bool:
+    """Whether there is such a folder."""
+    if "://" in os.fspath(path):
+        return path.is_dir()
+    return os.path.isdir(path)  # noqa: PTH112 - as above

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cifsel.data import photo_search, photos
+from cifsel import remote
+from cifsel.data import photo_files, photo_search
 from cifsel.data.photo import decode
 from cifsel.errors import UserError, printable
-from cifsel.paths import expanded
+from cifsel.remote import AnyPath
 
 if TYPE_CHECKING:
     from cifsel.predictor import Predictor
@@ -91,7 +92,7 @@ def _shown(
     for item in items:
         name, problem = item.file.name, ""
         try:
-            pixels = decode(photos.content(item.file), name).pixels
+            pixels = decode(photo_files.content(item.file), name).pixels
         except UserError as error:
             problem = photo_search.reason(error, name)
         else:
@@ -103,15 +104,15 @@ def _shown(
     return shown, problems
 
 
-def _picture_paths(items: Sequence[photo_search.Item], explain: str) -> list[Path]:
+def _picture_paths(items: Sequence[photo_search.Item], explain: str) -> list[AnyPath]:
     """A file for each photo, none of the same name, not even where case does not count."""
     from etils import epath
 
     from cifsel import workdir
 
-    folder = Path(expanded(explain))
+    folder = remote.path(explain)
     workdir.make(epath.Path(folder), "explain")
-    if any(item.file.path.parent.resolve() == folder.resolve() for item in items):
+    if any(_resolved(item.file.path.parent) == _resolved(folder) for item in items):
         raise UserError(
             f"explain {folder} has photos in it that are to be explained, which could be"
             " overwritten: give another --explain"
@@ -127,7 +128,11 @@ def _picture_paths(items: Sequence[photo_search.Item], explain: str) -> list[Pat
     return paths
 
 
-def _draw(pictures: np.ndarray, paths: Iterable[Path]) -> None:
+def _resolved(path: AnyPath) -> AnyPath:
+    return path if remote.is_remote(path) else path.resolve()
+
+
+def _draw(pictures: np.ndarray, paths: Iterable[AnyPath]) -> None:
     from etils import epath
 
     from cifsel import workdir
@@ -251,7 +256,9 @@ def run(flags: argparse.Namespace) -> None:
 
 
 def _there(item: photo_search.Item) -> Answer:
-    problem = "" if os.path.lexists(item.file.path) else "no such file"
+    problem = item.file.problem  # Those on gs:// have been asked for already.
+    if not remote.is_remote(item.file.path):
+        problem = "" if os.path.lexists(item.file.path) else "no such file"
     return Answer(item.photo, np.empty(0), problem)
 
 

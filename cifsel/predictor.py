@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from cifsel import evaluate, features, gradcam, inference, restore, workdir
+from cifsel import evaluate, features, gradcam, inference, remote, restore, workdir
 from cifsel.checkpoints import FOLDER, Checkpoints
 from cifsel.data.crops import Cropper
 from cifsel.errors import UserError
@@ -137,8 +137,8 @@ def load(folder: str) -> Predictor:
     Raises:
       UserError: there is no checkpoint, it is damaged, or of an unknown kind.
     """
-    run = run_of(epath.Path(expanded(folder)))
-    with Checkpoints(run) as saved:
+    run = run_of(remote.place(expanded(folder)))
+    with Checkpoints(run, read_only=True) as saved:
         about = saved.meta()
         try:
             if about.get("task") == SELFIE:
@@ -166,6 +166,7 @@ def run_of(folder: epath.Path) -> epath.Path:
     Raises:
       UserError: there is no checkpoint.
     """
+    remote.reach(folder)
     if exists(folder / FOLDER):
         return folder
     if not exists(folder / workdir.BEST):
@@ -174,7 +175,8 @@ def run_of(folder: epath.Path) -> epath.Path:
     named = workdir.read_json(folder / workdir.BEST).get("run")
     if not isinstance(named, str):
         raise UserError(f"{folder / workdir.BEST} does not name a run: make the comparison again")
-    run = epath.Path(named) if "://" in named else folder / named
+    run = remote.place(named) if remote.is_remote(named) else folder / named
+    remote.reach(run)
     if not exists(run / FOLDER):
         raise UserError(
             f"{folder / workdir.BEST} leads to {run}, which has no checkpoint ({run / FOLDER} is"

@@ -6,7 +6,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import selfie, summaries, task1
+from cifsel import lock, remote, selfie, summaries, task1
 from cifsel.terminal import say
 
 
@@ -19,7 +19,15 @@ def run(config: ConfigDict, folder: str) -> dict[str, Any]:
 
     Returns:
       What comparison.json holds.
+
+    Raises:
+      UserError: another run is at work in the folder.
     """
+    with lock.alone(remote.place(folder)):
+        return _both_tasks(config, folder)
+
+
+def _both_tasks(config: ConfigDict, folder: str) -> dict[str, Any]:
     say("quickstart: synthetic images, drawn by this program; nothing here says anything of photos")
     configs = []
     for model in config.models:

@@ -47,8 +47,10 @@ def steps_per_epoch(config: ConfigDict, examples: int) -> int:
 def steps_per_call(config: ConfigDict, examples: int, platform: str) -> int:
     """Steps between which the host has nothing to do, on a platform of JAX, such as 'tpu'."""
     # A call is a pause in which to save or stop; on a CPU a single step takes long enough.
-    usual = 1 if platform == "cpu" else steps_per_epoch(config, examples)
-    return min(config.steps_per_call or usual, steps_per_epoch(config, examples))
+    epoch = steps_per_epoch(config, examples)
+    usual = config.steps_per_call or (1 if platform == "cpu" else epoch)
+    # A trace begins and ends between calls.
+    return min(usual, epoch, config.profile_steps or epoch)
 
 
 def optimizer(

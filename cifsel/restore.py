@@ -41,11 +41,11 @@ def trained(run: epath.Path) -> Trained:
       run: its workdir.
 
     Raises:
-      UserError: there is no checkpoint of task 1, or it cannot be restored.
+      UserError: there is no checkpoint of task 1, or it is damaged.
     """
-    if not (run / FOLDER).exists():  # Opening it would make one.
+    if not (run / FOLDER).exists():
         raise UserError(f"{run} has no checkpoint ({run / FOLDER} is not there)")
-    with Checkpoints(run) as checkpoints:
+    with Checkpoints(run, read_only=True) as checkpoints:
         about = checkpoints.meta()
         if about["config"].get("task") == "selfie":
             raise UserError(f"{run} is of task 2: give the workdir of a run of task 1")

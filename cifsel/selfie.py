@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import predictor, report, workdir
+from cifsel import lock, predictor, remote, report, workdir
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import crops, drawn_faces, photo_groups, photos
 from cifsel.protocol import evidence, folds, scores
@@ -37,11 +37,18 @@ def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
       UserError: something given cannot be used.
     """
     validate(config)
-    target, settings = epath.Path(folder), config_lib.to_json(config)
-    workdir.check(target, settings)
-    if (target / workdir.METRICS).exists():
-        say(f"{target} is finished already; its report is {target / 'report.html'}")
-        return workdir.read_json(target / workdir.METRICS)
+    target, settings = remote.place(folder), config_lib.to_json(config)
+    with lock.alone(target):
+        workdir.check(target, settings)
+        if (target / workdir.METRICS).exists():
+            say(f"{target} is finished already; its report is {target / 'report.html'}")
+            return workdir.read_json(target / workdir.METRICS)
+        return _from_photos_to_metrics(config, settings, target, writer)
+
+
+def _from_photos_to_metrics(
+    config: ConfigDict, settings: dict[str, Any], target: epath.Path, writer: Writer
+) -> dict[str, Any]:
     began = time.perf_counter()
     found_photos = read(config)
     origins = sources(config)
@@ -63,7 +70,7 @@ def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
     shown, heat = None, None
     if config.save_photos:
         say(f"save_photos: pictures of the photos are written to {target}")
-        maker = predictor.load(folder)
+        maker = predictor.load(str(target))
         shown = album.images
         answers = maker.probabilities(shown).argmax(1)
         heat = maker.heat(shown, answers)

@@ -8,6 +8,7 @@ but for the rounding of sums. With one device nothing of this costs anything.
 
 import contextlib
 import functools
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -46,7 +47,8 @@ def connected(
         yield
     elif distributed == "auto":
         try:
-            jax.distributed.initialize(initialization_timeout=timeout)
+            with _sigterm_untouched():
+                jax.distributed.initialize(initialization_timeout=timeout)
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 "config.distributed is 'auto', but nothing here says which processes take part"
@@ -58,8 +60,23 @@ def connected(
         host, _, port = distributed.rpartition(":")
         with together(host, int(port), processes, process, timeout):
             address = f"{host}:{int(port) + 1}"
-            jax.distributed.initialize(address, processes, process, initialization_timeout=timeout)
+            with _sigterm_untouched():
+                jax.distributed.initialize(
+                    address, processes, process, initialization_timeout=timeout
+                )
             yield
+
+
+@contextlib.contextmanager
+def _sigterm_untouched() -> Iterator[None]:
+    """Takes SIGTERM back from JAX, which catches it for a service that nobody here asks.
+
+    That service finds a step at which all processes stop; they agree on one anyway (`largest`), and
+    a process that does not train yet would never end.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 @functools.cache

@@ -45,6 +45,8 @@ class TrainState:
       opt_state: optax's.
       average: {'params', 'batch_stats'} averaged over steps, or {} without averaging.
       sums: of the current epoch.
+      failed: () bool, whether the next step's loss or gradient was found not to be finite; then
+        the state stays what it was before that step.
     """
 
     step: Array
@@ -53,6 +55,7 @@ class TrainState:
     opt_state: Tree
     average: Tree
     sums: Sums
+    failed: Array
 
     def next_epoch(self) -> "TrainState":
         """The same with the sums at zero."""
@@ -102,6 +105,7 @@ def init_state(variables: Tree, tx: optax.GradientTransformation, ema_decay: flo
         opt_state=tx.init(variables["params"]),
         average=jax.tree.map(jnp.array, variables) if ema_decay else {},
         sums=Sums.zero(),
+        failed=jnp.zeros((), bool),
     )
 
 
@@ -129,8 +133,62 @@ def train_step(
       objective: see there.
 
     Returns:
-      The state after the step.
+      The state after the step; the state before it, with `failed`, if the loss or the gradient is
+      not finite, or if an earlier step has failed.
     """
+    grads, found = gradients(state, batch, key, model=model, rates=rates, objective=objective)
+    grad_norm = optax.tree.norm(grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    sums = Sums(
+        loss=state.sums.loss + found.loss,
+        correct=state.sums.correct + found.correct,
+        images=state.sums.images + jnp.sum(batch["mask"]),
+        grad_norm=state.sums.grad_norm + grad_norm,
+        steps=state.sums.steps + 1,
+    )
+    after = TrainState(
+        step=state.step + 1,
+        params=params,
+        batch_stats=found.batch_stats,
+        opt_state=opt_state,
+        average=_average(state, params, found.batch_stats, objective.ema_decay),
+        sums=sums,
+        failed=state.failed,
+    )
+    failed = state.failed | ~jnp.isfinite(found.loss) | ~jnp.isfinite(grad_norm)
+    kept = jax.tree.map(lambda old, new: jnp.where(failed, old, new), state, after)
+    return dataclasses.replace(kept, failed=failed)
+
+
+def gradients(
+    state: TrainState,
+    batch: dict[str, Array],
+    key: Array,
+    *,
+    model: Classifier,
+    rates: Tree,
+    objective: Objective,
+) -> tuple[Tree, accumulate.Found]:
+    """The gradient of a step's mean loss, and what was found on the way; see `train_step`."""
+    inputs, targets, dropout_key = shown(state, batch, key, model, objective)
+    gradient = functools.partial(
+        _gradient, params=state.params, model=model, rates=rates, objective=objective
+    )
+    whole = batch | {"inputs": inputs, "targets": targets}
+    return accumulate.in_parts(
+        gradient, whole, state.batch_stats, dropout_key, objective.accum_steps
+    )
+
+
+def shown(
+    state: TrainState,
+    batch: dict[str, Array],
+    key: Array,
+    model: Classifier,
+    objective: Objective,
+) -> tuple[Array, Array, Array]:
+    """What a step shows the model: inputs, targets (B, K), and the key of dropout."""
     key = jax.random.fold_in(key, state.step)
     augment_key, mix_key, dropout_key = jax.random.split(key, 3)
     inputs = batch["inputs"]
@@ -145,31 +203,7 @@ def train_step(
             objective.resize,
         )
         inputs, targets = augment.mix(mix_key, inputs, targets, objective.policy)
-
-    gradient = functools.partial(
-        _gradient, params=state.params, model=model, rates=rates, objective=objective
-    )
-    whole = batch | {"inputs": inputs, "targets": targets}
-    grads, found = accumulate.in_parts(
-        gradient, whole, state.batch_stats, dropout_key, objective.accum_steps
-    )
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    sums = Sums(
-        loss=state.sums.loss + found.loss,
-        correct=state.sums.correct + found.correct,
-        images=state.sums.images + jnp.sum(batch["mask"]),
-        grad_norm=state.sums.grad_norm + optax.tree.norm(grads),
-        steps=state.sums.steps + 1,
-    )
-    return TrainState(
-        step=state.step + 1,
-        params=params,
-        batch_stats=found.batch_stats,
-        opt_state=opt_state,
-        average=_average(state, params, found.batch_stats, objective.ema_decay),
-        sums=sums,
-    )
+    return inputs, targets, dropout_key
 
 
 def _gradient(

@@ -8,7 +8,10 @@ imported, and a machine without TensorFlow trains all the same, without summarie
 import contextlib
 import functools
 import os
+import tempfile
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -17,10 +20,16 @@ import numpy as np
 from absl import logging
 from clu import asynclib
 from clu import parameter_overview as clu_parameter_overview
+from etils import epath
+
+from cifsel import remote
 
 # What TensorFlow reads once, while it loads. The level alone leaves two lines about oneDNN on the
 # terminal (2.21 prints them before it looks at the level), and event files need no oneDNN.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+
+# How often summaries are copied to gs:// while there are new ones.
+COPY_SECONDS = 60
 
 
 class Writer(Protocol):
@@ -156,7 +165,10 @@ class _InBackground:
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
         # CLU's default writer would also log every scalar and hyper-parameter to the terminal.
-        return metric_writers.SummaryWriter(os.fspath(self._workdir))
+        make = metric_writers.SummaryWriter
+        if remote.is_remote(self._workdir):
+            return _Copied(make, epath.Path(self._workdir))
+        return make(os.fspath(self._workdir))
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         """The method of that name of the CLU writer, which returns before anything is written."""
@@ -181,6 +193,49 @@ class _InBackground:
         if self._used:
             self._later("close")
         self._pool.close()
+
+
+class _Copied:
+    """A CLU writer of files on this machine that are copied to gs:// now and then, as a whole.
+
+    TensorFlow, left to write there by means of its own, would also send the whole file each time,
+    and knows no server but Google's.
+    """
+
+    def __init__(self, make: Callable[[str], Any], target: epath.Path) -> None:
+        self._target, self._warned = target, False
+        self._folder = tempfile.TemporaryDirectory(prefix="cifsel-")
+        self._clu = make(self._folder.name)
+        self._copied = time.monotonic()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """The method of that name of the CLU writer, after which it may be time to copy."""
+
+        def call(*arguments: object) -> None:
+            getattr(self._clu, name)(*arguments)
+            if name in ("flush", "close"):
+                self._copy()
+            elif time.monotonic() - self._copied > COPY_SECONDS:
+                self._clu.flush()
+                self._copy()
+            if name == "close":
+                self._folder.cleanup()
+
+        return call
+
+    def _copy(self) -> None:
+        try:
+            for file in Path(self._folder.name).iterdir():
+                (self._target / file.name).write_bytes(file.read_bytes())
+        except Exception as error:  # of gcsfs; the run itself needs no summaries
+            if not self._warned:
+                logging.warning(
+                    "TensorBoard summaries are not in %s (%s). The run itself needs none.",
+                    self._target,
+                    " ".join(str(error).split()) or type(error).__name__,
+                )
+            self._warned = True
+        self._copied = time.monotonic()
 
 
 def parameter_overview(params: Mapping[str, Any]) -> str:

@@ -15,12 +15,16 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import (
+    diagnosis,
     features,
     finetune,
     inference,
+    lock,
     prepare,
     probe,
+    profiling,
     recipe,
+    remote,
     report,
     sharding,
     steps,
@@ -54,12 +58,18 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
     validate(config)
     if config.method == "finetune":
         sharding.check_batch(config.batch_size, config.accum_steps)
-    run, settings = epath.Path(folder), config_lib.to_json(config)
-    workdir.check(run, settings)
-    if sharding.on_main((run / workdir.METRICS).exists):
-        say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
-        return workdir.read_json(run / workdir.METRICS)
+    run, settings = remote.place(folder), config_lib.to_json(config)
+    with lock.alone(run):
+        workdir.check(run, settings)
+        if sharding.on_main((run / workdir.METRICS).exists):
+            say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
+            return workdir.read_json(run / workdir.METRICS)
+        return _from_data_to_metrics(config, settings, run, writer)
 
+
+def _from_data_to_metrics(
+    config: ConfigDict, settings: dict[str, Any], run: epath.Path, writer: Writer
+) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with _timed(seconds, "data"):
         dataset = prepare.dataset(config)
@@ -208,6 +218,10 @@ def fine_tune(
         checkpoints=checkpoints,
         meta=meta,
         writer=writer,
+        trace=profiling.Trace(job.folder, config.profile_steps),
+        diagnose=functools.partial(
+            diagnosis.first_bad, model=model, rates=rates, objective=objective
+        ),
     )
     return trainer.run(steps.init_state(variables, tx, config.ema_decay))
 

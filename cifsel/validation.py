@@ -56,6 +56,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "eval_batch_size": (1, 65_536),
     "steps_per_call": (0, 1_000_000),
     "checkpoint_minutes": (0.0, 1e4),
+    "profile_steps": (0, 1_000_000),
     "processes": (1, 65_536),
     "process": (0, 65_535),
     "alpha": (0.05, 4.0),

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
@@ -14,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from cifsel import config as config_lib
-from cifsel import sharding, zips
+from cifsel import remote, sharding, zips
 from cifsel.errors import UserError, one_line
 from cifsel.paths import exists, is_file
 
@@ -48,14 +47,18 @@ def make(folder: epath.Path, flag: str) -> None:
     Raises:
       UserError: it cannot; the message names the flag that it was given with.
     """
+    remote.reach(folder)
+    # gcsfs has exceptions of its own.
+    failures = Exception if remote.is_remote(folder) else OSError
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{uuid.uuid4().hex}"
         probe.write_bytes(b"")
         probe.unlink()
-    except OSError as error:
+    except failures as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(
-            f"{flag} {folder} cannot be written ({error.strerror or error}): give another --{flag}"
+            f"{flag} {folder} cannot be written ({reason}): give another --{flag}"
         ) from None
 
 
@@ -93,13 +96,16 @@ def _check_json(content: Any) -> None:
         depth += 1
         if depth > MAX_DEPTH:
             raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    # NaN, infinity, and halves of characters.
-    json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+    json.dumps(content, allow_nan=False)
 
 
 @contextlib.contextmanager
 def _replacing(path: epath.Path) -> Iterator[epath.Path]:
     """A file to write to, which becomes `path` when it is whole."""
+    if remote.is_remote(path):
+        # It appears when it is closed. A second name would only be copied, byte by byte.
+        yield path
+        return
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
         yield temporary
@@ -171,6 +177,12 @@ def cached_array(
                 return array
     array = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if remote.is_remote(path):
+        # In one piece: a file on gs:// appears when it is closed, even by an exception.
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        path.write_bytes(buffer.getbuffer())
+        return array
     with _replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
     return _read_array(path)
@@ -178,7 +190,7 @@ def cached_array(
 
 def _read_array(path: epath.Path) -> np.ndarray:
     """Reads an .npy file; a local one page by page as needed, so that it takes no memory."""
-    if "://" in os.fspath(path):
+    if remote.is_remote(path):
         return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 

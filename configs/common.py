@@ -96,6 +96,7 @@ def get_config() -> ConfigDict:
     # Running.
     c.eval_batch_size = 64  # int: images per forward pass outside training
     c.steps_per_call = 0  # int: steps per jitted scan; 0: whole epochs on TPU and GPU, 1 on CPU
+    c.profile_steps = 0  # int: gradient steps to trace for XProf; 0 for none
     c.checkpoint_minutes = 5.0  # float: at most so much work is lost to a crash within an epoch
     return c
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from cifsel import features, optim, steps
+from cifsel.data import augment
 from cifsel.models.classifier import Classifier, Head
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -35,6 +37,29 @@ def quick_compiling() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session")
+def gs_server() -> Iterator[Any]:
+    """One for all, as some clients ask only once where it is."""
+    pytest.importorskip("gcsfs", reason="no gcsfs, with which gs:// is read")
+    pytest.importorskip("gcp_storage_emulator", reason="no gcp-storage-emulator to stand for gs://")
+    import gcs_server
+
+    with gcs_server.Server() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gs(gs_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """gs:// for this process and those that it starts, without credentials; the server."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+        for name in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
+            patch.setenv(name, gs_server.url)
+        patch.setenv("CLOUDSDK_CONFIG", str(tmp_path_factory.mktemp("gcloud")))
+        patch.setenv("CIFSEL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield gs_server
 
 
 # Reads files one after the other; of each its answer, how long it took, and the peak of memory.
@@ -145,6 +170,20 @@ def variables_of() -> Any:
         return {name: variables[name] for name in ("params", "batch_stats")}
 
     return make
+
+
+@pytest.fixture(scope="module")
+def real(quick_compiling: None, variables_of: Any) -> Any:
+    """Compiled functions of a tiny model's training, and a function that makes its first state."""
+    model = build_tiny(num_classes=5, dropout=0.3)
+    variables = variables_of(model, 32)
+    rates = jax.tree.map(lambda _: 1.0, variables["params"])
+    tx = optim.make("adamw", lambda step: 0.02, rates=rates, weight_decay=0.1, clip_norm=1.0)
+    policy = augment.Policy(flip=True, shift=4)
+    objective = steps.Objective(32, "nearest", policy, frozen_bn=False, ema_decay=0.5)
+    scan = steps.make_scan(model, tx, rates, objective)
+    predict = features.logits(model, features.View(32, "nearest", mirror=False))
+    return scan, predict, lambda: steps.init_state(variables, tx, 0.5)
 
 
 class Browser:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,8 @@ import optax
 import pytest
 from etils import epath
 
-from cifsel import features, finetune, optim, steps
+from cifsel import finetune, profiling, steps
 from cifsel.checkpoints import Checkpoints
-from cifsel.data import augment
 from cifsel.errors import UserError
 from cifsel.stopping import Interrupted
 from cifsel.summaries import Summaries
@@ -31,7 +31,7 @@ def make_split(count, seed):
     return images, rng.integers(0, CLASSES, count).astype(np.int32)
 
 
-def train(folder, scan, predict, state, **plan):
+def train(folder, scan, predict, state, profile_steps=0, **plan):
     """Runs the loop in a folder, in which it may have run before."""
     with Checkpoints(epath.Path(folder)) as checkpoints:
         trainer = finetune.Trainer(
@@ -45,25 +45,13 @@ def train(folder, scan, predict, state, **plan):
             checkpoints=checkpoints,
             meta=META,
             writer=Summaries(),
+            trace=profiling.Trace(epath.Path(folder), profile_steps),
+            diagnose=lambda *_: "the output of head",
         )
         return trainer.run(state)
 
 
 # --- with a real model ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def real(build_tiny, variables_of):
-    """Compiled functions of a tiny model, and a function that makes its initial state."""
-    model = build_tiny(num_classes=CLASSES, dropout=0.3)
-    variables = variables_of(model, 32)
-    rates = jax.tree.map(lambda _: 1.0, variables["params"])
-    tx = optim.make("adamw", lambda step: 0.02, rates=rates, weight_decay=0.1, clip_norm=1.0)
-    policy = augment.Policy(flip=True, shift=4)
-    objective = steps.Objective(32, "nearest", policy, frozen_bn=False, ema_decay=0.5)
-    scan = steps.make_scan(model, tx, rates, objective)
-    predict = features.logits(model, features.View(32, "nearest", mirror=False))
-    return scan, predict, lambda: steps.init_state(variables, tx, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -238,10 +226,33 @@ def test_without_patience_all_epochs_run(tmp_path):
     assert variables["params"]["w"] == 3
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_loss_that_is_no_number_is_an_error_of_the_rate(tmp_path, loss):
-    with pytest.raises(UserError, match=r"step 3: lower config\.learning_rate \(0\.1 there\)"):
-        train(tmp_path, CountingScan(loss), predict_with_accuracies([1] * 3), counting_state())
+@pytest.mark.parametrize("value", [np.nan, 3e38], ids=["nan", "overflow"])
+def test_a_step_that_is_not_finite_ends_the_run(real, tmp_path, value):
+    scan, predict, initial = real
+
+    def poisoned(state, batches, key):
+        if int(state.step) == 4:
+            params = jax.tree.map(lambda x: jnp.full_like(x, value), state.params)
+            state = dataclasses.replace(state, params=params)
+        return scan(state, batches, key)
+
+    with pytest.raises(UserError) as error:
+        train(tmp_path, poisoned, predict, initial(), checkpoint_minutes=0.0)
+    message = str(error.value)
+    assert "step 5, in epoch 2, is not finite, and the output of head is the first" in message
+    assert "lower config.learning_rate, which is 0.1 there" in message
+    assert message.endswith("the checkpoint after step 4 stays")
+    # The same run without what was wrong goes on from there.
+    found = train(tmp_path, scan, predict, initial())
+    assert [entry["epoch"] for entry in found[1].history] == [1, 2, 3]
+
+
+def test_a_validation_loss_that_is_no_number(tmp_path):
+    def predict(variables, images):
+        return jnp.full((len(images), CLASSES), jnp.nan)
+
+    with pytest.raises(UserError, match=r"validation loss is nan after step 3: lower config\.l"):
+        train(tmp_path, CountingScan(), predict, counting_state())
 
 
 def test_second_ctrl_c_stops_at_once(tmp_path):
@@ -283,3 +294,30 @@ def test_ctrl_c_means_nothing_in_the_background(tmp_path):
     scan = disturbed(CountingScan(), 2, press_ctrl_c)
     _, progress = train(tmp_path, scan, predict_with_accuracies([1] * 3), counting_state())
     assert len(progress.history) == EPOCHS
+
+
+# --- traces --------------------------------------------------------------------------------------
+
+
+def traces(folder):
+    return sorted(Path(folder).glob("plugins/profile/*/*.xplane.pb"))
+
+
+def test_a_trace_of_some_steps(real, tmp_path, capsys):
+    """After the first call, whose time is that of compiling; what is computed stays the same."""
+    scan, predict, initial = real
+    profiled = train(tmp_path / "a", scan, predict, initial(), profile_steps=2)
+    assert "trace of steps 2 to 3 in" in capsys.readouterr().out
+    (trace,) = traces(tmp_path / "a")
+    # XLA's names of what ran are in it as they are.
+    assert b"jit_scan" in trace.read_bytes()
+    plain = train(tmp_path / "b", scan, predict, initial())
+    assert not traces(tmp_path / "b")
+    assert without_times(profiled[1].history) == without_times(plain[1].history)
+
+
+def test_a_run_that_ends_before_its_trace(real, tmp_path, capsys):
+    scan, predict, initial = real
+    train(tmp_path, scan, predict, initial(), profile_steps=1000)
+    assert f"trace of steps 2 to {3 * EPOCHS} in" in capsys.readouterr().out
+    assert traces(tmp_path)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import h5py
 import pytest
+from etils import epath
+
+from cifsel import lock
 
 REPO = Path(__file__).parents[1]
 
@@ -64,6 +67,7 @@ CASES = {
         (*DRAWN, "--workdir=WORK/other"),
         ("WORK/other", "another config", "seed: 5 -> 0"),
     ),
+    "busy": ((*DRAWN, "--workdir=WORK/busy"), ("WORK/busy", "in use by process", "--workdir")),
     "no weights": (DRAWN, ("efficientnetv2-b0_notop.h5", "WORK/cache", "weights_dir")),
     "truncated": ((*DRAWN, "--config.weights=WORK/cut.h5"), ("WORK/cut.h5",)),
     "not there": ((*DRAWN, "--config.weights=WORK/nope.h5"), ("WORK/nope.h5", "no such")),
@@ -130,14 +134,15 @@ def refused(tmp_path_factory):
     (folder / "cases.json").write_text(json.dumps(cases))
     script = folder / "fork.py"
     script.write_text(FORK)
-    subprocess.run(
-        [sys.executable, script, folder / "cases.json"],
-        cwd=REPO,
-        env=environment(folder),
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    with lock.alone(epath.Path(folder) / "busy"):
+        subprocess.run(
+            [sys.executable, script, folder / "cases.json"],
+            cwd=REPO,
+            env=environment(folder),
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
     return folder, before
 
 

@@ -71,6 +71,11 @@ class Layout:
             assert self.all[0].poll() is None, self.logs[0].read_text()
             time.sleep(0.05)
 
+    def saved(self) -> list[Path]:
+        """The folders of whole checkpoints, the newest last."""
+        found = (self.workdir / "run" / "checkpoints").glob("*")
+        return sorted((path for path in found if path.name.isdigit()), key=lambda p: int(p.name))
+
     def result(self) -> tuple[dict, dict]:
         """metrics.json and predictions.npz; fails with what was said."""
         assert self.wait() == [0] * len(self.all), [log.read_text() for log in self.logs]
@@ -138,15 +143,34 @@ def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, cache, tm
 def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_path):
     both = Layout(cache, tmp_path, 2, 2, "--config.checkpoint_minutes=0")
     both.wait_for("epoch   1/")
+    while len(both.saved()) < 2:
+        time.sleep(0.01)
     both.all[1].kill()
     began = time.monotonic()
     assert both.wait() == [75, -signal.SIGKILL]
     assert time.monotonic() - began < 20
     assert both.logs[0].read_text().count("error: process 1 is gone: give all commands again") == 1
     assert "Traceback" not in both.logs[0].read_text()
+    # On top of that, the last checkpoint is damaged: both take the one before.
+    newest = both.saved()[-1]
+    array = max((newest / "training").rglob("d/*"), key=lambda path: path.stat().st_size)
+    array.write_bytes(array.read_bytes()[:-1])
     again = Layout(cache, tmp_path, 2, 2)
     assert_same(again.result(), alone)
-    assert "resuming after" in again.logs[0].read_text()
+    said, other = (log.read_text() for log in again.logs)
+    assert said.count(f"{newest.name} is damaged ('training/") == 1
+    assert "resuming after" in said
+    assert "damaged" not in other
+    assert newest.with_name(f"damaged-{newest.name}").is_dir()
+
+
+def test_sigterm_before_training_ends_all(cache, tmp_path):
+    """JAX would catch it, and the run would go on."""
+    both = Layout(cache, tmp_path, 2, 2)
+    both.wait_for("workdir")
+    both.all[1].send_signal(signal.SIGTERM)
+    assert both.wait(60) == [75, -signal.SIGTERM]
+    assert "process 1 is gone" in both.logs[0].read_text()
 
 
 def test_a_batch_that_devices_cannot_share(monkeypatch):

@@ -299,12 +299,12 @@ def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_
 COMMAND = """
 from absl import app, logging
 import conftest, test_train
-from cifsel import main, prepare, report
+from cifsel import config_flag, main, prepare, report
 from cifsel.data import synthetic
 prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_train.few
 report.Report._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=main.parse_flags)
+app.run(main.main, flags_parser=config_flag.parse_flags)
 """
 
 

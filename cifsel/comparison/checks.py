@@ -44,7 +44,9 @@ def check(metrics: Mapping[str, Any], path: epath.Path) -> None:
 def _at(content: Any, name: str, *kinds: type) -> Any:
     """The value of this name, ValueError unless it is of a kind; 'a.b' is in the object 'a'."""
     for part in [name] if isinstance(content, dict) and name in content else name.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(content, dict) or part not in content:
+            raise ValueError(f"there is no {name}")
+        content = content[part]
     if type(content) not in kinds:
         raise ValueError(f"{name} is {content!r}, not {' or '.join(k.__name__ for k in kinds)}")
     return content

@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from cifsel import config as config_lib
-from cifsel import workdir
+from cifsel import remote, workdir
 from cifsel.comparison import checks
 from cifsel.errors import UserError, one_line, printable
 from cifsel.paths import exists
@@ -86,7 +86,8 @@ def read(folder: str) -> Run:
     Raises:
       UserError: there is no finished run, or its files do not belong together.
     """
-    path = epath.Path(folder)
+    remote.reach(folder)
+    path = remote.place(folder)
     if not exists(path / workdir.METRICS):
         if exists(path / workdir.CONFIG):
             raise UserError(f"{path} is unfinished (no {workdir.METRICS}): give its command again")

@@ -101,7 +101,13 @@ def augment(
     if policy.rotate or policy.zoom:
         turn, scale = _uniform(keys[2], 2, batch)
         angles = 2 * math.pi * policy.rotate * turn
-        images = transforms.warp(images, angles, 1 + policy.zoom * scale)
+        images = transforms.warp(
+            images,
+            angles,
+            1 + policy.zoom * scale,
+            largest_angle=2 * math.pi * policy.rotate,
+            largest_scale=1 + policy.zoom,
+        )
     if policy.contrast:
         (change,) = _uniform(keys[3], 1, batch)
         images = transforms.adjust_contrast(images, 1 + policy.contrast * change)
@@ -135,7 +141,13 @@ def one_random(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
         return jnp.where(kind == which, amount, 0.0)
 
     # Each of the other changes is the identity at 0, so that one pass over the batch does them all.
-    images = transforms.warp(images, math.pi / 6 * share_of(0), 1 + 0.5 * share_of(1))
+    images = transforms.warp(
+        images,
+        math.pi / 6 * share_of(0),
+        1 + 0.5 * share_of(1),
+        largest_angle=math.pi / 6 * strength,
+        largest_scale=1 + 0.5 * strength,
+    )
     images = transforms.adjust_contrast(images, 1 + 0.5 * share_of(2))
     images = images * (1 + 0.5 * share_of(3))[:, None, None, None]
     grey = images.mean(3, keepdims=True)

@@ -9,6 +9,7 @@ cache folder. On a machine without TensorFlow, copy that file into the `data_dir
 
 import contextlib
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
+from cifsel import remote
 from cifsel.data import cifar_cache, splits, subset
 from cifsel.errors import UserError, one_line
 from cifsel.paths import expanded
@@ -58,7 +60,7 @@ def load(
     caches = cifar_cache.files(source, _CACHED, cache_dir)
     arrays = cifar_cache.read(caches)
     if arrays is None:
-        arrays = _read_tfds(source, try_gcs)
+        arrays = (_read_copied if remote.is_remote(source) else _read_tfds)(source, try_gcs)
         cifar_cache.write(arrays, caches)
     train = splits.Split(arrays["train_images"], arrays["train_labels"], arrays["train_ids"])
     test = splits.Split(arrays["test_images"], arrays["test_labels"], arrays["test_ids"])
@@ -75,7 +77,26 @@ def load(
 
 def _source(data_dir: str | None) -> epath.Path:
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return epath.Path(given) if "://" in given else epath.Path(expanded(given)).absolute()
+    return remote.absolute(remote.place(expanded(given)))
+
+
+def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
+    """`_read_tfds` of gs://, where TensorFlow would read records by means of its own.
+
+    What had to be downloaded first is put there.
+    """
+    remote.reach(source)
+    last = "dataset_info.json"
+    with tempfile.TemporaryDirectory(prefix="cifsel-") as folder:
+        there, here = (root / _NAME / _VERSION for root in (source, epath.Path(folder)))
+        prepared = remote.copy(there, here, last=last)
+        try:
+            arrays = _read_tfds(epath.Path(folder), try_gcs)
+        except UserError as error:
+            raise UserError(str(error).replace(folder, os.fspath(source))) from error
+        if not prepared:
+            remote.copy(here, there, last=last)
+    return arrays
 
 
 def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:

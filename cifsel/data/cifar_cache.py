@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from cifsel import cache, zips
+from cifsel import cache, remote, zips
 from cifsel.errors import one_line
 from cifsel.paths import expanded
 
@@ -36,7 +36,7 @@ def files(source: epath.Path, name: str, cache_dir: str | None) -> list[Path]:
     """
     stem = f"cifsel-{name}-v{_FORMAT}"
     found = []
-    if "://" not in os.fspath(source):
+    if not remote.is_remote(source):
         found.append(Path(source) / f"{stem}.npz")
     folder = Path(expanded(cache_dir)) if cache_dir else cache.folder()
     # One cache folder serves many data folders, so the file's name says which.

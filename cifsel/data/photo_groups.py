@@ -11,6 +11,7 @@ would be nothing to test on.
 
 import csv
 import hashlib
+import io
 import itertools
 import os
 import re
@@ -18,12 +19,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from cifsel import remote
 from cifsel.data.photos import Photos
 from cifsel.errors import UserError, one_line
 from cifsel.paths import expanded
@@ -140,13 +143,9 @@ def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:
       UserError: no such file, other columns, an empty field, or two people for one photo.
     """
     people: dict[str, str] = {}
-    source = Path(expanded(os.fspath(path)))
     try:
-        # Opening a pipe would wait for ever, and a device never ends.
-        if source.exists() and not (source.is_file() and source.stat().st_size <= MAX_CSV_BYTES):
-            raise OSError(f"not a file of {MAX_CSV_BYTES / 1e6:.0f} MB at most")
         # Spreadsheets write a byte order mark.
-        with source.open(encoding="utf-8-sig", newline="") as file:
+        with _text(path) as file:
             rows = csv.reader(file, strict=True)
             header = [cell.strip() for cell in next(rows, [])]
             if header != ["photo", "person"]:
@@ -173,6 +172,16 @@ def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:
             " 'photo,person'"
         ) from error
     return people
+
+
+def _text(path: str | os.PathLike[str]) -> TextIO:
+    if remote.is_remote(path):
+        return io.StringIO(remote.path(path).read_bytes().decode("utf-8-sig"), newline="")
+    source = Path(expanded(os.fspath(path)))
+    # Opening a pipe would wait for ever, and a device never ends.
+    if source.exists() and not (source.is_file() and source.stat().st_size <= MAX_CSV_BYTES):
+        raise OSError(f"not a file of {MAX_CSV_BYTES / 1e6:.0f} MB at most")
+    return source.open(encoding="utf-8-sig", newline="")
 
 
 def check_people(

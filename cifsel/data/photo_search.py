@@ -8,9 +8,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from cifsel.data import photos
+from etils import epath
+
+from cifsel import remote
+from cifsel.data import photo_files
 from cifsel.errors import UserError, one_line, printable
-from cifsel.paths import expanded
+from cifsel.paths import expanded, is_folder
+from cifsel.remote import AnyPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Item:
     """
 
     photo: str
-    file: photos.File
+    file: photo_files.File
 
 
 def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
@@ -41,12 +45,14 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
     for argument in arguments:
         path = expanded(argument)
         # A shell that finds nothing, or is none, hands patterns on.
-        if not os.path.lexists(path) and (matches := _matches(path)):
-            below = itertools.chain.from_iterable(_inside(one, Path(one), stack) for one in matches)
+        if not _is_there(_path(path)) and (matches := _matches(path)):
+            below = itertools.chain.from_iterable(
+                _inside(one, _path(one), stack) for one in matches
+            )
             # '**' finds folders as well as what is in them.
             found = list({item.photo: item for item in below}.values())
         else:
-            found = _inside(argument, Path(path), stack)
+            found = _inside(argument, _path(path), stack)
         if not found:
             raise UserError(f"{argument}: no files in it; expected photos")
         items += found
@@ -55,28 +61,57 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
 
 def _matches(pattern: str) -> list[str]:
     """What a pattern finds, without what is passed over in folders too."""
-    if not re.search(r"[*?[]", pattern):
-        return []
-    said, start = Path(pattern).parts, Path(Path(pattern).anchor)
-    try:
-        # Unlike glob, pathlib follows no links that lead in circles.
-        found = sorted(map(str, start.glob(str(Path(pattern).relative_to(start)))))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{pattern}: cannot be searched ({one_line(error)})") from error
+    said = Path(pattern).parts
+    found = _remote_matches(pattern) if remote.is_remote(pattern) else _local_matches(pattern)
     return [
         one
         for one in found
-        if not any(photos.is_litter(part) for part in Path(one).parts if part not in said)
+        if not any(photo_files.is_litter(part) for part in Path(one).parts if part not in said)
     ]
 
 
-def _inside(photo: str, path: Path, stack: contextlib.ExitStack) -> list[Item]:
+def _local_matches(pattern: str) -> list[str]:
+    if not _is_pattern(pattern):
+        return []
+    start = Path(Path(pattern).anchor)
+    try:
+        # Unlike glob, pathlib follows no links that lead in circles.
+        return sorted(map(str, start.glob(str(Path(pattern).relative_to(start)))))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{pattern}: cannot be searched ({one_line(error)})") from error
+
+
+def _is_pattern(text: str) -> bool:
+    return bool(re.search(r"[*?[]", text))
+
+
+def _remote_matches(pattern: str) -> list[str]:
+    if "**" in pattern:
+        raise UserError(f"{pattern}: no '**' on gs://; give the folder")
+    if not _is_pattern(pattern):
+        return []
+    bucket, _, below = pattern.removeprefix("gs://").partition("/")
+    return sorted(map(str, epath.Path(f"gs://{bucket}").glob(below)))
+
+
+def _path(path: str) -> AnyPath:
+    return remote.path(path) if remote.is_remote(path) else Path(path)
+
+
+def _is_there(path: AnyPath) -> bool:
+    return path.exists() if remote.is_remote(path) else os.path.lexists(path)
+
+
+def _inside(photo: str, path: AnyPath, stack: contextlib.ExitStack) -> list[Item]:
     """A file itself, or what is in a folder or zip, zips in a folder included."""
-    if not os.path.isdir(path) and not photos.is_zip(path):  # noqa: PTH112 - pathlib's fails at times
-        return [Item(photo, photos.File(printable(photo), path))]
+    if not is_folder(path) and not photo_files.is_zip(path):
+        # Of this machine, `decode` says more of what is wrong with it.
+        missing = remote.is_remote(path) and not path.exists()
+        problem = "no such file" if missing else ""
+        return [Item(photo, photo_files.File(printable(photo), path, problem=problem))]
     items = []
-    for file in photos.listing(path, "", stack):
-        zipped = file.archive is None and photos.is_zip(file.path)
+    for file in photo_files.listing(path, "", stack):
+        zipped = file.archive is None and photo_files.is_zip(file.path)
         for one in _in_zip(file.path, stack) if zipped else [file]:
             inner = f"/{one.member.filename}" if one.member else ""
             name = f"{one.path}{inner}"
@@ -84,12 +119,12 @@ def _inside(photo: str, path: Path, stack: contextlib.ExitStack) -> list[Item]:
     return items
 
 
-def _in_zip(path: Path, stack: contextlib.ExitStack) -> list[photos.File]:
+def _in_zip(path: AnyPath, stack: contextlib.ExitStack) -> list[photo_files.File]:
     """The photos in a zip that is one file of many; one that is damaged is an unreadable file."""
     try:
-        return list(photos.listing(path, "", stack))
+        return list(photo_files.listing(path, "", stack))
     except UserError as error:
-        return [photos.File(str(path), path, problem=reason(error, path))]
+        return [photo_files.File(str(path), path, problem=reason(error, path))]
 
 
 def reason(error: UserError, name: object) -> str:

@@ -1,14 +1,8 @@
-"""Photos as people keep them, in folders and zips, with a label for each.
-
-The files come from anywhere. Zips are read in memory: nothing is extracted, executed or unpickled.
-"""
+"""Photos as people keep them, in folders and zips, with a label for each."""
 
 import contextlib
 import dataclasses
 import os
-import re
-import stat
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -16,23 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cifsel import zips
-from cifsel.data.photo import MAX_FILE_BYTES, Photo, decode
-from cifsel.errors import UserError, one_line, printable
+from cifsel import remote
+from cifsel.data.photo import Photo, decode
+from cifsel.data.photo_files import LAYOUT, File, content, is_zip, listing
+from cifsel.errors import UserError, printable
 from cifsel.paths import expanded
 
-MAX_FILES, MAX_ZIP_BYTES, MAX_DEPTH = 5_000, 2_000_000_000, 40
+MAX_FILES, MAX_ZIP_BYTES = 5_000, 2_000_000_000
 # Of memory, for photos of which each has 2 MB at most: some thousands of them.
 MAX_DECODED_BYTES = 4_000_000_000
-_PIECE_BYTES = 2**20
-# Photos hardly compress any further; small drawings may.
-MAX_ZIP_RATIO, ANY_RATIO_BYTES = 200, 1_000_000
-
-_LITTER = {"__macosx", "thumbs.db", "desktop.ini"}
-_LAYOUT = (
-    "expected a sub-folder or zip for each of two or more classes, as in happy/IMG_1.jpg and "
-    "sad/IMG_2.jpg, or several of either, as in --config.photos=happy12.zip,sad12.zip"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,25 +41,6 @@ class Photos:
     class_names: tuple[str, ...]
     taken: tuple[datetime | None, ...]
     skipped: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class File:
-    """A file on disk, or a member of a zip; with a problem, it is not read.
-
-    Attributes:
-      name: for people, printable.
-      path: of the file, or of the zip.
-      archive: the open zip that it is a member of.
-      member: which one.
-      problem: why it had better not be read; empty if it can be.
-    """
-
-    name: str
-    path: Path
-    archive: zipfile.ZipFile | None = None
-    member: zipfile.ZipInfo | None = None
-    problem: str = ""
 
 
 def load(source: str, *, skip_unreadable: bool = False) -> Photos:
@@ -162,19 +129,18 @@ def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
     labels = sorted({label for label, _ in files} - {""})
     if len(labels) < 2:
         found = f"one class, '{labels[0]}'" if labels else f"{len(files)} files, no classes"
-        raise UserError(f"{source}: {found}; {_LAYOUT}")
+        raise UserError(f"{source}: {found}; {LAYOUT}")
     return sorted(files, key=lambda pair: (pair[0], pair[1].name))
 
 
 def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, File]]:
     """Yields all files, each with the folder or zip that names its class ('' for none)."""
     # A comma may also be part of a name.
-    whole = os.path.exists(expanded(source))  # noqa: PTH110 - takes names that cannot be
-    parts = [source] if whole else source.split(",")
+    parts = [source] if _is_there(source) else source.split(",")
     # Absolute, since '.' has a name as well.
-    paths = [Path(expanded(part.strip())).absolute() for part in parts if part.strip()]
+    paths = [remote.absolute(remote.path(part.strip())) for part in parts if part.strip()]
     if not paths:
-        raise UserError(f"photos is {source!r}; {_LAYOUT}")
+        raise UserError(f"photos is {source!r}; {LAYOUT}")
     if len(paths) > 1:
         for path in paths:
             for file in listing(path, f"{path.name}/", stack):
@@ -198,115 +164,10 @@ def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, File
             yield "", dataclasses.replace(file, problem=file.problem or problem)
 
 
-def listing(path: Path, prefix: str, stack: contextlib.ExitStack) -> Iterator[File]:
-    """Yields the files in a folder, level by level in sorted order, or in a zip, in its order.
-
-    Hidden files and what Windows and macOS leave behind are passed over.
-
-    Args:
-      path: a folder, searched to any depth, or a zip; zips in a folder are files like any other.
-      prefix: of the names.
-      stack: closes the zip.
-
-    Raises:
-      UserError: neither of them, a folder that cannot be listed or is too deep, or a zip that is
-        damaged or leads out of itself.
-    """
-    if prefix.count("/") > MAX_DEPTH:
-        raise UserError(f"{path}: more than {MAX_DEPTH} folders deep; {_LAYOUT}")
-    if is_zip(path):
-        try:
-            archive = stack.enter_context(zips.opened(stack.enter_context(path.open("rb"))))
-        except Exception as error:  # damaged directories come as many kinds of them
-            raise UserError(
-                f"{path}: not a zip, or a damaged one ({one_line(error)}): fetch it again"
-            ) from error
-        yield from _members(archive, path, prefix)
-    elif os.path.isdir(path):  # noqa: PTH112 - pathlib's fails for names that are too long
-        try:
-            children = sorted(path.iterdir())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be listed ({error.strerror})") from error
-        for child in children:
-            if is_litter(child.name):
-                continue
-            # The folder of a class may be a link. Further down, a link may lead back up.
-            folder = os.path.isdir(child)  # noqa: PTH112 - as above
-            if folder and (not prefix or not child.is_symlink()):
-                yield from listing(child, f"{prefix}{printable(child.name)}/", stack)
-            else:
-                yield File(f"{prefix}{printable(child.name)}", child)
-    else:
-        found = "not a folder or .zip file" if os.path.lexists(path) else "no such folder or zip"
-        raise UserError(f"{path}: {found}; {_LAYOUT}")
-
-
-def _members(archive: zipfile.ZipFile, path: Path, prefix: str) -> Iterator[File]:
-    """Yields the files in an open zip, those that had better not be read with a problem."""
-    seen: set[str] = set()
-    room = path.stat().st_size
-    for info in archive.infolist():
-        room -= info.compress_size
-        if room < 0:
-            raise UserError(
-                f"{path}: holds files that take more room than it has; expected each to be in it"
-                " once: do not trust this file"
-            )
-        parts = info.filename.replace("\\", "/").removeprefix("./").split("/")
-        if parts[0] == "" or ".." in parts or re.match("[A-Za-z]:", parts[0]):
-            raise UserError(
-                f"{path}: holds {info.filename}, which leads out of the "
-                "zip; expected paths within: do not trust this file"
-            )
-        if parts[-1] == "" or any(map(is_litter, parts)):
-            continue
-        problem, kind = "", stat.S_IFMT(info.external_attr >> 16)
-        ratio = info.file_size / max(info.compress_size, 1)
-        if (name := prefix + printable("/".join(parts))) in seen:
-            problem = "the zip holds two files of this name"
-        elif kind not in (0, stat.S_IFREG):
-            problem = "a link or device, not a file"
-        elif info.flag_bits & 1:
-            problem = "encrypted: unpack the zip with its password and give the folder"
-        elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            problem = "compressed in an uncommon way: unpack the zip and give the folder"
-        elif info.file_size > MAX_FILE_BYTES:
-            problem = f"{info.file_size / 1e6:.0f} MB; expected {MAX_FILE_BYTES / 1e6:.0f} at most"
-        elif info.file_size > ANY_RATIO_BYTES and ratio > MAX_ZIP_RATIO:
-            problem = f"expands {ratio:.0f}-fold, as no photo does"
-        seen.add(name)
-        yield File(name, path, archive, info, problem)
-
-
-def content(file: File) -> bytes | Path:
-    """What `decode` is to decode.
-
-    Raises:
-      UserError: the file has a problem, or is damaged in its zip.
-    """
-    if file.problem:
-        raise UserError(f"{file.name}: {file.problem}")
-    if file.archive is None or file.member is None:
-        return file.path
-    try:
-        with file.archive.open(file.member) as stream:
-            # No more than is promised, which is all that is checked.
-            data = b"".join(iter(lambda: stream.read(_PIECE_BYTES), b""))
-    except Exception as error:  # damage comes as many kinds of them
-        raise UserError(f"{file.name}: damaged in the zip ({one_line(error)})") from error
-    if len(data) != file.member.file_size:
-        raise UserError(f"{file.name}: damaged in the zip (not of the size that it says)")
-    return data
-
-
-def is_zip(path: Path) -> bool:
-    """Whether `listing` takes it for a zip: a file that is named so."""
-    return path.suffix.lower() == ".zip" and os.path.isfile(path)  # noqa: PTH113 - as above
-
-
-def is_litter(name: str) -> bool:
-    """Whether a file or folder of that name is hidden, or left behind by Windows or macOS."""
-    return name.startswith(".") or name.casefold() in _LITTER
+def _is_there(source: str) -> bool:
+    if remote.is_remote(source):
+        return remote.path(source).exists()
+    return os.path.exists(expanded(source))  # noqa: PTH110 - takes names that cannot be
 
 
 def _label(owner: str) -> str:

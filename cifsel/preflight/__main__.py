@@ -1,7 +1,7 @@
 """The command: python -m cifsel.preflight --config=configs/effnet.py --topology=v5e:2x4.
 
-Takes the flags of cifsel.main, compiles the programs of that run for a TPU slice that need not be
-there, and says whether they fit, and how fast they can be at best.
+Takes --config as cifsel.main does, compiles the programs of that run for a TPU slice that need
+not be there, and says whether they fit, and how fast they can be at best.
 """
 
 import dataclasses
@@ -13,8 +13,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from cifsel import command, recipe, sharding, terminal
-from cifsel import main as main_command
+from cifsel import command, config_flag, recipe, sharding, terminal
 from cifsel.errors import UserError
 from cifsel.preflight import chips, compiler, programs
 from cifsel.terminal import duration, say
@@ -202,7 +201,7 @@ def main(argv: Sequence[str]) -> None:
     jax.config.update("jax_platforms", "cpu")
 
     def run() -> None:
-        config = main_command.CONFIG.value
+        config = config_flag.CONFIG.value
         validate(config)
         show(config, _TOPOLOGY.value, examine(config, _TOPOLOGY.value))
 
@@ -211,4 +210,4 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     command.start()
-    app.run(main, flags_parser=main_command.parse_flags)
+    app.run(main, flags_parser=config_flag.parse_flags)

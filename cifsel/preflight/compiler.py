@@ -126,16 +126,16 @@ def analyse(program: Program, topology: str) -> Compiled | TooLarge:
     """Compiles, or reads what was found the last time that this very program was compiled."""
     lowered = program.function.lower(*program.arguments)
     versions = [jax.__version__, importlib.metadata.version("libtpu")]
-    identity = json.dumps([_FORMAT, topology, versions, lowered.as_text()])
+    identity = json.dumps([_FORMAT, topology, versions, program.parts, lowered.as_text()])
     file = cache.folder() / "preflight" / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _from_json(json.loads(file.read_text()))
-    found = _compile(lowered)
+    found = _compile(lowered, program.parts)
     _keep(file, found)
     return found
 
 
-def _compile(lowered: Any) -> Compiled | TooLarge:
+def _compile(lowered: Any, parts: int) -> Compiled | TooLarge:
     began = time.perf_counter()
     try:
         compiled = lowered.compile()
@@ -155,8 +155,9 @@ def _compile(lowered: Any) -> Compiled | TooLarge:
         outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        flops=cost["flops"],
-        moved=cost["bytes accessed"],
+        # What is in a loop is counted once: right for steps, but not for the parts of a step.
+        flops=cost["flops"] * parts,
+        moved=cost["bytes accessed"] * parts,
         reduced=reduced(text) if text else None,
         largest=largest_temporaries(text),
         seconds=seconds,

@@ -26,6 +26,7 @@ class Program:
       images: that a step sees.
       steps: in one call, of a loop.
       runs: steps in the whole run.
+      parts: into which a step's batch is divided, to pass one after the other.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Program:
     images: int
     steps: int
     runs: int
+    parts: int = 1
 
 
 def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
@@ -100,7 +102,9 @@ def _training(
     key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
     arguments = (_placed(state, whole), batches, key)
     runs = config.epochs * recipe.steps_per_epoch(config, examples)
-    return Program("training", scan, arguments, config.batch_size, per_call, runs)
+    return Program(
+        "training", scan, arguments, config.batch_size, per_call, runs, config.accum_steps
+    )
 
 
 def _images(shape: tuple[int, ...], placed: NamedSharding | None) -> jax.ShapeDtypeStruct:

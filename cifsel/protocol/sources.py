@@ -5,10 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import predictor, restore
+from cifsel import predictor, remote, restore
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build
 from cifsel.paths import expanded
@@ -46,7 +45,7 @@ def sources(config: ConfigDict) -> list[Source]:
     """The weights to start from, the user's choice first, and ImageNet's to compare them with."""
     if config.init_from == "imagenet":
         return [_imagenet(config.model, 1.0, 224, config.weights_dir, config.image_size or 224)]
-    run = predictor.run_of(epath.Path(expanded(config.init_from)))
+    run = predictor.run_of(remote.place(expanded(config.init_from)))
     trained = restore.trained(run)
     name, alpha = trained.config.model, trained.config.alpha
     say(f"task-1 checkpoint: {name} from {run}")

@@ -21,7 +21,7 @@ from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cifsel import cache
+from cifsel import cache, remote
 from cifsel.errors import UserError, one_line
 from cifsel.paths import expanded
 from cifsel.weights import h5_file, keras_h5
@@ -184,8 +184,9 @@ def use_file(path: str) -> Path:
     Raises:
       UserError: there is no such file, or it is not a Keras weight file.
     """
+    remote.reach(path)
     folder, _, name = path.rpartition("/")
-    local = _copy_of_remote(folder, name) if "://" in path else Path(expanded(path))
+    local = _copy_of_remote(folder, name) if remote.is_remote(path) else Path(expanded(path))
     if local is None or not os.path.isfile(local):  # noqa: PTH113 - takes names that cannot be
         raise UserError(f"{path}: no such weight file; expected a Keras .h5")
     _log_identity(local, None)
@@ -194,7 +195,8 @@ def use_file(path: str) -> Path:
 
 def _from_folder(folder: str, field: str, name: str) -> Path | None:
     """The named file in the user's folder, as a local file; None if it is not there."""
-    if "://" in folder:
+    remote.reach(folder)
+    if remote.is_remote(folder):
         return _copy_of_remote(folder, name)
     local = Path(expanded(folder))
     if not os.path.isdir(local):  # noqa: PTH112 - takes names that cannot be
@@ -208,15 +210,15 @@ def _copy_of_remote(folder: str, name: str) -> Path | None:
     place = hashlib.sha256(folder.encode()).hexdigest()[:12]
     local = cache_dir() / "copies" / place / name
     try:
-        remote = epath.Path(folder) / name
-        if not remote.exists():
+        distant = epath.Path(folder) / name
+        if not distant.exists():
             return None
-        there = remote.stat()
+        there = distant.stat()
         if local.is_file():
             here = local.stat()
             if here.st_size == there.length and here.st_mtime >= (there.mtime or 0):
                 return local
-        with remote.open("rb") as source:
+        with distant.open("rb") as source:
             _write(source, there.length, local, lambda _: None)
     # Each of epath's file systems has exceptions of its own.
     except Exception as error:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cifsel.data import photo_groups, photo_search, photos
+from cifsel.data import photo_files, photo_groups, photo_search, photos
 from cifsel.errors import UserError
 
 rng = np.random.default_rng(0)
@@ -170,10 +170,10 @@ def test_zip_that_expands_without_end(tmp_path, read_within):
     path.write_bytes(header + body + central + closing)
     code = """if True:
         import zipfile
-        from cifsel.data import photos
+        from cifsel.data import photo_files
         def read(path):
             archive = zipfile.ZipFile(path)
-            photos.content(photos.File("1.png", path, archive, archive.infolist()[0]))
+            photo_files.content(photo_files.File("1.png", path, archive, archive.infolist()[0]))
     """
     (said,) = read_within(code, [path], 100)
     assert "1.png: damaged in the zip" in said
@@ -204,7 +204,7 @@ def remove_deep(folder):
     top.rmdir()
 
 
-@pytest.mark.parametrize("depth", [photos.MAX_DEPTH + 5, 1_500])
+@pytest.mark.parametrize("depth", [photo_files.MAX_DEPTH + 5, 1_500])
 def test_folders_too_deep_are_refused(album, depth):
     (album / "c").mkdir()
     deep(album / "c", depth)
@@ -267,7 +267,7 @@ def test_any_name_of_a_file_is_said_in_one_line(tmp_path_factory, names):
     for name in names:
         Path(os.fsdecode(os.fsencode(folder) + b"/a/" + name)).write_bytes(b"no photo")
     loaded = photos.load(str(folder), skip_unreadable=True)
-    shown = [name for name in names if not photos.is_litter(os.fsdecode(name))]
+    shown = [name for name in names if not photo_files.is_litter(os.fsdecode(name))]
     assert len(loaded.skipped) == len(shown)
     assert len(loaded.names) == 4
     if shown:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel.data import photos
+from cifsel.data import photo_files, photos
 from cifsel.errors import UserError
 
 
@@ -240,7 +240,7 @@ def uncommon(name):
 )
 def test_zip_entries_that_are_not_read(album, monkeypatch, entry, expected):
     if "0 MB" in expected:
-        monkeypatch.setattr(photos, "MAX_FILE_BYTES", 40_000)
+        monkeypatch.setattr(photo_files, "MAX_FILE_BYTES", 40_000)
     pack(album / "c.zip", "1.jpg", "2.jpg", entry)
     assert f"1 of 7 files cannot be read as photos (c.zip/{expected}" in refusal(album)
     loaded = photos.load(str(album), skip_unreadable=True)

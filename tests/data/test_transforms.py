@@ -16,7 +16,7 @@ SMOOTH = ndimage.gaussian_filter(NOISE, (0, 2, 2, 0), mode="wrap")
 SMOOTH = (SMOOTH - SMOOTH.min()) * 255 / np.ptp(SMOOTH)
 
 # Called as a training step would call it, which is also quicker to test.
-warped = jax.jit(transforms.warp)
+warped = jax.jit(transforms.warp_pixel_by_pixel)
 
 
 # --- resize
@@ -159,3 +159,60 @@ def test_contrast_is_that_of_keras(monkeypatch):
     )
     result = transforms.adjust_contrast(jnp.asarray(NOISE), jnp.asarray(factors))
     np.testing.assert_allclose(result, np.asarray(expected), atol=0.01)
+
+
+def in_two_passes(images, angles, scales, largest_angle, largest_scale):
+    return transforms.warp_in_two_passes(
+        jnp.asarray(images),
+        jnp.asarray(angles, jnp.float32),
+        jnp.asarray(scales, jnp.float32),
+        largest_angle=largest_angle,
+        largest_scale=largest_scale,
+    )
+
+
+@pytest.mark.parametrize("largest", [1.0, 1.25, 1.9])
+def test_two_passes_scale_as_one_does(largest):
+    scales = np.linspace(max(0.1, 2 - largest), largest, 6)
+    found = in_two_passes(NOISE, np.zeros(6), scales, 0.0, largest)
+    expected = warped(jnp.asarray(NOISE), jnp.zeros(6), jnp.asarray(scales, jnp.float32))
+    np.testing.assert_allclose(found, expected, atol=2)  # bfloat16, twice
+    assert np.abs(found - np.asarray(expected)).mean() < 0.3
+
+
+def test_two_passes_turn_by_right_angles_exactly():
+    for turns in (-3, -2, -1, 1, 2):
+        found = in_two_passes(NOISE, np.full(6, turns * math.pi / 2), np.ones(6), 5.0, 1.0)
+        np.testing.assert_allclose(found, np.rot90(NOISE, turns, axes=(1, 2)), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("largest_angle", "largest_scale", "mean"),
+    # 30 degrees and half the size, of which the recipe uses half; then as the notebook turns.
+    [(math.pi / 6, 1.5, 0.3), (math.pi, 1.3, 0.5)],
+)
+def test_two_passes_turn_smooth_images_as_one_does(largest_angle, largest_scale, mean):
+    images = transforms.resize(jnp.asarray(SMOOTH), 96, "bicubic")
+    angles = np.linspace(-largest_angle, largest_angle, 6)
+    scales = RNG.uniform(2 - largest_scale, largest_scale, 6)
+    found = np.asarray(in_two_passes(images, angles, scales, largest_angle, largest_scale))
+    expected = np.asarray(warped(images, jnp.asarray(angles), jnp.asarray(scales)))
+    assert np.abs(found - expected).mean() < mean
+    # Beside what turning changes, of which this is little.
+    assert np.abs(expected - images).mean() > 20 * mean
+
+
+def test_each_platform_has_the_form_that_suits_it():
+    """Lowered for it, not for the machine that lowers."""
+
+    def text(platform):
+        traced = jax.jit(
+            lambda x, a, s: transforms.warp(x, a, s, largest_angle=0.5, largest_scale=1.2)
+        ).trace(jnp.zeros((2, 8, 8, 3)), jnp.zeros(2), jnp.ones(2))
+        return traced.lower(lowering_platforms=(platform,)).as_text()
+
+    assert "stablehlo.gather" in text("cpu")
+    assert "stablehlo.gather" in text("cuda")
+    assert "stablehlo.dot_general" in text("tpu")
+    pixels = [line for line in text("tpu").splitlines() if "stablehlo.gather" in line]
+    assert all("1, 1, 1" not in line for line in pixels)

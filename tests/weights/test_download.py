@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+from cifsel import remote
 from cifsel.errors import UserError
 from cifsel.weights import download, h5_file, keras_h5
 
@@ -219,6 +220,7 @@ def test_cloud_folder_is_copied_once_and_again_when_it_changes(
         return Bucket(cloud.parent)
 
     monkeypatch.setattr(epath, "Path", path)
+    monkeypatch.setattr(remote, "reach", str)
     args = ARGS | {"weights_dir": "gs://bucket/weights"}
     local = download.find("mobilenet", **args)
     assert cache in local.parents
@@ -243,6 +245,7 @@ def test_cloud_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, cache: Pa
         raise NoPermission("403\nno access")
 
     monkeypatch.setattr(epath, "Path", path)
+    monkeypatch.setattr(remote, "reach", str)
     refused("gs://bucket/x/" + NAME, "403 no access", weights_dir="gs://bucket/x")
     assert left_in(cache) == []
 
