@@ -9,7 +9,7 @@ from typing import NoReturn
 from absl import logging as absl_logging
 
 from cifsel import cache, memory
-from cifsel.errors import UserError
+from cifsel.errors import UserError, printable
 from cifsel.stopping import TRY_AGAIN, Interrupted
 from cifsel.terminal import say
 
@@ -31,7 +31,7 @@ def guarded(run: Callable[[], object]) -> None:
 
 def stop(message: str) -> NoReturn:
     """Says what is wrong with the input, and ends the process."""
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {printable(message)}\n")
     sys.exit(BAD_INPUT)
 
 

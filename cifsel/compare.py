@@ -12,13 +12,15 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import checkpoints, command, prepare, remote, summaries, workdir
 from cifsel.comparison import content, runs, verdict
-from cifsel.data.splits import Dataset
+from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
+from cifsel.paths import exists
 from cifsel.terminal import say, show_table
 
 COMPARISON = "comparison.json"
@@ -86,12 +88,23 @@ def _images(run: runs.Run) -> Dataset:
             f" {dataset.fingerprint[:12]} and {run.metrics['fingerprint'][:12]}): set TFDS_DATA_DIR"
             " to the folder of the right ones"
         )
+    for split in runs.SPLITS:
+        images: Split = getattr(dataset, split)
+        if not (
+            np.array_equal(run.labels[split], images.labels)
+            and np.array_equal(run.ids[split], images.ids)
+            and run.class_names == dataset.class_names
+        ):
+            raise UserError(
+                f"{run.folder / workdir.PREDICTIONS} is not of the {split} images of"
+                f" {workdir.METRICS}: run it again in a new folder"
+            )
     return dataset
 
 
 def _is_there(folder: str) -> bool:
     try:
-        return remote.path(folder).exists()
+        return exists(remote.path(folder))
     except UserError:
         return False
 

@@ -1,17 +1,19 @@
-"""What may stand in a config, and how two of them differ."""
+"""Changing, keeping and comparing configs, and saying what is wrong with them."""
 
 import copy
+import importlib.machinery
 import json
 import operator
+import os
 import re
+import types
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifsel.data import augment, crops, transforms
-from cifsel.errors import UserError
-from cifsel.models.classifier import MODELS
+from cifsel.errors import UserError, one_line
+from cifsel.validation import bad, validate
 
 # Fields that say where things are or how often to save, not what is computed.
 PLACES = (
@@ -24,165 +26,6 @@ PLACES = (
     "processes",
     "process",
 )
-
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "task": ("task1", "selfie", "quickstart"),
-    "method": ("probe", "finetune"),
-    "dataset": ("cifar100", "drawn"),
-    "model": MODELS,
-    "resize": transforms.METHODS,
-    "pool": ("average", "flatten"),
-    "dtype": ("auto", "float32", "bfloat16"),
-    "init_head": ("probe", "random"),
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("cosine", "constant"),
-    "weights_resolution": (128, 160, 192, 224),
-}
-
-# (least, most), both allowed.
-RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31 - 1),
-    "split_seed": (0, 2**31 - 1),
-    "val_per_class": (1, 499),
-    "train_examples": (0, 25_000),
-    "test_examples": (0, 5_000),
-    "image_size": (32, 1024),
-    "hidden": (0, 65_536),
-    "probe_steps": (1, 100_000),
-    "probe_tolerance": (1e-12, 1.0),
-    "trainable_layers": (-1, 1_000),
-    "epochs": (1, 10_000),
-    "batch_size": (1, 65_536),
-    "accum_steps": (1, 65_536),
-    "learning_rate": (1e-9, 1e3),
-    "warmup_epochs": (0, 10_000),
-    "backbone_rate": (1e-9, 1e3),
-    "layer_decay": (1e-3, 1),
-    "weight_decay": (0, 10),
-    "clip_norm": (0, 1e6),
-    "activity_l1": (0, 1),
-    "patience": (0, 10_000),
-    "eval_batch_size": (1, 65_536),
-    "steps_per_call": (0, 1_000_000),
-    "checkpoint_minutes": (0, 10_000),
-    "profile_steps": (0, 1_000_000),
-    "processes": (1, 65_536),
-    "process": (0, 65_535),
-    "alpha": (0.05, 4),
-}
-
-# Task 2 has fields of its own, see configs/selfie.py.
-SELFIE_CHOICES: dict[str, tuple[Any, ...]] = {"crop": crops.CROPS, "model": MODELS}
-SELFIE_RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31 - 1),
-    "burst_seconds": (0, 1e9),
-    "crop_margin": (crops.MIN_MARGIN, crops.MAX_MARGIN),
-    "folds": (3, 20),
-    "repeats": (1, 1_000),
-    "permutations": (0, 100_000),
-    "leave_one_out": (0, 5_000),
-    "tuned_layers": (0, 1_000),
-}
-SELFIE_GRIDS = {"depths": (0.0, 1.0), "grids": (1, 32), "l2": (1e-6, 1e3)}
-
-# At least 0 and below 1.
-SHARES = ("dropout", "drop_path", "label_smoothing", "ema_decay")
-
-
-def validate(config: ConfigDict) -> None:
-    """Refuses values that cannot work, before anything is read or written.
-
-    Raises:
-      UserError: names the field, its value, and what it may be.
-    """
-    if config.task == "selfie":
-        _validate_selfie(config)
-        return
-    _validate_fields(config, CHOICES, RANGES)
-    for field in SHARES:
-        if not 0 <= config[field] < 1:
-            raise _bad(field, config[field], "at least 0 and below 1")
-    if not 0 < config.train_fraction <= 1:
-        raise _bad("train_fraction", config.train_fraction, "above 0 and at most 1")
-    grid = config.probe_l2
-    if not grid or not all(isinstance(l2, int | float) and l2 > 0 for l2 in grid):
-        raise _bad("probe_l2", grid, "one or more numbers above 0")
-    try:
-        augment.Policy(**config.augment)
-    except ValueError as error:
-        raise UserError(f"config.augment.{error}") from None
-    _validate_together(config)
-
-
-def _validate_fields(
-    config: ConfigDict,
-    choices: Mapping[str, tuple[Any, ...]],
-    ranges: Mapping[str, tuple[float, float]],
-) -> None:
-    for field, allowed in choices.items():
-        if config[field] not in allowed:
-            raise _bad(field, config[field], f"one of {', '.join(map(str, allowed))}")
-    for field, (least, most) in ranges.items():
-        if not least <= config[field] <= most:
-            raise _bad(field, config[field], f"{least:g} to {most:g}")
-
-
-def _validate_selfie(config: ConfigDict) -> None:
-    _validate_fields(config, SELFIE_CHOICES, SELFIE_RANGES)
-    if not config.photos:
-        raise _bad("photos", config.photos, "a folder with a sub-folder for each class, or zips")
-    if not config.init_from:
-        raise _bad("init_from", config.init_from, "the folder of a task-1 run, or 'imagenet'")
-    if config.image_size and not 32 <= config.image_size <= 1024:
-        raise _bad("image_size", config.image_size, "0 for the checkpoint's, or 32 to 1024")
-    if config.permutations == 1:
-        raise _bad("permutations", 1, "0 for none, or 2 or more")
-    if config.people_csv and config.people_pattern:
-        raise _bad("people_pattern", config.people_pattern, "not set, beside people_csv")
-    for field, (least, most) in SELFIE_GRIDS.items():
-        values = config[field]
-        if not values or not all(
-            isinstance(one, int | float) and least <= one <= most for one in values
-        ):
-            raise _bad(field, values, f"one or more numbers from {least:g} to {most:g}")
-
-
-def _validate_together(config: ConfigDict) -> None:
-    if config.task == "quickstart":
-        if config.distributed != "off":
-            raise _bad("distributed", config.distributed, "'off', as the quickstart is small")
-        models = config.get("models")
-        if models is None:
-            raise _bad("task", config.task, "task1; configs/quickstart.py is the quickstart")
-        if not models or not set(models) <= set(MODELS):
-            raise _bad("models", models, f"one or more of {', '.join(MODELS)}")
-        try:
-            _validate_selfie(config.selfie)
-        except UserError as error:
-            raise UserError(str(error).replace("config.", "config.selfie.", 1)) from None
-    if config.train_size and not 32 <= config.train_size <= 1024:
-        raise _bad("train_size", config.train_size, "0 for image_size, or 32 to 1024")
-    if config.train_size and (config.pool == "flatten" or config.trainable_layers == 0):
-        raise _bad("train_size", config.train_size, "0 unless the backbone trains and pool=average")
-    if config.augment.shift >= 32:
-        raise _bad("augment.shift", config.augment.shift, "0 to 31, as the images have 32 pixels")
-    if config.method == "probe" or config.init_head == "probe":
-        for field, needed in (("hidden", 0), ("pool", "average")):
-            if config[field] != needed:
-                raise _bad(field, config[field], f"{needed}, as the probe is a single linear layer")
-    _validate_processes(config)
-    if config.trainable_layers > 0 and not config.frozen_bn:
-        raise _bad("frozen_bn", False, "True unless all layers train: frozen means statistics too")
-
-
-def _validate_processes(config: ConfigDict) -> None:
-    if config.distributed not in ("off", "auto"):
-        if not re.fullmatch(r".+:\d+", config.distributed):
-            raise _bad("distributed", config.distributed, "'off', 'auto', or host:port")
-        if config.process >= config.processes:
-            raise _bad("process", config.process, f"below config.processes, {config.processes}")
-    elif config.processes != 1 or config.process:
-        raise _bad("distributed", config.distributed, "host:port, as config.processes is given")
 
 
 def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
@@ -204,13 +47,9 @@ def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
             copied.update_from_flattened_dict({field: value})
         except (TypeError, ValueError):
             kind = type(operator.attrgetter(field)(config)).__name__
-            raise _bad(field, value, kind) from None
+            raise bad(field, value, kind) from None
     validate(copied)
     return copied
-
-
-def _bad(field: str, value: Any, expected: str) -> UserError:
-    return UserError(f"config.{field} is {value!r}; expected {expected}")
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
@@ -230,11 +69,46 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
     return found
 
 
-def explain(error: Exception, config: ConfigDict) -> str:
+def check_file(given: str) -> None:
+    """Raises UserError unless the file is there; a recipe may follow its name, after a colon."""
+    path = given.partition(":")[0]
+    if not os.path.isfile(path):  # noqa: PTH113 - takes names that cannot be
+        found = "not a file" if os.path.lexists(path) else "No such file"
+        raise UserError(f"--config cannot be read: {found}: {path!r}")
+
+
+def load(given: str) -> ConfigDict:
+    """Runs a config file, which is a program of the user's.
+
+    Args:
+      given: as the command line has it: a path, and after a colon perhaps a recipe.
+
+    Raises:
+      UserError: it cannot be run, or gives no config.
+    """
+    check_file(given)
+    path, _, recipe = given.partition(":")
+    module = types.ModuleType("config")
+    module.__file__ = path
+    try:
+        importlib.machinery.SourceFileLoader(module.__name__, path).exec_module(module)
+        if not callable(getattr(module, "get_config", None)):
+            raise ValueError(f"{path} has no function get_config")
+        config = module.get_config(*([recipe] if recipe else []))
+    except (Exception, SystemExit) as error:
+        text = one_line(error)
+        if not isinstance(error, ValueError) or path not in text:
+            text = f"--config={path} fails ({type(error).__name__}: {text})"
+        raise UserError(text) from error
+    if not isinstance(config, ConfigDict):
+        found = type(config).__name__
+        raise UserError(f"get_config of {path} returns {found}; expected a ConfigDict")
+    return config
+
+
+def explain(error: BaseException, config: ConfigDict) -> str:
     """One line about what is wrong with the flags, where `config` has all fields there are."""
     text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split())
-    if "Traceback" in text:  # A config file raised it: its own message comes last.
-        return str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
     unknown = re.search(r"flag 'config\.([\w.]+)'", text)
     if unknown is None and ("Did you mean" in text or isinstance(error, KeyError | AttributeError)):
         unknown = re.search(r"'(\w+)'", text)

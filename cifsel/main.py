@@ -11,8 +11,8 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from cifsel import command, config_flag, sharding, summaries, terminal, train, workdir
-from cifsel import config as config_lib
 from cifsel.terminal import say
+from cifsel.validation import validate
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run keeps everything; default: runs/<config>-<recipe>."
@@ -22,7 +22,7 @@ _WORKDIR = flags.DEFINE_string(
 def run() -> None:
     """Runs what the flags say."""
     config = config_flag.CONFIG.value
-    config_lib.validate(config)
+    validate(config)
     if config.task == "task1":
         with sharding.connected(config.distributed, config.processes, config.process):
             terminal.console.quiet = not sharding.is_main()

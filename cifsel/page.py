@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cifsel import figures, rendering, summaries, workdir
+from cifsel.errors import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,11 +122,14 @@ class Page:
         for name, figure in shown.items():
             pixels = rendering.save(figure, folder / "figures" / f"{name}.png")
             writer.write_images(0, {name: pixels})
-        markdown = self.markdown()
-        writer.write_texts(0, {"report": markdown})
+        # Names of folders need not be text.
+        markdown, page = (
+            text.encode(errors="backslashreplace") for text in (self.markdown(), self.html())
+        )
+        writer.write_texts(0, {"report": markdown.decode()})
         writer.flush()
-        workdir.write_bytes(folder / "report.md", markdown.encode())
-        workdir.write_bytes(folder / "report.html", self.html().encode())
+        workdir.write_bytes(folder / "report.md", markdown)
+        workdir.write_bytes(folder / "report.html", page)
 
 
 @functools.cache
@@ -144,7 +148,8 @@ def _environment() -> jinja2.Environment:
 
 def _cell(text: str) -> str:
     """Text that Markdown shows as it is, within one cell of a table."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("_", "\\_")
+    plain = printable(" ".join(text.split()))
+    return html.escape(plain, quote=False).replace("|", "\\|").replace("_", "\\_")
 
 
 def _chart(chart: Chart) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from PIL import Image
 
 from cifsel import remote
 from cifsel.data import photo_files, photo_search
-from cifsel.data.photo import decode, printable
-from cifsel.errors import UserError
+from cifsel.data.photo import decode
+from cifsel.errors import UserError, printable
 from cifsel.remote import AnyPath
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _picture_paths(items: Sequence[photo_search.Item], explain: str) -> list[Any
     workdir.make(epath.Path(folder), "explain")
     if any(_resolved(item.file.path.parent) == _resolved(folder) for item in items):
         raise UserError(
-            f"explain {printable(folder)} has photos in it that are to be explained, which could be"
+            f"explain {folder} has photos in it that are to be explained, which could be"
             " overwritten: give another --explain"
         )
     taken: set[str] = set()

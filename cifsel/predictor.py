@@ -19,6 +19,7 @@ from cifsel.checkpoints import FOLDER, Checkpoints
 from cifsel.data.crops import Cropper
 from cifsel.errors import UserError
 from cifsel.models import classifier
+from cifsel.paths import exists, expanded
 
 Tree = Any
 TASK1, SELFIE = "task1", "selfie"
@@ -136,7 +137,7 @@ def load(folder: str) -> Predictor:
     Raises:
       UserError: there is no checkpoint, it is damaged, or of an unknown kind.
     """
-    run = run_of(epath.Path(folder).expanduser())
+    run = run_of(remote.place(expanded(folder)))
     with Checkpoints(run, read_only=True) as saved:
         about = saved.meta()
         try:
@@ -166,17 +167,17 @@ def run_of(folder: epath.Path) -> epath.Path:
       UserError: there is no checkpoint.
     """
     remote.reach(folder)
-    if (folder / FOLDER).exists():
+    if exists(folder / FOLDER):
         return folder
-    if not (folder / workdir.BEST).exists():
-        found = f"has neither {FOLDER}/ nor {workdir.BEST}" if folder.exists() else "is not there"
+    if not exists(folder / workdir.BEST):
+        found = f"has neither {FOLDER}/ nor {workdir.BEST}" if exists(folder) else "is not there"
         raise UserError(f"{folder} {found}: give the workdir of a run, or a comparison's folder")
     named = workdir.read_json(folder / workdir.BEST).get("run")
     if not isinstance(named, str):
         raise UserError(f"{folder / workdir.BEST} does not name a run: make the comparison again")
-    run = epath.Path(named) if remote.is_remote(named) else folder / named
+    run = remote.place(named) if remote.is_remote(named) else folder / named
     remote.reach(run)
-    if not (run / FOLDER).exists():
+    if not exists(run / FOLDER):
         raise UserError(
             f"{folder / workdir.BEST} leads to {run}, which has no checkpoint ({run / FOLDER} is"
             " not there): give the folder that the run is in now"

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from cifsel.data import cifar, splits, synthetic
 from cifsel.models.classifier import Classifier, build
 from cifsel.terminal import say
-from cifsel.weights import download, keras_h5
+from cifsel.weights import download, h5_file, keras_h5
 
 Tree = Any
 
@@ -96,7 +96,7 @@ def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[
         )
     else:
         path = download.use_file(config.weights)
-    tensors = keras_h5.read_tensors(path)
+    tensors = h5_file.read_tensors(path)
     shapes = jax.eval_shape(init, key)
     loaded = keras_h5.convert(tensors, shapes, model=config.model, head=False, path=path)
     # Of the head alone: initial values of a backbone, only to be replaced, take long to compile.

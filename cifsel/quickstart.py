@@ -6,7 +6,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import lock, selfie, summaries, task1
+from cifsel import lock, remote, selfie, summaries, task1
 from cifsel.terminal import say
 
 
@@ -23,7 +23,7 @@ def run(config: ConfigDict, folder: str) -> dict[str, Any]:
     Raises:
       UserError: another run is at work in the folder.
     """
-    with lock.alone(epath.Path(folder)):
+    with lock.alone(remote.place(folder)):
         return _both_tasks(config, folder)
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from etils import epath
 
 from cifsel.errors import UserError
+from cifsel.paths import expanded
 
 AnyPath: TypeAlias = Path | epath.Path
 # How long to wait for an answer before saying that there is none, in seconds.
@@ -45,12 +46,10 @@ def reach(given: str | os.PathLike[str]) -> None:
     """
     if not is_remote(given):
         return
-    parts = urlsplit(os.fspath(given))
-    if parts.scheme != "gs" or not parts.netloc:
-        raise UserError(f"{os.fspath(given)} is neither a local path nor gs://BUCKET/NAME")
+    bucket = _bucket(given)
     if importlib.util.find_spec("gcsfs") is None:
         raise UserError(f"{os.fspath(given)}: gs:// needs gcsfs: pip install 'cifsel[gcs]'")
-    if problem := _problem(parts.netloc):
+    if problem := _problem(bucket):
         raise UserError(f"{os.fspath(given)} cannot be reached: {problem}")
 
 
@@ -76,6 +75,27 @@ def reach_as_orbax(given: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def _bucket(given: str | os.PathLike[str]) -> str:
+    try:
+        parts = urlsplit(os.fspath(given))
+    except ValueError:  # of brackets, which IPv6 has
+        parts = urlsplit("")
+    if parts.scheme != "gs" or not parts.netloc:
+        raise UserError(f"{os.fspath(given)} is neither a local path nor gs://BUCKET/NAME")
+    return parts.netloc
+
+
+def place(given: str | os.PathLike[str]) -> epath.Path:
+    """A path of this machine or on gs://, of which nothing is asked yet.
+
+    Raises:
+      UserError: it is another kind of URL.
+    """
+    if is_remote(given):
+        _bucket(given)
+    return epath.Path(given)
+
+
 def path(given: str | os.PathLike[str]) -> AnyPath:
     """A path to read from, of this machine, with '~' expanded, or on gs://.
 
@@ -83,7 +103,7 @@ def path(given: str | os.PathLike[str]) -> AnyPath:
       UserError: it cannot be reached.
     """
     reach(given)
-    return epath.Path(given) if is_remote(given) else Path(given).expanduser()
+    return epath.Path(given) if is_remote(given) else Path(expanded(os.fspath(given)))
 
 
 def absolute(given: AnyPath) -> AnyPath:

@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import lock, predictor, report, workdir
+from cifsel import lock, predictor, remote, report, workdir
 from cifsel.checkpoints import Checkpoints
 from cifsel.data import crops, drawn_faces, photo_groups, photos
 from cifsel.protocol import evidence, folds, scores
@@ -19,6 +19,7 @@ from cifsel.selfie_report import report as selfie_report
 from cifsel.selfie_report import words
 from cifsel.summaries import Writer
 from cifsel.terminal import duration, say, show_table
+from cifsel.validation import validate
 
 
 def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
@@ -35,8 +36,8 @@ def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
     Raises:
       UserError: something given cannot be used.
     """
-    config_lib.validate(config)
-    target, settings = epath.Path(folder), config_lib.to_json(config)
+    validate(config)
+    target, settings = remote.place(folder), config_lib.to_json(config)
     with lock.alone(target):
         workdir.check(target, settings)
         if (target / workdir.METRICS).exists():

@@ -4,10 +4,9 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import compare, summaries, train
+from cifsel import compare, remote, summaries, train
 from cifsel.terminal import say
 
 
@@ -34,7 +33,7 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> dict[str,
         for config in configs:
             one = copy.deepcopy(config)
             one.seed = config.seed + more
-            below.append(str(epath.Path(folder) / f"{one.name}-seed{one.seed}"))
+            below.append(str(remote.place(folder) / f"{one.name}-seed{one.seed}"))
             say(f"run {len(below)} of {seeds * len(configs)}: {below[-1]}")
             with summaries.open_writer(below[-1]) as writer:
                 train.train_and_evaluate(one, below[-1], writer)

@@ -17,13 +17,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from cifsel.errors import printable
+
 # Wide enough that a log file does not break lines where a terminal would.
 console = Console(soft_wrap=True, highlight=False)
 
 
 def say(text: str) -> None:
-    """Prints one line, as it is."""
-    console.print(text, markup=False)
+    """Prints one line, in which nothing is markup, and nothing speaks to the terminal."""
+    console.print(printable(text), markup=False)
 
 
 def step_bar() -> Progress:
@@ -78,7 +80,7 @@ def show_table(title: str, rows: Mapping[str, str]) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(printable(name), printable(value))
     console.print(table)
 
 

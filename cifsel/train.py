@@ -24,6 +24,7 @@ from cifsel import (
     probe,
     profiling,
     recipe,
+    remote,
     report,
     sharding,
     steps,
@@ -34,6 +35,7 @@ from cifsel.data import augment, splits
 from cifsel.models.classifier import Classifier
 from cifsel.summaries import Writer
 from cifsel.terminal import say
+from cifsel.validation import validate
 
 Tree = Any
 
@@ -53,10 +55,10 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[
       UserError: something given cannot be used.
       Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
-    config_lib.validate(config)
+    validate(config)
     if config.method == "finetune":
         sharding.check_batch(config.batch_size, config.accum_steps)
-    run, settings = epath.Path(folder), config_lib.to_json(config)
+    run, settings = remote.place(folder), config_lib.to_json(config)
     with lock.alone(run):
         workdir.check(run, settings)
         if sharding.on_main((run / workdir.METRICS).exists):
@@ -145,7 +147,10 @@ class Job:
         """`map` of the untrained variables, kept in the workdir until the run is finished."""
         label = name.replace("_", " ")
         return workdir.cached_array(
-            self.folder, name, lambda: self.map(forward, variables, split.images, label)
+            self.folder,
+            name,
+            lambda: self.map(forward, variables, split.images, label),
+            lambda: jax.eval_shape(forward, variables, split.images),
         )
 
 

@@ -13,12 +13,15 @@ import numpy as np
 from etils import epath
 
 from cifsel import config as config_lib
-from cifsel import remote, sharding
-from cifsel.errors import UserError
+from cifsel import remote, sharding, zips
+from cifsel.errors import UserError, one_line
+from cifsel.paths import exists, is_file
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 CACHE = "cache"
 BEST = "best.json"  # of a comparison: leads to the run of the better model
+# A run of two hundred epochs has a tenth of either.
+MAX_JSON_BYTES, MAX_ARRAY_BYTES, MAX_DEPTH = 16_000_000, 256_000_000, 20
 
 
 def check(workdir: epath.Path, config: dict[str, Any]) -> None:
@@ -53,7 +56,7 @@ def make(folder: epath.Path, flag: str) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except failures as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(
             f"{flag} {folder} cannot be written ({reason}): give another --{flag}"
         ) from None
@@ -63,15 +66,37 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     """Reads a file that `write_json` wrote.
 
     Raises:
-      UserError: the file is not JSON, or not an object.
+      UserError: there is no such file, or it holds something else.
     """
     try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): delete it, or its folder") from None
+        if not is_file(path):
+            raise ValueError("not a regular file" if exists(path) else "no such file")
+        if path.stat().length > MAX_JSON_BYTES:
+            raise ValueError(f"more than {MAX_JSON_BYTES / 1e6:.0f} MB")
+        content = json.loads(path.read_bytes())
+        _check_json(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not JSON as cifsel writes it ({one_line(error)}): delete it, or its folder"
+        ) from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not an object: delete it")
     return content
+
+
+def _check_json(content: Any) -> None:
+    """Raises ValueError for what Python's JSON has and files of ours have not."""
+    level, depth = [content], 0
+    while level := [
+        below
+        for one in level
+        if isinstance(one, dict | list)
+        for below in (one.values() if isinstance(one, dict) else one)
+    ]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    json.dumps(content, allow_nan=False)
 
 
 @contextlib.contextmanager
@@ -115,21 +140,41 @@ def write_npz(path: epath.Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_npz(path: epath.Path) -> dict[str, np.ndarray]:
-    """Reads what `write_npz` wrote; raises what NumPy raises for a damaged file."""
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """Reads what `write_npz` wrote.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it is damaged, or of something else.
+    """
+    return zips.read_arrays(path, MAX_ARRAY_BYTES)
 
 
-def cached_array(run: epath.Path, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+def cached_array(
+    run: epath.Path,
+    name: str,
+    compute: Callable[[], np.ndarray],
+    expected: Callable[[], jax.ShapeDtypeStruct],
+) -> np.ndarray:
     """Computes an array, or reads what an earlier, interrupted process of this run computed.
 
-    The folder belongs to one config (see `check`), so the file can only hold this very array.
+    The folder belongs to one config (see `check`), so that the file holds this very array, if it
+    is whole.
+
+    Args:
+      run: the folder.
+      name: of the array.
+      compute: gives it.
+      expected: says its shape and dtype; asked only if there is a file.
     """
     if jax.process_count() > 1:
         return compute()  # All have a part in it, and the others may not see this one's files.
     path = run / CACHE / f"{name}.npy"
-    with contextlib.suppress(ValueError, OSError, EOFError):  # Damaged, or not there.
-        return _read_array(path)
+    if is_file(path):
+        like = expected()
+        with contextlib.suppress(Exception):  # Damage comes as many kinds of them.
+            array = _read_array(path)
+            if (array.shape, array.dtype) == (like.shape, like.dtype):
+                return array
     array = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     if remote.is_remote(path):

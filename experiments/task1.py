@@ -40,7 +40,7 @@ def configs() -> list[ConfigDict]:
 def _literal(value: str) -> Any:
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return value  # A word without quotes.
 
 

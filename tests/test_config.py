@@ -7,6 +7,7 @@ import re
 import pytest
 
 from cifsel import config as config_lib
+from cifsel import validation
 from cifsel.errors import UserError
 from configs import selfie
 
@@ -26,7 +27,7 @@ def get(file="effnet", *recipe):
 
 def refusal(config):
     with pytest.raises(UserError) as error:
-        config_lib.validate(config)
+        validation.validate(config)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -44,7 +45,7 @@ def changed(field, value):
 @pytest.mark.parametrize(("file", "recipe"), RUNS)
 def test_recipe_is_valid_and_knows_its_name(file, recipe):
     config = get(file, recipe)
-    config_lib.validate(config)
+    validation.validate(config)
     assert (config.name, config.recipe) == (file, recipe)
 
 
@@ -72,7 +73,7 @@ def test_no_field_without_a_check(file):
         for field in config_lib.fields(config)
         if not field.startswith(("augment.", "selfie."))
     }
-    checked = {*config_lib.CHOICES, *config_lib.RANGES, *config_lib.SHARES, *OWN_RULE, *FREE}
+    checked = {*validation.CHOICES, *validation.RANGES, *validation.SHARES, *OWN_RULE, *FREE}
     assert {config.get_type(field) for field in fields - checked} == {bool}
     assert checked <= fields | {"models"}
 
@@ -80,7 +81,7 @@ def test_no_field_without_a_check(file):
 def test_no_field_of_task_2_without_a_check():
     config = selfie.get_config()
     fields = set(config_lib.fields(config)) - {"task", "name", "recipe"}
-    checked = {*config_lib.SELFIE_CHOICES, *config_lib.SELFIE_RANGES, *config_lib.SELFIE_GRIDS}
+    checked = {*validation.SELFIE_CHOICES, *validation.SELFIE_RANGES, *validation.SELFIE_GRIDS}
     # Read, and refused, by name where they are used: see test_selfie.py.
     checked |= {"photos", "people_csv", "people_pattern", "init_from", "weights_dir", "image_size"}
     assert {config.get_type(field) for field in fields - checked} == {bool}
@@ -111,24 +112,24 @@ def test_every_field_of_common_has_its_type_in_a_comment():
 # --- what is refused -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", config_lib.CHOICES)
+@pytest.mark.parametrize("field", validation.CHOICES)
 def test_choices(field):
     message = refusal(changed(field, "nope"))
     assert message.startswith(f"config.{field} is 'nope'")
-    for choice in config_lib.CHOICES[field]:
+    for choice in validation.CHOICES[field]:
         assert str(choice) in message
 
 
-@pytest.mark.parametrize("field", config_lib.RANGES)
+@pytest.mark.parametrize("field", validation.RANGES)
 def test_ranges(field):
-    least, most = config_lib.RANGES[field]
+    least, most = validation.RANGES[field]
     for value in (least - 1, most * 2 + 1, float("nan"), float("inf")):
         message = refusal(changed(field, value))
         assert message.startswith(f"config.{field} is ")
         assert message.endswith(f"; expected {least:g} to {most:g}")
 
 
-@pytest.mark.parametrize("field", config_lib.SHARES)
+@pytest.mark.parametrize("field", validation.SHARES)
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
 def test_shares(field, value):
     assert refusal(changed(field, value)).startswith(f"config.{field} is {value!r}")

@@ -3,6 +3,7 @@
 import json
 import os
 
+import jax
 import numpy as np
 import pytest
 from etils import epath
@@ -147,24 +148,19 @@ class Compute:
         return np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
+def cached(run, name, compute):
+    return workdir.cached_array(
+        run, name, compute, lambda: jax.ShapeDtypeStruct((3, 4), np.float32)
+    )
+
+
 def test_array_is_computed_once(run):
     compute = Compute()
     for _ in range(2):
-        np.testing.assert_array_equal(workdir.cached_array(run, "train", compute), Compute()())
+        np.testing.assert_array_equal(cached(run, "train", compute), Compute()())
     assert compute.calls == 1
-    workdir.cached_array(run, "val", compute)
+    cached(run, "val", compute)
     assert compute.calls == 2
     workdir.remove_cached(run)
     assert names(run) == []
     workdir.remove_cached(run)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", None])
-def test_damaged_array_is_computed_again(run, content):
-    compute = Compute()
-    workdir.cached_array(run, "train", compute)
-    (file,) = (run / workdir.CACHE).iterdir()
-    file.write_bytes(file.read_bytes()[:-5] if content is None else content)
-    np.testing.assert_array_equal(workdir.cached_array(run, "train", compute), Compute()())
-    np.testing.assert_array_equal(workdir.cached_array(run, "train", compute), Compute()())
-    assert compute.calls == 2

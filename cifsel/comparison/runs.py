@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,13 @@ from etils import epath
 
 from cifsel import config as config_lib
 from cifsel import remote, workdir
-from cifsel.errors import UserError
+from cifsel.comparison import checks
+from cifsel.errors import UserError, one_line, printable
+from cifsel.paths import exists
 
 SPLITS = ("val", "test")
+# Logits that make no probabilities.
+_MOST = 1e9
 # What may differ between the runs of one candidate: the seed, and what a run is called.
 _PER_RUN = ("seed", "name", "recipe", "task", "models", *config_lib.PLACES)
 
@@ -84,19 +87,13 @@ def read(folder: str) -> Run:
       UserError: there is no finished run, or its files do not belong together.
     """
     remote.reach(folder)
-    path = epath.Path(folder)
-    if not (path / workdir.METRICS).exists():
-        if (path / workdir.CONFIG).exists():
+    path = remote.place(folder)
+    if not exists(path / workdir.METRICS):
+        if exists(path / workdir.CONFIG):
             raise UserError(f"{path} is unfinished (no {workdir.METRICS}): give its command again")
         raise UserError(f"{path} is no run (no {workdir.METRICS}): give the --workdir of one")
     metrics = workdir.read_json(path / workdir.METRICS)
-    needed = ("model", "config", "fingerprint", "cost", "training", "command", *SPLITS)
-    missing = [key for key in needed if key not in metrics]
-    if missing:
-        raise UserError(
-            f"{path / workdir.METRICS} lacks {', '.join(missing)}: expected what a run wrote; run"
-            " it again in a new folder"
-        )
+    checks.check(metrics, path / workdir.METRICS)
     arrays = _read_predictions(path / workdir.PREDICTIONS)
     run = Run(
         folder=path,
@@ -120,6 +117,8 @@ def _read_predictions(path: epath.Path) -> dict[str, np.ndarray]:
     kinds = {"logits": ("f", 2), "labels": ("i", 1), "ids": ("i", 1)}
     try:
         arrays = workdir.read_npz(path)
+        if (names := arrays["class_names"]).dtype.kind != "U" or names.ndim != 1:
+            raise ValueError(f"class_names is {names.dtype} {names.shape}")
         for split in SPLITS:
             for name, (kind, axes) in kinds.items():
                 array = arrays[f"{split}_{name}"]
@@ -127,15 +126,14 @@ def _read_predictions(path: epath.Path) -> dict[str, np.ndarray]:
                     raise ValueError(f"{split}_{name} is {array.dtype} {array.shape}")
                 if len(array) != len(arrays[f"{split}_labels"]) or not len(array):
                     raise ValueError(f"{split}_{name} has {len(array)} rows")
-            if arrays[f"{split}_logits"].shape[1] != len(arrays["class_names"]):
-                raise ValueError(f"{len(arrays['class_names'])} class names do not fit the logits")
-            if not np.isfinite(arrays[f"{split}_logits"]).all():
-                raise ValueError("logits are not finite")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
+            if arrays[f"{split}_logits"].shape[1] != len(names) or not len(names):
+                raise ValueError(f"{len(names)} class names do not fit the logits")
+            if not (np.abs(arrays[f"{split}_logits"]) < _MOST).all():
+                raise ValueError(f"logits are not finite, or {_MOST:g} and more")
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path} is missing or damaged ({reason}): delete {path.parent / workdir.METRICS} and"
-            " give the run's command again"
+            f"{path} is missing or damaged ({one_line(error)}): delete"
+            f" {path.parent / workdir.METRICS} and give the run's command again"
         ) from None
     return arrays
 
@@ -205,7 +203,7 @@ def names(runs: Sequence[Run]) -> list[str]:
     result = []
     for run in runs:
         twins = [other for other in runs if other.metrics["model"] == run.metrics["model"]]
-        detail = _detail(run, twins)
+        detail = printable(_detail(run, twins))
         result.append(model_name(run.metrics["model"]) + (f" ({detail})" if detail else ""))
     return result
 
@@ -229,7 +227,7 @@ def _detail(run: Run, twins: Sequence[Run]) -> str:
 def _value(config: Mapping[str, Any], field: str) -> Any:
     value: Any = config
     for part in field.split("."):
-        value = value.get(part, "absent")
+        value = value.get(part, "absent") if isinstance(value, Mapping) else "absent"
     return value
 
 

@@ -67,7 +67,7 @@ class Policy:
             value = getattr(self, field)
             if not 0 <= value <= limit:
                 raise ValueError(f"{field} is {value}: give 0 (off) to {limit}")
-        if self.shift != int(self.shift):
+        if not isinstance(self.shift, int):
             raise ValueError(f"shift is {self.shift}: give a whole number of pixels")
 
 

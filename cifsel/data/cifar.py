@@ -8,28 +8,25 @@ cache folder. On a machine without TensorFlow, copy that file into the `data_dir
 """
 
 import contextlib
-import hashlib
 import os
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
 from etils import epath
 
-from cifsel import cache, remote
-from cifsel.data import splits, subset
-from cifsel.errors import UserError
+from cifsel import remote
+from cifsel.data import cifar_cache, splits, subset
+from cifsel.errors import UserError, one_line
+from cifsel.paths import expanded
 
 _NAME, _VERSION = "cifar100", "3.0.2"
+_CACHED = f"{_NAME}-{_VERSION}"
 _SIZES = {"train": 50_000, "test": 10_000}
-# Raised whenever the arrays in the file change their meaning, so that older files are not read.
-_CACHE_FORMAT = 1
 _MIRROR = f"https://storage.googleapis.com/tfds-data/datasets/{_NAME}/{_VERSION}/dataset_info.json"
 
 
@@ -60,11 +57,11 @@ def load(
       UserError: no data and no way to download them, or data that are damaged or not CIFAR-100.
     """
     source = _source(data_dir)
-    caches = _cache_files(source, cache_dir)
-    arrays = _read_caches(caches)
+    caches = cifar_cache.files(source, _CACHED, cache_dir)
+    arrays = cifar_cache.read(caches)
     if arrays is None:
         arrays = (_read_copied if remote.is_remote(source) else _read_tfds)(source, try_gcs)
-        _write_cache(arrays, caches)
+        cifar_cache.write(arrays, caches)
     train = splits.Split(arrays["train_images"], arrays["train_labels"], arrays["train_ids"])
     test = splits.Split(arrays["test_images"], arrays["test_labels"], arrays["test_ids"])
     kept, held_out = splits.stratified_split(train.labels, val_per_class, seed)
@@ -80,80 +77,7 @@ def load(
 
 def _source(data_dir: str | None) -> epath.Path:
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return remote.absolute(epath.Path(given).expanduser())
-
-
-# --- the cache: arrays in one .npz ---------------------------------------------------------------
-
-
-def _cache_files(source: epath.Path, cache_dir: str | None) -> list[Path]:
-    """Where the arrays of this source may be kept, the better place first."""
-    stem = f"cifsel-{_NAME}-{_VERSION}-v{_CACHE_FORMAT}"
-    files = []
-    if not remote.is_remote(source):
-        files.append(Path(source) / f"{stem}.npz")
-    folder = Path(cache_dir).expanduser() if cache_dir else cache.folder()
-    # One cache folder serves many data folders, so the file's name says which.
-    key = hashlib.sha256(os.fspath(source).encode()).hexdigest()[:8]
-    return [*files, folder / f"{stem}-{key}.npz"]
-
-
-def _read_caches(files: list[Path]) -> dict[str, np.ndarray] | None:
-    """The first cached arrays that are whole, or None."""
-    for file in files:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            if str(arrays.pop("sha256")) != _digest(arrays):
-                raise ValueError("its content does not match its checksum")
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            logging.warning("%s is damaged (%s): reading the data again", file, _line(error))
-        else:
-            return arrays
-    return None
-
-
-def _write_cache(arrays: dict[str, np.ndarray], files: list[Path]) -> None:
-    """Writes to the first place that can be written, whole or not at all."""
-    for file in files:
-        # The data folder is not ours to create; the cache folder, which comes last, is. The mode is
-        # asked because root may write where nobody is meant to.
-        beside_data = file is not files[-1]
-        if beside_data and not (file.parent.is_dir() and file.parent.stat().st_mode & 0o222):
-            continue
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        except OSError:
-            continue
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                contents: dict[str, Any] = {"sha256": np.array(_digest(arrays)), **arrays}
-                np.savez(stream, **contents)
-            # mkstemp's 0600 would hide it from the data's other users.
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(file)
-        except OSError as error:
-            logging.warning("%s cannot be written (%s)", file, _line(error))
-            continue
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        return
-    logging.warning("no place for a cache, tried %s: reading on", ", ".join(map(str, files)))
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes() if array.dtype.kind == "U" else array.data)
-    return digest.hexdigest()
-
-
-# --- tensorflow_datasets -------------------------------------------------------------------------
+    return remote.absolute(remote.place(expanded(given)))
 
 
 def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
@@ -197,14 +121,15 @@ def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
                 name: tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1))
                 for name in _SIZES
             }
+            names = {key: builder.info.features[key].names for key in ("label", "coarse_label")}
+            for name, size in _SIZES.items():
+                if len(raw[name]["label"]) != size:
+                    raise ValueError(f"{len(raw[name]['label'])} {name} images, expected {size}")
+            return _select(raw, names["label"], names["coarse_label"])
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(_unreadable(folder, error)) from error
-        names = {key: builder.info.features[key].names for key in ("label", "coarse_label")}
-    for name, size in _SIZES.items():
-        if len(raw[name]["label"]) != size:
-            found = f"{len(raw[name]['label'])} {name} images, expected {size}"
-            raise UserError(_unreadable(folder, ValueError(found)))
-    return _select(raw, names["label"], names["coarse_label"])
 
 
 def _select(
@@ -251,8 +176,8 @@ def _prepare(tfds: Any, source: epath.Path, try_gcs: bool, urls: list[str]) -> N
         (work / _NAME / _VERSION).rename(source / _NAME / _VERSION)
     except Exception as error:
         raise UserError(
-            f"CIFAR-100 could not be downloaded to {source} ({_line(error)}): try again, or give "
-            f"prepared tfds data with --config.data_dir=DIR, or try configs/quickstart.py"
+            f"CIFAR-100 could not be downloaded to {source} ({one_line(error)}): try again, or "
+            f"give prepared tfds data with --config.data_dir=DIR, or try configs/quickstart.py"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -284,9 +209,10 @@ def _import_tfds(source: epath.Path) -> Any:
         import tensorflow as tf
         import tensorflow_datasets as tfds
     except ImportError as error:
+        name = cifar_cache.files(source, _CACHED, None)[0].name
         raise UserError(
-            f"{_line(error)}: reading {source} the first time needs tensorflow-datasets and "
-            f"TensorFlow; install them, or copy {_cache_files(source, None)[0].name} from a "
+            f"{one_line(error)}: reading {source} the first time needs tensorflow-datasets and "
+            f"TensorFlow; install them, or copy {name} from a "
             f"machine that has them into the folder given with --config.data_dir=DIR"
         ) from error
     # TensorFlow would take all of a GPU's memory. RuntimeError: it is in use already, so no matter.
@@ -309,12 +235,6 @@ def _quiet() -> Iterator[None]:
 
 def _unreadable(folder: epath.Path, error: Exception) -> str:
     return (
-        f"{folder} cannot be read as prepared tfds data ({_line(error)}): delete that folder to "
+        f"{folder} cannot be read as prepared tfds data ({one_line(error)}): delete that folder to "
         f"have it downloaded again, or give another with --config.data_dir=DIR"
     )
-
-
-def _line(error: Exception) -> str:
-    """An exception in one short line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,6 +1,7 @@
 """One photo from its bytes: any format that phones write, as an upright sRGB array.
 
-What a file is is judged by its content, and its size is checked before anything is decoded.
+What a file is is judged by its content, and its size is checked before anything is decoded. Only
+formats that are images and nothing else are tried: Pillow would run Ghostscript for EPS.
 """
 
 import contextlib
@@ -8,28 +9,38 @@ import dataclasses
 import io
 import math
 import os
-import unicodedata
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
 
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line
 
 # More than twice what any of the models looks at, so that a face can be cropped out.
 MAX_SIDE = 768
-# Phones make up to 108 megapixels unless told otherwise; Pillow takes 4 bytes for each.
+# Phones make up to 108 megapixels unless told otherwise. Pillow takes 4 bytes for each, and some
+# formats four times as much: 1.9 GB at most was measured, for animated WebP.
 MAX_PIXELS = 120_000_000
 # Smaller or longer than this are icons, rulers and tracking pixels.
 MIN_SIDE, MAX_ELONGATION = 8, 20
 MAX_FILE_BYTES = 200_000_000
+# What takes long for its size. An encoder makes about 10 scans of a progressive JPEG, each of which
+# the decoder goes through for all pixels. Pillow reads a photo of 60 MB in 3,000 pieces, and what a
+# TIFF says beside its pixels twice, making an object of each number.
+MAX_SCANS, MAX_PIECES, MAX_TAG_BYTES = 100, 200_000, 8_000_000
+# A part of a JPEG has room for no more.
+MAX_EXIF_BYTES = 2**16
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _ICC_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+# A marker that a length follows: no fill, and none within the data of a scan.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+_END, _SCAN = b"\xd9", b"\xda"
 _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels: reduce it"
 
 
@@ -58,24 +69,47 @@ def decode(source: bytes | os.PathLike[str], name: str) -> Photo:
 
     Raises:
       UserError: no such file, damaged, cut short or no photo, more than `MAX_PIXELS`, very small
-        or very long, or of a format that needs the extra 'heic'.
+        or very long, made to be slow to decode, or of a format that needs the extra 'heic'.
     """
     try:
         data = source if isinstance(source, bytes) else _file_bytes(Path(source))
         with warnings.catch_warnings():
             # Pillow warns of odd metadata, and of sizes that are checked below.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+            pieces = _Pieces(data)
+            with Image.open(pieces, formats=_formats(data)) as image:
+                pieces.tag_bytes = math.inf
                 return _photo(image)
     except UserError as error:
-        raise UserError(f"{printable(name)}: {error}") from error
+        raise UserError(f"{name}: {error}") from error
     except Image.DecompressionBombError:  # Pillow's own limit is higher, but comes first
-        raise UserError(f"{printable(name)}: {_TOO_LARGE}") from None
+        raise UserError(f"{name}: {_TOO_LARGE}") from None
     except UnidentifiedImageError:
         found = "not a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF image, or a damaged one"
-        raise UserError(f"{printable(name)}: {found}") from None
+        raise UserError(f"{name}: {found}") from None
     except Exception as error:  # Pillow's parsers fall over damage in every kind of way
-        raise UserError(f"{printable(name)}: damaged or cut short ({one_line(error)})") from error
+        raise UserError(f"{name}: damaged or cut short ({one_line(error)})") from error
+
+
+class _Pieces(io.BytesIO):
+    """A file for Pillow, which it cannot be made to read without end.
+
+    Attributes:
+      tag_bytes: how many more may be read; all there are, except of a TIFF that is being opened.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._pieces = MAX_PIECES
+        self.tag_bytes: float = MAX_TAG_BYTES if data[:2] in (b"II", b"MM") else math.inf
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self._pieces -= 1
+        self.tag_bytes -= len(found)
+        if self._pieces < 0 or self.tag_bytes < 0:
+            raise UserError("in too many pieces, or with too much beside the image: save it anew")
+        return found
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -84,7 +118,8 @@ def _file_bytes(path: Path) -> bytes:
         raise UserError("a broken link" if path.is_symlink() and not path.exists() else problem)
     if (size := path.stat().st_size) > MAX_FILE_BYTES:
         raise UserError(f"{size / 1e6:.0f} MB; expected {MAX_FILE_BYTES / 1e6:.0f} at most")
-    return path.read_bytes()
+    with path.open("rb") as file:
+        return file.read(size)  # those of /proc that never end have size 0
 
 
 def _formats(data: bytes) -> tuple[str, ...]:
@@ -106,10 +141,26 @@ def _formats(data: bytes) -> tuple[str, ...]:
             raise UserError("HEIC needs pillow-heif: pip install 'cifsel[heic]'") from None
         pillow_heif.register_heif_opener()
         return ("HEIF",)
+    if data[:2] == b"\xff\xd8":
+        _check_jpeg(data)
     return _FORMATS
 
 
-def _photo(image: Image.Image) -> Photo:
+def _check_jpeg(data: bytes) -> None:
+    at, scans, exif = 2, 0, 0
+    while (marker := _JPEG_MARKER.search(data, at)) and marker[1] != _END:
+        start = marker.end()
+        at = start + int.from_bytes(data[start : start + 2], "big")
+        scans += marker[1] == _SCAN
+        exif += at - start if data[start + 2 : start + 6] == b"Exif" else 0
+    if scans > MAX_SCANS or exif > MAX_EXIF_BYTES:
+        raise UserError(
+            f"a JPEG of {scans} scans and {exif / 1e3:.0f} kB of EXIF; expected {MAX_SCANS} and"
+            f" {MAX_EXIF_BYTES / 1e3:.0f} at most: save it anew"
+        )
+
+
+def _photo(image: ImageFile.ImageFile) -> Photo:
     """Decodes an image that was opened and not loaded yet."""
     short, long = sorted(image.size)
     if short * long > MAX_PIXELS:
@@ -123,13 +174,18 @@ def _photo(image: Image.Image) -> Photo:
         # JPEG is decoded much quicker at a fraction of its size; the filter below does the rest.
         enough = 2 * MAX_SIDE / long
         image.draft(None, (math.ceil(image.width * enough), math.ceil(image.height * enough)))
-    image.load()
+    if any(tile[0] == "bmp_rle" for tile in image.tile):  # read pixel by pixel, in Python
+        raise UserError("a compressed BMP: save it as a PNG")
+    with _silence() if image.format == "TIFF" else contextlib.nullcontext():
+        image.load()
     taken = None
-    # Damaged EXIF leaves the pixels as they are.
-    with contextlib.suppress(Exception):
-        taken = _taken(image.getexif().get_ifd(ExifTags.IFD.Exif))
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
+    exif = (image.info.get(name) or "" for name in ("exif", "Raw profile type exif"))
+    if max(map(len, exif)) <= MAX_EXIF_BYTES:
+        # Damaged EXIF leaves the pixels as they are.
+        with contextlib.suppress(Exception):
+            taken = _taken(image.getexif().get_ifd(ExifTags.IFD.Exif))
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(image, in_place=True)
     plain = _plain(image)
     if (scale := MAX_SIDE / max(plain.size)) < 1:
         size = round(plain.width * scale), round(plain.height * scale)
@@ -142,17 +198,34 @@ def _photo(image: Image.Image) -> Photo:
     return Photo(np.array(colours, np.uint8), taken)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps from standard error what libtiff, of its own, has to say of each damaged line."""
+    said = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device, not a path
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(said, 2)
+        os.close(said)
+
+
 def _plain(image: Image.Image) -> Image.Image:
     """An image in 8-bit L, LA, RGB, RGBA or CMYK, from any mode."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
+        # In place, as it may be large.
+        values = np.array(image, np.float32)
+        np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
         # Nothing says what white is in other files than these, so it is the least usual value
         # that nothing exceeds.
         fixed = image.format == "PNG" or image.mode.startswith("I;16")
         usual = (65535.0,) if fixed else (1.0, 255.0, 65535.0, 2.0**32)
         white = next((white for white in usual if values.max() <= white), values.max())
-        scaled = np.clip(values / white, 0, 1) * 255
-        return Image.fromarray(scaled.round().astype(np.uint8))
+        values *= 255 / white
+        return Image.fromarray(
+            np.clip(values, 0, 255, out=values).round(out=values).astype(np.uint8)
+        )
     grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         return image.convert("LA" if grey else "RGBA")
@@ -186,17 +259,3 @@ def _taken(exif: Mapping[int, object]) -> datetime | None:
         with contextlib.suppress(ValueError):
             return datetime.strptime(text, form)
     return None
-
-
-def printable(text: object) -> str:
-    """Text in one printable line, whatever a file name may hold; spaces of all widths stay."""
-    # macOS takes accented letters apart, others do not.
-    return "".join(
-        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1]
-        for c in unicodedata.normalize("NFC", str(text))
-    )
-
-
-def one_line(error: Exception) -> str:
-    """What an exception says, short and printable."""
-    return printable(" ".join(str(error).split())[:200]) or type(error).__name__

@@ -10,17 +10,19 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from etils import epath
 
-from cifsel import remote
-from cifsel.data.photo import MAX_FILE_BYTES, one_line, printable
-from cifsel.errors import UserError
+from cifsel import remote, zips
+from cifsel.data.photo import MAX_FILE_BYTES
+from cifsel.errors import UserError, one_line, printable
+from cifsel.paths import exists, is_file, is_folder
 from cifsel.remote import AnyPath
 
 # Photos hardly compress any further; small drawings may.
 MAX_ZIP_RATIO, ANY_RATIO_BYTES = 200, 1_000_000
+MAX_DEPTH = 40
+_PIECE_BYTES = 2**20
 LAYOUT = (
     "expected a sub-folder or zip for each of two or more classes, as in happy/IMG_1.jpg and "
     "sad/IMG_2.jpg, or several of either, as in --config.photos=happy12.zip,sad12.zip"
@@ -58,60 +60,63 @@ def listing(path: AnyPath, prefix: str, stack: contextlib.ExitStack) -> Iterator
       stack: closes the zip.
 
     Raises:
-      UserError: neither of them, a folder that cannot be listed, or a zip that is damaged or
-        leads out of itself.
+      UserError: neither of them, a folder that cannot be listed or is too deep, or a zip that is
+        damaged or leads out of itself.
     """
+    if prefix.count("/") > MAX_DEPTH:
+        raise UserError(f"{path}: more than {MAX_DEPTH} folders deep; {LAYOUT}")
     if is_zip(path):
         try:
-            archive = stack.enter_context(zipfile.ZipFile(_source(path, stack)))
+            archive = stack.enter_context(zips.opened(stack.enter_context(path.open("rb"))))
         except Exception as error:  # damaged directories come as many kinds of them
             raise UserError(
-                f"{printable(path)}: not a zip, or a damaged one ({one_line(error)}): fetch it"
-                " again"
+                f"{path}: not a zip, or a damaged one ({one_line(error)}): fetch it again"
             ) from error
         yield from _members(archive, path, prefix)
-    elif path.is_dir():
-        for child, is_folder in _children(path, follow_links=not prefix):
+    elif is_folder(path):
+        for child, below in _children(path, follow_links=not prefix):
             if is_litter(child.name):
                 continue
-            if is_folder:
+            if below:
                 yield from listing(child, f"{prefix}{printable(child.name)}/", stack)
             else:
                 yield File(f"{prefix}{printable(child.name)}", child)
     else:
-        found = "not a folder or .zip file" if path.exists() else "no such folder or zip"
-        raise UserError(f"{printable(path)}: {found}; {LAYOUT}")
+        found = "not a folder or .zip file" if exists(path) else "no such folder or zip"
+        raise UserError(f"{path}: {found}; {LAYOUT}")
 
 
 def _children(folder: AnyPath, *, follow_links: bool) -> list[tuple[AnyPath, bool]]:
     """What is in a folder, sorted, and whether each is to be searched like a folder."""
     try:
         if remote.is_remote(folder):
-            return [(folder / name, is_folder) for name, is_folder in remote.children(folder)]
+            return [(folder / name, below) for name, below in remote.children(folder)]
         # The folder of a class may be a link. Further down, a link may lead back up.
         return [
-            (child, child.is_dir() and (follow_links or not child.is_symlink()))
+            (child, is_folder(child) and (follow_links or not child.is_symlink()))
             for child in sorted(folder.iterdir())
         ]
     except OSError as error:
         reason = error.strerror or one_line(error)
-        raise UserError(f"{printable(folder)}: cannot be listed ({reason})") from error
-
-
-def _source(path: AnyPath, stack: contextlib.ExitStack) -> Any:
-    """What zipfile can read from: a local path, or an open file."""
-    return stack.enter_context(path.open("rb")) if remote.is_remote(path) else path
+        raise UserError(f"{folder}: cannot be listed ({reason})") from error
 
 
 def _members(archive: zipfile.ZipFile, path: AnyPath, prefix: str) -> Iterator[File]:
     """Yields the files in an open zip, those that had better not be read with a problem."""
     seen: set[str] = set()
+    room = epath.Path(path).stat().length
     for info in archive.infolist():
+        room -= info.compress_size
+        if room < 0:
+            raise UserError(
+                f"{path}: holds files that take more room than it has; expected each to be in it"
+                " once: do not trust this file"
+            )
         parts = info.filename.replace("\\", "/").removeprefix("./").split("/")
         if parts[0] == "" or ".." in parts or re.match("[A-Za-z]:", parts[0]):
             raise UserError(
-                f"{printable(path)}: holds {printable(info.filename)}, which leads out of the "
-                "zip; expected paths within: do not trust this file"
+                f"{path}: holds {info.filename}, which leads out of the zip; expected paths "
+                "within: do not trust this file"
             )
         if parts[-1] == "" or any(map(is_litter, parts)):
             continue
@@ -145,8 +150,8 @@ def content(file: File) -> bytes | Path:
         return _fetched(file) if remote.is_remote(file.path) else Path(file.path)
     try:
         with file.archive.open(file.member) as stream:
-            # One byte more than promised, so that a zip that lies about sizes is caught out.
-            data = stream.read(file.member.file_size + 1)
+            # No more than is promised, which is all that is checked.
+            data = b"".join(iter(lambda: stream.read(_PIECE_BYTES), b""))
     except Exception as error:  # damage comes as many kinds of them
         raise UserError(f"{file.name}: damaged in the zip ({one_line(error)})") from error
     if len(data) != file.member.file_size:
@@ -174,7 +179,7 @@ def _too_large(size: int) -> str:
 
 def is_zip(path: AnyPath) -> bool:
     """Whether `listing` takes it for a zip: a file that is named so."""
-    return path.suffix.lower() == ".zip" and path.is_file()
+    return path.suffix.lower() == ".zip" and is_file(path)
 
 
 def is_litter(name: str) -> bool:

@@ -28,13 +28,15 @@ from scipy.sparse import csgraph
 
 from cifsel import remote
 from cifsel.data.photos import Photos
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line
+from cifsel.paths import expanded
 
 # The windows of least correlation of copies (compressed to quality 10, halved, mirrored, 20 %
 # brighter or darker, 30 % more contrast) correlate by .989 or more, of the bent faces above by .982
 # or less, of photos of different people by .54 or less.
 THRESHOLD = 0.985
 
+MAX_CSV_BYTES = 10_000_000
 _SIZE, _WINDOW, _STEP = 32, 16, 8  # pixels
 _NOISE = 4.0  # grey levels: what compression alone may change, so that flat windows agree
 
@@ -165,9 +167,9 @@ def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:
                         f"an earlier one {people[cells[0]]!r}: keep one of them"
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: cannot be read as CSV in UTF-8 ({reason}); expected lines 'photo,person'"
+            f"{path}: cannot be read as CSV in UTF-8 ({one_line(error)}); expected lines"
+            " 'photo,person'"
         ) from error
     return people
 
@@ -175,7 +177,11 @@ def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:
 def _text(path: str | os.PathLike[str]) -> TextIO:
     if remote.is_remote(path):
         return io.StringIO(remote.path(path).read_bytes().decode("utf-8-sig"), newline="")
-    return Path(path).open(encoding="utf-8-sig", newline="")
+    source = Path(expanded(os.fspath(path)))
+    # Opening a pipe would wait for ever, and a device never ends.
+    if source.exists() and not (source.is_file() and source.stat().st_size <= MAX_CSV_BYTES):
+        raise OSError(f"not a file of {MAX_CSV_BYTES / 1e6:.0f} MB at most")
+    return source.open(encoding="utf-8-sig", newline="")
 
 
 def check_people(

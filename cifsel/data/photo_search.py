@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
-import glob
 import itertools
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from etils import epath
 
 from cifsel import remote
 from cifsel.data import photo_files
-from cifsel.data.photo import printable
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line, printable
+from cifsel.paths import expanded, is_folder
 from cifsel.remote import AnyPath
 
 
@@ -38,13 +38,12 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
       stack: closes the zips.
 
     Raises:
-      UserError: a folder or zip in which there is nothing to look at, or that cannot be listed.
+      UserError: a folder or zip in which there is nothing to look at, or that cannot be listed or
+        searched.
     """
     items: list[Item] = []
     for argument in arguments:
-        path = argument
-        if not remote.is_remote(argument):
-            path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib's fails for unknown users
+        path = expanded(argument)
         # A shell that finds nothing, or is none, hands patterns on.
         if not _is_there(_path(path)) and (matches := _matches(path)):
             below = itertools.chain.from_iterable(
@@ -55,7 +54,7 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
         else:
             found = _inside(argument, _path(path), stack)
         if not found:
-            raise UserError(f"{printable(argument)}: no files in it; expected photos")
+            raise UserError(f"{argument}: no files in it; expected photos")
         items += found
     return items
 
@@ -63,10 +62,7 @@ def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
 def _matches(pattern: str) -> list[str]:
     """What a pattern finds, without what is passed over in folders too."""
     said = Path(pattern).parts
-    if remote.is_remote(pattern):
-        found = _remote_matches(pattern)
-    else:
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any pattern
+    found = _remote_matches(pattern) if remote.is_remote(pattern) else _local_matches(pattern)
     return [
         one
         for one in found
@@ -74,10 +70,25 @@ def _matches(pattern: str) -> list[str]:
     ]
 
 
+def _local_matches(pattern: str) -> list[str]:
+    if not _is_pattern(pattern):
+        return []
+    start = Path(Path(pattern).anchor)
+    try:
+        # Unlike glob, pathlib follows no links that lead in circles.
+        return sorted(map(str, start.glob(str(Path(pattern).relative_to(start)))))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{pattern}: cannot be searched ({one_line(error)})") from error
+
+
+def _is_pattern(text: str) -> bool:
+    return bool(re.search(r"[*?[]", text))
+
+
 def _remote_matches(pattern: str) -> list[str]:
     if "**" in pattern:
-        raise UserError(f"{printable(pattern)}: no '**' on gs://; give the folder")
-    if not glob.has_magic(pattern):
+        raise UserError(f"{pattern}: no '**' on gs://; give the folder")
+    if not _is_pattern(pattern):
         return []
     bucket, _, below = pattern.removeprefix("gs://").partition("/")
     return sorted(map(str, epath.Path(f"gs://{bucket}").glob(below)))
@@ -93,30 +104,19 @@ def _is_there(path: AnyPath) -> bool:
 
 def _inside(photo: str, path: AnyPath, stack: contextlib.ExitStack) -> list[Item]:
     """A file itself, or what is in a folder or zip, zips in a folder included."""
-    if not _is_folder(path) and not _is_zip(path):
+    if not is_folder(path) and not photo_files.is_zip(path):
         # Of this machine, `decode` says more of what is wrong with it.
         missing = remote.is_remote(path) and not path.exists()
         problem = "no such file" if missing else ""
         return [Item(photo, photo_files.File(printable(photo), path, problem=problem))]
     items = []
     for file in photo_files.listing(path, "", stack):
-        zipped = file.archive is None and _is_zip(file.path)
+        zipped = file.archive is None and photo_files.is_zip(file.path)
         for one in _in_zip(file.path, stack) if zipped else [file]:
             inner = f"/{one.member.filename}" if one.member else ""
             name = f"{one.path}{inner}"
             items.append(Item(name, dataclasses.replace(one, name=printable(name))))
     return items
-
-
-def _is_folder(path: AnyPath) -> bool:
-    if remote.is_remote(path):
-        return path.is_dir()
-    return os.path.isdir(path)  # noqa: PTH112 - pathlib's fails at times
-
-
-def _is_zip(path: AnyPath) -> bool:
-    is_file = remote.is_remote(path) or os.path.isfile(path)  # noqa: PTH113 - see above
-    return is_file and photo_files.is_zip(path)
 
 
 def _in_zip(path: AnyPath, stack: contextlib.ExitStack) -> list[photo_files.File]:

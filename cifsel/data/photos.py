@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from cifsel import remote
-from cifsel.data.photo import Photo, decode, printable
+from cifsel.data.photo import Photo, decode
 from cifsel.data.photo_files import LAYOUT, File, content, is_zip, listing
-from cifsel.errors import UserError
+from cifsel.errors import UserError, printable
+from cifsel.paths import expanded
 
 MAX_FILES, MAX_ZIP_BYTES = 5_000, 2_000_000_000
+# Of memory, for photos of which each has 2 MB at most: some thousands of them.
+MAX_DECODED_BYTES = 4_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +58,12 @@ def load(source: str, *, skip_unreadable: bool = False) -> Photos:
 
     Raises:
       UserError: nothing there, fewer than two classes or than two photos of one, two sources of
-        one class, more than `MAX_FILES` files or `MAX_ZIP_BYTES` in zips, or a file that cannot
-        be read as a photo and is not to be skipped.
+        one class, more than `MAX_FILES` files, `MAX_ZIP_BYTES` in zips or `MAX_DECODED_BYTES` of
+        pixels, or a file that cannot be read as a photo and is not to be skipped.
     """
     photos: list[tuple[str, str, Photo]] = []
     unreadable: list[str] = []
+    room = MAX_DECODED_BYTES
     with contextlib.ExitStack() as stack:
         files = _find(source, stack)
         for label, file in files:
@@ -67,10 +71,17 @@ def load(source: str, *, skip_unreadable: bool = False) -> Photos:
                 photos.append((label, file.name, decode(content(file), file.name)))
             except UserError as error:
                 unreadable.append(str(error))
+                continue
+            room -= photos[-1][2].pixels.nbytes
+            if room < 0:
+                raise UserError(
+                    f"{source}: the first {len(photos)} photos take {MAX_DECODED_BYTES / 1e9:.0f}"
+                    " GB of memory; expected some dozens: give a folder with fewer"
+                )
     if unreadable and not skip_unreadable:
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         raise UserError(
-            f"{printable(source)}: {len(unreadable)} of {len(files)} files cannot be read as "
+            f"{source}: {len(unreadable)} of {len(files)} files cannot be read as "
             f"photos ({'; '.join(unreadable[:3])}{more}): convert or remove them, or give "
             "--config.skip_unreadable=True"
         )
@@ -90,7 +101,7 @@ def _check_counts(source: str, class_names: list[str], counts: Mapping[str, int]
     few = [f"{counts[name]} of '{name}'" for name in class_names if counts[name] < 2]
     if few:
         raise UserError(
-            f"{printable(source)}: {', '.join(few[:5])}; expected 2 or more readable photos of "
+            f"{source}: {', '.join(few[:5])}; expected 2 or more readable photos of "
             "each class: add some"
         )
 
@@ -105,20 +116,20 @@ def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
         other = owners.setdefault(label.casefold(), owner)
         if label and other != owner:
             raise UserError(
-                f"{printable(source)}: {printable(other)} and {printable(owner)} are both of class "
+                f"{source}: {other} and {owner} are both of class "
                 f"'{label}': rename one, or put all photos of a class into one folder or zip"
             )
         files.append((label, file))
         size += file.member.file_size if file.member and not file.problem else 0
         if len(files) > MAX_FILES or size > MAX_ZIP_BYTES:
             raise UserError(
-                f"{printable(source)}: more than {MAX_FILES} files, or {MAX_ZIP_BYTES / 1e9:.0f} "
+                f"{source}: more than {MAX_FILES} files, or {MAX_ZIP_BYTES / 1e9:.0f} "
                 "GB in zips; expected some dozens of photos: give a folder with fewer"
             )
     labels = sorted({label for label, _ in files} - {""})
     if len(labels) < 2:
         found = f"one class, '{labels[0]}'" if labels else f"{len(files)} files, no classes"
-        raise UserError(f"{printable(source)}: {found}; {LAYOUT}")
+        raise UserError(f"{source}: {found}; {LAYOUT}")
     return sorted(files, key=lambda pair: (pair[0], pair[1].name))
 
 
@@ -156,7 +167,7 @@ def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, File
 def _is_there(source: str) -> bool:
     if remote.is_remote(source):
         return remote.path(source).exists()
-    return os.access(Path(source).expanduser(), os.F_OK)
+    return os.path.exists(expanded(source))  # noqa: PTH110 - takes names that cannot be
 
 
 def _label(owner: str) -> str:

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from cifsel import command, config_flag, recipe, sharding, terminal
-from cifsel import config as config_lib
 from cifsel.errors import UserError
 from cifsel.preflight import chips, compiler, programs
 from cifsel.terminal import duration, say
+from cifsel.validation import validate
 
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "v5e:2x4", "The slice: a kind of chip, and how many there are along each side."
@@ -202,7 +202,7 @@ def main(argv: Sequence[str]) -> None:
 
     def run() -> None:
         config = config_flag.CONFIG.value
-        config_lib.validate(config)
+        validate(config)
         show(config, _TOPOLOGY.value, examine(config, _TOPOLOGY.value))
 
     command.guarded(run)

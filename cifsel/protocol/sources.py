@@ -5,14 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import predictor, restore
+from cifsel import predictor, remote, restore
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build
+from cifsel.paths import expanded
 from cifsel.terminal import say
-from cifsel.weights import download, keras_h5
+from cifsel.weights import download, h5_file, keras_h5
 
 Tree = Any
 IMAGENET = "ImageNet weights"  # begins the names of candidates that started from these
@@ -45,7 +45,7 @@ def sources(config: ConfigDict) -> list[Source]:
     """The weights to start from, the user's choice first, and ImageNet's to compare them with."""
     if config.init_from == "imagenet":
         return [_imagenet(config.model, 1.0, 224, config.weights_dir, config.image_size or 224)]
-    run = predictor.run_of(epath.Path(config.init_from).expanduser())
+    run = predictor.run_of(remote.place(expanded(config.init_from)))
     trained = restore.trained(run)
     name, alpha = trained.config.model, trained.config.alpha
     say(f"task-1 checkpoint: {name} from {run}")
@@ -74,7 +74,5 @@ def _imagenet(
     )
     model = build(name, num_classes=2, alpha=alpha)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, 3))))
-    loaded = keras_h5.convert(
-        keras_h5.read_tensors(path), shapes, model=name, head=False, path=path
-    )
+    loaded = keras_h5.convert(h5_file.read_tensors(path), shapes, model=name, head=False, path=path)
     return Source(IMAGENET, path.name, name, alpha, model, loaded, size)

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cifsel import cache, remote
-from cifsel.errors import UserError
-from cifsel.weights import keras_h5
+from cifsel.errors import UserError, one_line
+from cifsel.paths import expanded
+from cifsel.weights import h5_file, keras_h5
 
 MOBILENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
 EFFICIENTNET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/"
@@ -164,7 +165,7 @@ def find(
             _download(file, cached)
             return cached
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = f"the download failed ({_one_line(error)})"
+            why = f"the download failed ({one_line(error)})"
     raise UserError(
         f"weights {file.name} are not in {' nor in '.join(looked)}, and {why}: put the file"
         f" from {file.url} in a folder and pass it as weights_dir, or set CIFSEL_WEIGHTS to it"
@@ -185,8 +186,8 @@ def use_file(path: str) -> Path:
     """
     remote.reach(path)
     folder, _, name = path.rpartition("/")
-    local = _copy_of_remote(folder, name) if remote.is_remote(path) else Path(path).expanduser()
-    if local is None or not local.is_file():
+    local = _copy_of_remote(folder, name) if remote.is_remote(path) else Path(expanded(path))
+    if local is None or not os.path.isfile(local):  # noqa: PTH113 - takes names that cannot be
         raise UserError(f"{path}: no such weight file; expected a Keras .h5")
     _log_identity(local, None)
     return local
@@ -197,8 +198,8 @@ def _from_folder(folder: str, field: str, name: str) -> Path | None:
     remote.reach(folder)
     if remote.is_remote(folder):
         return _copy_of_remote(folder, name)
-    local = Path(folder).expanduser()
-    if not local.is_dir():
+    local = Path(expanded(folder))
+    if not os.path.isdir(local):  # noqa: PTH112 - takes names that cannot be
         raise UserError(f"{field}={folder} is not a folder; expected one with {name} in it")
     return local / name if (local / name).is_file() else None
 
@@ -222,7 +223,7 @@ def _copy_of_remote(folder: str, name: str) -> Path | None:
     # Each of epath's file systems has exceptions of its own.
     except Exception as error:
         raise UserError(
-            f"{folder}/{name} cannot be read ({_one_line(error)}); check the address and your"
+            f"{folder}/{name} cannot be read ({one_line(error)}); check the address and your"
             " access to it, or use a local folder"
         ) from error
     return local
@@ -230,7 +231,7 @@ def _copy_of_remote(folder: str, name: str) -> Path | None:
 
 def _log_identity(path: Path, file: WeightFile | None) -> None:
     """Logs what a user's own file holds, and whether that is what was published."""
-    sha256 = keras_h5.tensors_sha256(keras_h5.read_tensors(path))
+    sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(path))
     logger.info("weights: %s, SHA-256 of its tensors %s", path, sha256)
     if file and file.tensors_sha256 and sha256 != file.tensors_sha256:
         logger.warning(
@@ -249,7 +250,7 @@ def _verify(path: Path, file: WeightFile) -> None:
     """Raises UserError unless `path` holds what was published as `file`."""
     if file.md5 and (md5 := _md5(path)) != file.md5:
         raise UserError(f"{path}: MD5 is {md5}; expected {file.md5} as Keras publishes it")
-    sha256 = keras_h5.tensors_sha256(keras_h5.read_tensors(path))
+    sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(path))
     if file.tensors_sha256 and sha256 != file.tensors_sha256:
         raise UserError(
             f"{path}: SHA-256 of its tensors is {sha256}; expected {file.tensors_sha256}"
@@ -313,7 +314,3 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,33 +1,17 @@
-"""Keras `.h5` weight files -> Flax variables, loud on any mismatch.
-
-The files are those of keras.applications ("legacy" HDF5: one group per layer, attribute
-`layer_names`), or whole models saved by `model.save('name.h5')`, which keep the same groups under
-`model_weights`. Tensors are named `layer/weight`, as in `conv_dw_1/kernel` or
-`conv1_bn/moving_mean`, whichever Keras wrote them: the trailing `:0` of Keras 2 is dropped, and its
-`depthwise_kernel` is called `kernel`, as Keras 3 does.
-
-The files are data from strangers: nothing is unpickled, no link is followed, nothing outside the
-file is opened, and sizes are checked before anything is read.
-"""
+"""The tensors of Keras weight files -> Flax variables, loud on any mismatch."""
 
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import h5py
 import numpy as np
 from flax import traverse_util
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import IMAGENET_MEAN, IMAGENET_STD
-
-# The largest published file, EfficientNetV2-L with classifier, has 119 M elements in 1,020 tensors
-# and its largest tensor 1.5 M; room for twice that and no more.
-MAX_TENSORS = 4_000
-MAX_ELEMENTS = 256 * 2**20
-MAX_DEPTH = 6
+from cifsel.weights.h5_file import read_tensors
 
 # Keras names of the layers that do not follow from the names here by formatting alone.
 _MOBILENET_STEM = {"conv": "conv1", "conv_bn": "conv1_bn"}
@@ -40,109 +24,6 @@ _BATCH_NORM_WEIGHT = {
     "mean": "moving_mean",
     "var": "moving_variance",
 }
-
-
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads every tensor of a Keras weight file.
-
-    Args:
-      path: a local `.h5` file in one of the two layouts named above.
-
-    Returns:
-      'layer/weight' -> float32 array, in the file's own (Keras) axis order.
-
-    Raises:
-      UserError: the file is missing, not HDF5, truncated, in another layout, reaches outside
-        itself (links, external or virtual storage), or holds something that is no finite
-        floating-point tensor of a sensible size.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            return _read_groups(file, os.fspath(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such weight file") from None
-    # h5py reports damage as any of these, depending on where in the file it lies.
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: not a readable HDF5 file, or a truncated one ({reason}); expected a Keras .h5"
-            " weight file: fetch it again"
-        ) from error
-
-
-def _read_groups(file: h5py.File, path: str) -> dict[str, np.ndarray]:
-    """Reads the tensors of an open file, keyed as `read_tensors` says."""
-    root: h5py.Group = file
-    if file.get("model_weights", getclass=True, getlink=True) is h5py.HardLink:
-        root = file["model_weights"]
-    if not {"layer_names", "layer_names0"} & set(root.attrs):
-        raise UserError(
-            f"{path}: HDF5, but not a Keras weight file by layers (no attribute layer_names);"
-            " expected one of keras.applications or written by model.save('name.h5')"
-        )
-    tensors: dict[str, np.ndarray] = {}
-    elements = 0
-    for names, dataset in _walk(root, (), path):
-        key = _tensor_name(names)
-        elements += dataset.size or 0
-        if len(tensors) >= MAX_TENSORS or elements > MAX_ELEMENTS:
-            raise UserError(
-                f"{path}: more than {MAX_TENSORS} tensors or {MAX_ELEMENTS} elements at"
-                f" {key}; that is no published model"
-            )
-        if key in tensors:
-            raise UserError(f"{path}: two tensors are called {key}; expected one of each name")
-        tensors[key] = _read_tensor(dataset, key, path)
-    return tensors
-
-
-def _walk(
-    group: h5py.Group, above: tuple[str, ...], path: str
-) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:
-    """Yields every data set below `group` with its path, refusing whatever leads elsewhere."""
-    if len(above) >= MAX_DEPTH:
-        raise UserError(f"{path}: groups nested deeper than {MAX_DEPTH} at {'/'.join(above)}")
-    for name in group:
-        names = (*above, name)
-        # Asking for the link's class does not open what it points at.
-        if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
-            raise UserError(
-                f"{path}: {'/'.join(names)} is a link to somewhere else; expected the tensor itself"
-            )
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            yield from _walk(item, names, path)
-        elif isinstance(item, h5py.Dataset):
-            yield names, item
-        else:
-            raise UserError(f"{path}: {'/'.join(names)} is neither a group nor a tensor")
-
-
-def _tensor_name(names: tuple[str, ...]) -> str:
-    """Names a tensor by its layer's group and its own last name.
-
-    What lies between is Keras's name scope, which depends on how often a model was built.
-    """
-    weight = names[-1].partition(":")[0]
-    return f"{names[0]}/{'kernel' if weight == 'depthwise_kernel' else weight}"
-
-
-def _read_tensor(dataset: h5py.Dataset, key: str, path: str) -> np.ndarray:
-    """Reads one checked data set as float32."""
-    if dataset.is_virtual or dataset.external:
-        raise UserError(f"{path}: {key} keeps its numbers in other files; expected them inside")
-    # The number of images that a Normalization layer has seen is the one integer in these files.
-    is_count = key.endswith("/count") and dataset.dtype.kind in "iu" and dataset.shape == ()
-    if dataset.dtype.kind != "f" and not is_count:
-        raise UserError(f"{path}: {key} has dtype {dataset.dtype}; expected floating point")
-    if dataset.shape is None or len(dataset.shape) > 4:
-        raise UserError(f"{path}: {key} has shape {dataset.shape}; expected 0 to 4 axes")
-    value = np.asarray(dataset[()], dtype=np.float32)
-    if not np.isfinite(value).all():
-        raise UserError(f"{path}: {key} holds NaN or infinity; expected finite numbers")
-    if key.endswith("/moving_variance") and (value < 0).any():
-        raise UserError(f"{path}: {key} is negative somewhere; expected variances")
-    return value
 
 
 def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:

@@ -3,12 +3,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel.data import cifar, splits, subset
+from cifsel.data import cifar, cifar_cache, splits, subset
 from cifsel.errors import UserError
 
 REPO = Path(__file__).parents[2]
@@ -200,7 +201,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path, reads, monkeypatch):
 
 
 def test_cache_suffices_without_tensorflow(tmp_path):
-    cifar._write_cache(small_arrays(), [tmp_path / "cifsel-cifar100-3.0.2-v1.npz"])
+    cifar_cache.write(small_arrays(), [tmp_path / "cifsel-cifar100-3.0.2-v1.npz"])
     code = """if True:
         import sys
         sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
@@ -291,6 +292,27 @@ def test_partly_prepared_data(tmp_path):
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
         cifar.load(str(tmp_path))
     assert "delete that folder" in one_line(caught)
+
+
+@pytest.mark.parametrize("ids", [None, [b"0"] * 3, ["train_0"] * 3])
+def test_records_of_something_else(tmp_path, monkeypatch, ids):
+    (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
+    names = subset._FINE_OF
+    fine = [name for group in names.values() for name in group]
+    records = {"label": np.arange(50), "coarse_label": np.arange(50) // 5, "id": ids}
+    features = {"label": fine, "coarse_label": list(names)}
+    builder = SimpleNamespace(
+        as_dataset=lambda **_: records,
+        info=SimpleNamespace(
+            features={name: SimpleNamespace(names=found) for name, found in features.items()}
+        ),
+    )
+    tfds = SimpleNamespace(builder=lambda *_, **__: builder, as_numpy=lambda found: found)
+    monkeypatch.setattr(cifar, "_import_tfds", lambda _: tfds)
+    monkeypatch.setattr(cifar, "_SIZES", {"train": 50, "test": 50})
+    with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
+        cifar.load(str(tmp_path))
+    one_line(caught)
 
 
 def test_damaged_description(tmp_path):

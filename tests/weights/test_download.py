@@ -14,7 +14,7 @@ from etils import epath
 
 from cifsel import remote
 from cifsel.errors import UserError
-from cifsel.weights import download, keras_h5
+from cifsel.weights import download, h5_file, keras_h5
 
 NAME = "mobilenet_1_0_128_tf_no_top.h5"
 ARGS = {"alpha": 1.0, "resolution": 128, "top": False}
@@ -170,7 +170,7 @@ def test_own_file_is_used_as_it_is_with_its_hash_logged(
     own = weight_file(tmp_path / "own" / "efficientnetv2-b0_notop.h5")
     with caplog.at_level(logging.INFO):
         assert download.find("efficientnetv2-b0", **ARGS, weights_dir=str(own.parent)) == own
-    assert keras_h5.tensors_sha256(keras_h5.read_tensors(own)) in caplog.text
+    assert keras_h5.tensors_sha256(h5_file.read_tensors(own)) in caplog.text
     md5 = hashlib.md5(own.read_bytes()).hexdigest()
     assert f"MD5 {md5}, published 893217f2bb855e2983157299931e43ff" in caplog.text
 
@@ -183,7 +183,7 @@ def test_own_mobilenet_that_is_not_the_published_one_is_remarked_on(
     assert download.find("mobilenet", **at) == own
     assert "not the published tensors" in caplog.text
     caplog.clear()
-    sha256 = keras_h5.tensors_sha256(keras_h5.read_tensors(own))
+    sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(own))
     monkeypatch.setitem(download.MOBILENET_1_0_224_SHA256, True, sha256)
     assert download.find("mobilenet", **at) == own
     assert "not the published" not in caplog.text
@@ -199,7 +199,7 @@ def test_file_named_by_the_user(tmp_path: Path, caplog: pytest.LogCaptureFixture
     own = weight_file(tmp_path / "mine.h5")
     with caplog.at_level(logging.INFO):
         assert download.use_file(str(own)) == own
-    assert keras_h5.tensors_sha256(keras_h5.read_tensors(own)) in caplog.text
+    assert keras_h5.tensors_sha256(h5_file.read_tensors(own)) in caplog.text
     with pytest.raises(UserError, match=r"other\.h5: no such weight file"):
         download.use_file(str(tmp_path / "other.h5"))
 
@@ -347,7 +347,7 @@ def test_file_without_a_known_hash_is_taken_and_its_hash_logged(
     server.serve(NAME, published.read_bytes())
     with caplog.at_level(logging.INFO):
         download.find("mobilenet", **ARGS)
-    assert keras_h5.tensors_sha256(keras_h5.read_tensors(published)) in caplog.text
+    assert keras_h5.tensors_sha256(h5_file.read_tensors(published)) in caplog.text
 
 
 def test_damaged_cache_is_fetched_again(server: Server, cache: Path, tmp_path: Path) -> None:
