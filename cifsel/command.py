@@ -10,11 +10,8 @@ from absl import logging as absl_logging
 
 from cifsel import cache, memory
 from cifsel.errors import UserError, printable
-from cifsel.stopping import TRY_AGAIN, Interrupted
+from cifsel.stopping import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
 from cifsel.terminal import say
-
-# Exit statuses: 1 is a defect, with a traceback.
-BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def guarded(run: Callable[[], object]) -> None:

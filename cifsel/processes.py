@@ -6,6 +6,7 @@ meet here: all connect to process 0, and stay connected for the whole run. A con
 means that a process is gone, and the others end at once, with a line that names it.
 """
 
+import atexit
 import contextlib
 import os
 import socket
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 from cifsel.errors import UserError
-from cifsel.stopping import TRY_AGAIN, Interrupted
+from cifsel.stopping import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
 
 _RETRY = 0.2  # seconds
 _GRACE = 3.0  # seconds
@@ -44,24 +45,37 @@ def together(host: str, port: int, processes: int, process: int, timeout: float)
         _tell(peers, "go")
     else:
         peers = {0: _join(host, port, processes, process, timeout)}
+    failed = threading.Event()
     for number, peer in peers.items():
         peer.settimeout(None)
         # A machine that has lost its power closes no connection.
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        threading.Thread(target=_watch, args=(number, peers), daemon=True).start()
+        threading.Thread(target=_watch, args=(number, peers, failed), daemon=True).start()
     try:
         yield
     except Interrupted:
         _tell(peers, "done")
         raise
-    except UserError:
-        raise
-    except Exception:
-        # A sum in which a lost process has no part may fail before `_watch` hears of the loss,
-        # which then says what it was.
-        time.sleep(_GRACE)
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, UserError | KeyboardInterrupt):
+            failed.set()
+        # Others may be about to fail for the same reason. Or it is a sum in which a lost process
+        # has no part: `_watch` knows which one.
+        time.sleep(0 if isinstance(error, KeyboardInterrupt) else _GRACE)
+        failed.set()
+        _tell(peers, f"gone {process}")
+        # Once the error is told: JAX would first wait five minutes for the others.
+        atexit.register(_leave, error)
         raise
     _tell(peers, "done")
+
+
+def _leave(error: BaseException) -> None:
+    """Ends the process as `error` would."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    known = {UserError: BAD_INPUT, KeyboardInterrupt: INTERRUPTED}
+    os._exit(known.get(type(error), 1))
 
 
 def _gather(port: int, processes: int, timeout: float) -> dict[int, socket.socket]:
@@ -127,12 +141,15 @@ def _join(host: str, port: int, processes: int, process: int, timeout: float) ->
     raise UserError(f"process 0 of {processes} is gone")
 
 
-def _watch(number: int, peers: dict[int, socket.socket]) -> None:
-    """Ends this process when another does that has not said that it is done."""
+def _watch(number: int, peers: dict[int, socket.socket], failed: threading.Event) -> None:
+    """Ends this process when another does that has not said that it is done.
+
+    Not so one that has failed: it has something to say of its own.
+    """
     word = ""
     with contextlib.suppress(OSError):
         word = _hear(peers[number])
-    if word == "done":
+    if word == "done" or failed.is_set():
         return
     gone = word.removeprefix("gone ") or number  # Process 0 says of whom it knows.
     _tell(peers, f"gone {gone}")

@@ -7,7 +7,9 @@ from typing import Any
 
 from cifsel.terminal import say
 
-# Exit status, "try again": told to stop, or left alone by another process; what was saved stays.
+# Exit statuses: 1 is a defect, with a traceback.
+BAD_INPUT, INTERRUPTED = 2, 130
+# "Try again": told to stop, or left alone by another process; what was saved stays.
 TRY_AGAIN = 75
 
 

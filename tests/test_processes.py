@@ -12,15 +12,19 @@ ROOT = Path(__file__).parents[1]
 WAIT = 3.0
 # Meets the others, then does what its last argument says.
 PROGRAM = """
-import sys, time
+import atexit, sys, time
 from cifsel import processes
 from cifsel.errors import UserError
 port, count, number, wait, what = sys.argv[1:]
+if what in ("fail", "refuse"):
+    atexit.register(time.sleep, 60)  # As JAX does, which waits for the others.
 try:
     with processes.together("localhost", int(port), int(count), int(number), float(wait)):
         print("met", flush=True)
         if what == "fail":
             raise KeyError("broken")
+        if what == "refuse":
+            raise UserError("refused")
         if what == "wait":
             time.sleep(60)
         if what == "fail later":
@@ -101,10 +105,24 @@ def test_the_others_end_when_one_fails(port, lost):
     running = [start(port, 3, n, "fail" if n == lost else "wait") for n in range(3)]
     results = ends(*running)
     assert results[lost][0] == 1
+    assert "KeyError: 'broken'" in results[lost][2]
     for number, (status, _, wrong) in enumerate(results):
         if number != lost:
             assert status == 75
             assert wrong.startswith(f"error: process {lost} is gone: give all commands again")
+
+
+def test_what_all_refuse_all_say(port):
+    for status, said, _ in ends(*(start(port, 3, n, "refuse") for n in range(3))):
+        assert (status, said) == (2, "met\nrefused\n")
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_what_one_refuses_the_others_learn(port, lost):
+    results = ends(*(start(port, 2, n, "refuse" if n == lost else "wait") for n in range(2)))
+    assert results[lost][:2] == (2, "met\nrefused\n")
+    assert results[1 - lost][0] == 75
+    assert f"process {lost} is gone" in results[1 - lost][2]
 
 
 def test_the_others_end_when_one_is_killed(port):
