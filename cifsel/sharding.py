@@ -45,26 +45,47 @@ def connected(
     """
     if distributed == "off":
         yield
-    elif distributed == "auto":
-        try:
-            with _sigterm_untouched():
-                jax.distributed.initialize(initialization_timeout=timeout)
-        except (RuntimeError, ValueError) as error:
-            raise UserError(
-                "config.distributed is 'auto', but nothing here says which processes take part"
-                f" ({' '.join(str(error).split())[:300]}): give host:port of process 0, with"
-                " config.processes and config.process, or 'off'"
-            ) from error
-        yield
+        return
+    local = None
+    if distributed == "auto":
+        address, processes, process, local = _taking_part(timeout)
+        host, _, port = address.rpartition(":")
+        # Far from it, since Slurm's ports are neighbours where jobs are.
+        meeting = int(port) ^ 0x8000
     else:
         host, _, port = distributed.rpartition(":")
-        with together(host, int(port), processes, process, timeout):
-            address = f"{host}:{int(port) + 1}"
-            with _sigterm_untouched():
-                jax.distributed.initialize(
-                    address, processes, process, initialization_timeout=timeout
-                )
-            yield
+        meeting, address = int(port), f"{host}:{int(port) + 1}"
+    with together(host, meeting, processes, process, timeout):
+        with _sigterm_untouched():
+            jax.distributed.initialize(
+                address, processes, process, local, initialization_timeout=timeout
+            )
+        yield
+
+
+def _taking_part(timeout: int) -> tuple[str, int, int, Sequence[int] | None]:
+    """What Cloud TPU, GKE or Slurm say: JAX's address, the number of processes, this one, devices.
+
+    JAX would ask them by itself, but only to wait alone then, and to abort where somebody is
+    missing, without a word about who.
+    """
+    from jax._src.clusters import ClusterEnv  # There is no public way to ask.
+
+    try:
+        found = ClusterEnv.auto_detect_unset_distributed_params(
+            None, None, None, None, None, timeout
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        found, why = (None, None, None, None), f" ({' '.join(str(error).split())[:300]})"
+    else:
+        why = ""
+    address, processes, process, local = found
+    if address is None or processes is None or process is None:
+        raise UserError(
+            f"config.distributed is 'auto', but nothing here says which processes take part{why}:"
+            " give host:port of process 0, with config.processes and config.process, or 'off'"
+        )
+    return address, processes, process, local
 
 
 @contextlib.contextmanager

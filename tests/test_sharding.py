@@ -28,10 +28,29 @@ COMMAND = (
 )
 
 
+def as_slurm_would(job: int, processes: int, process: int) -> dict[str, str]:
+    """The environment in which Slurm starts a process of a job on this machine."""
+    return {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": str(processes),
+        "SLURM_PROCID": str(process),
+        "SLURM_LOCALID": str(process),
+    }
+
+
 class Layout:
     """Processes with so many fake devices each, started in a workdir."""
 
-    def __init__(self, cache: Path, workdir: Path, processes: int, devices: int, *extra: str):
+    def __init__(
+        self,
+        cache: Path,
+        workdir: Path,
+        processes: int,
+        devices: int,
+        *extra: str,
+        slurm: bool = False,
+    ):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
@@ -50,12 +69,18 @@ class Layout:
                 f"--config.processes={processes}",
                 f"--config.process={i}",
             ]
+            if slurm:
+                several = ["--config.distributed=auto"]
             arguments = [*COMMAND.split(), *(several if processes > 1 else []), *extra]
             arguments += [f"--workdir={workdir / 'run'}"]
             with log.open("w") as out:
                 self.all.append(
                     subprocess.Popen(
-                        [sys.executable, *arguments], cwd=ROOT, env=env, stdout=out, stderr=out
+                        [sys.executable, *arguments],
+                        cwd=ROOT,
+                        env=env | (as_slurm_would(port, processes, i) if slurm else {}),
+                        stdout=out,
+                        stderr=out,
                     )
                 )
 
@@ -141,7 +166,7 @@ def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, cache, tm
 
 
 def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_path):
-    both = Layout(cache, tmp_path, 2, 2, "--config.checkpoint_minutes=0")
+    both = Layout(cache, tmp_path, 2, 2, "--config.checkpoint_minutes=0", slurm=True)
     both.wait_for("epoch   1/")
     while len(both.saved()) < 2:
         time.sleep(0.01)
@@ -155,7 +180,7 @@ def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_p
     newest = both.saved()[-1]
     array = max((newest / "training").rglob("d/*"), key=lambda path: path.stat().st_size)
     array.write_bytes(array.read_bytes()[:-1])
-    again = Layout(cache, tmp_path, 2, 2)
+    again = Layout(cache, tmp_path, 2, 2, slurm=True)
     assert_same(again.result(), alone)
     said, other = (log.read_text() for log in again.logs)
     assert said.count(f"{newest.name} is damaged ('training/") == 1
@@ -171,6 +196,40 @@ def test_sigterm_before_training_ends_all(cache, tmp_path):
     both.all[1].send_signal(signal.SIGTERM)
     assert both.wait(60) == [75, -signal.SIGTERM]
     assert "process 1 is gone" in both.logs[0].read_text()
+
+
+CONNECT = """
+import sys
+from cifsel import sharding
+from cifsel.errors import UserError
+try:
+    with sharding.connected("auto", 1, 0, timeout=2):
+        print("connected")
+except UserError as error:
+    print(error)
+"""
+
+
+def connect(**environment):
+    return subprocess.run(
+        [sys.executable, "-c", CONNECT],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+
+
+def test_auto_names_who_is_missing():
+    job = os.getpid()
+    assert connect(**as_slurm_would(job, 3, 0)).startswith("processes 1, 2 of 3 did not start")
+    assert connect(**as_slurm_would(job, 3, 1)).startswith("process 0 of 3 was not found at local")
+
+
+def test_auto_where_nobody_knows():
+    assert "nothing here says which processes take part: give host:port" in connect()
 
 
 def test_a_batch_that_devices_cannot_share(monkeypatch):
