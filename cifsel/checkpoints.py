@@ -64,10 +64,12 @@ class Checkpoints:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.wait()
-        except UserError:
-            if kind is None:  # Else something went wrong before.
-                raise
-        finally:
+        except BaseException as error:
+            with contextlib.suppress(Exception):  # What it still wants to write says no more.
+                self._manager.close()
+            if kind is None or not isinstance(error, UserError):
+                raise  # Else something went wrong before.
+        else:
             self._manager.close()
 
     @property
@@ -160,10 +162,12 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore's are ValueErrors.
+            far = remote.is_remote(self._folder)
+            repair = "check the network" if far else "make room or repair the disk"
             raise UserError(
                 f"checkpoint {self._folder / str(self._writing)} could not be written"
-                f" ({_reason(error)}): make room or repair the disk, and give the same command"
-                " again, which goes on from the checkpoint before"
+                f" ({_reason(error)}): {repair}, and give the same command again, which goes"
+                " on from the checkpoint before"
             ) from error
 
     def _seal(self) -> None:

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from absl import logging as absl_logging
 
-from cifsel import cache, memory
-from cifsel.errors import UserError, printable
+from cifsel import cache, failures, memory
+from cifsel.errors import printable
 from cifsel.stopping import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
 from cifsel.terminal import say
 
@@ -18,18 +18,20 @@ def guarded(run: Callable[[], object]) -> None:
     """Runs, and turns what can go wrong into one line and an exit status."""
     try:
         run()
-    except UserError as error:
-        stop(str(error))
+    except Exception as error:
+        if (known := failures.explained(error)) is None:
+            raise
+        stop(*known)
     except (KeyboardInterrupt, Interrupted) as stopped:
         say("stopped; the same command goes on from here")
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
         sys.exit(TRY_AGAIN if terminated else INTERRUPTED)
 
 
-def stop(message: str) -> NoReturn:
-    """Says what is wrong with the input, and ends the process."""
+def stop(message: str, status: int = BAD_INPUT) -> NoReturn:
+    """Says what is wrong, of the input if nothing else is said, and ends the process."""
     sys.stderr.write(f"error: {printable(message)}\n")
-    sys.exit(BAD_INPUT)
+    sys.exit(status)
 
 
 def start() -> None:

@@ -25,6 +25,10 @@ AnyPath: TypeAlias = Path | epath.Path
 # How long to wait for an answer before saying that there is none, in seconds.
 TIMEOUT = 10
 
+# Whose errors, unless they are caught where they are expected, are those of a connection.
+_CLIENTS = {"aiohttp", "gcsfs", "google", "requests", "urllib3"}
+_NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+
 # Read by etils and gcsfs when they first need it. The second is about kinds of buckets that are not
 # used here, and would ask by gRPC, for up to a minute, what kind each bucket is.
 if importlib.util.find_spec("gcsfs"):
@@ -143,6 +147,17 @@ def copy(source: epath.Path, target: epath.Path, *, last: str) -> bool:
     return True
 
 
+def lost(error: BaseException | None) -> str:
+    """What says, in an error or in what led to it, that gs:// no longer answers; else ''."""
+    while error is not None:
+        client = type(error).__module__.partition(".")[0]
+        of_tensorstore = isinstance(error, ValueError) and str(error).startswith(_NO_ANSWER)
+        if client in _CLIENTS or of_tensorstore:
+            return _one_line(error)
+        error = error.__cause__ or error.__context__
+    return ""
+
+
 @functools.cache
 def _problem(bucket: str) -> str:
     """Why a bucket cannot be listed, and what to do; empty if it can be."""
@@ -191,6 +206,6 @@ def _client() -> tuple[Any, str]:
     return storage.Client(project=None, credentials=who), without
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"...{text[-200:]}"  # The cause comes last.

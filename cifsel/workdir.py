@@ -20,6 +20,7 @@ from cifsel.paths import exists, is_file
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 CACHE = "cache"
 BEST = "best.json"  # of a comparison: leads to the run of the better model
+MAKE_ROOM = "make room there, or make the folder writable"
 # A run of two hundred epochs has a tenth of either.
 MAX_JSON_BYTES, MAX_ARRAY_BYTES, MAX_DEPTH = 16_000_000, 256_000_000, 20
 
@@ -110,9 +111,14 @@ def _replacing(path: epath.Path) -> Iterator[epath.Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):  # NumPy's has no number.
+            raise UserError(
+                f"{path} could not be written ({error.strerror or one_line(error)}):"
+                f" {MAKE_ROOM}, and give the same command again"
+            ) from error
         raise
 
 
@@ -120,6 +126,9 @@ def write_bytes(path: epath.Path, content: bytes) -> None:
     """Writes a file that is whole or not there, whenever the process dies.
 
     Of several processes the first one writes, as all have the same to write.
+
+    Raises:
+      UserError: there is no room, or no right to write.
     """
     if not sharding.is_main():
         return

@@ -137,6 +137,27 @@ def interrupted(tiny, gs):
     return fields, out
 
 
+def test_a_lost_network_is_one_line(gs, monkeypatch):
+    import gcs_server
+
+    with gcs_server.Server() as server:
+        for name in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
+            monkeypatch.setenv(name, server.url)
+        with command(**SMALL | {"checkpoint_minutes": 0.0, "test_examples": 50}) as process:
+            deadline = time.monotonic() + 100
+            while process.poll() is None and time.monotonic() < deadline:
+                if any(name.endswith("/commit_success.txt") for name in server.names("run/")):
+                    break
+                time.sleep(0.01)
+            server.__exit__()
+            out, err = process.communicate(timeout=200)
+    assert process.returncode == 75, out + err
+    # Whoever notices first. Of TensorStore's own lines, some may come before it.
+    noticed = "gs:// cannot be reached any more|checkpoint .* could not be written"
+    assert re.match(f"error: ({noticed}) ", err.splitlines()[-1]), err
+    assert "Traceback" not in err
+
+
 def without_times(metrics):
     for volatile in ("cost", "command", "finished"):
         del metrics[volatile]

@@ -1,0 +1,38 @@
+"""What machines do to programs: full disks, lost networks, broken devices, too little memory."""
+
+import errno
+import os
+import traceback
+
+from cifsel import remote, workdir
+from cifsel.errors import UserError, one_line
+from cifsel.stopping import BAD_INPUT, TRY_AGAIN
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_AGAIN = "give the same command again, which goes on from the last checkpoint"
+
+
+def explained(error: Exception) -> tuple[str, int] | None:
+    """One line that says what to do, and the exit status; None for what must be a defect."""
+    lost = remote.lost(error)
+    if isinstance(error, UserError):
+        return str(error), TRY_AGAIN if lost else BAD_INPUT
+    if lost:
+        return f"gs:// cannot be reached any more ({lost}): {_AGAIN}", TRY_AGAIN
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        # Reading has messages of its own, where it knows what was to be read.
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}: {workdir.MAKE_ROOM}, and {_AGAIN}", BAD_INPUT
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        reason = one_line(error)
+        return (
+            f"out of memory ({reason}): give a smaller config.batch_size or config.image_size, or"
+            " set config.accum_steps to pass a batch in parts"
+        ), BAD_INPUT
+    if traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py"):
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        return (
+            f"JAX cannot use its devices ({one_line(error)}; JAX_PLATFORMS is {wanted!r}): repair"
+            " their driver, or set JAX_PLATFORMS=cpu to do without"
+        ), BAD_INPUT
+    return None

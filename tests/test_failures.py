@@ -1,0 +1,94 @@
+"""What a machine does to a run is one line and an exit status; a defect keeps its traceback."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cifsel import command
+from cifsel.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def failing(error):
+    def run():
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (UserError("config.x is 3"), 2, "config.x is 3"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/a.png"),
+            2,
+            "/run/a.png: No space left on device: make room there, or make the folder writable",
+        ),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), 2, "Read-only file system: make room"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), 2, "out of memory (RESOURCE_EXHAUSTED: 9 GB)"),
+        (MemoryError("Unable to allocate 9 GiB"), 2, "config.accum_steps"),
+    ],
+)
+def test_one_line_and_an_exit_status(error, status, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.guarded(failing(error))
+    assert ended.value.code == status
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_what_gs_says_in_the_end_is_worth_another_try(capsys):
+    aiohttp = pytest.importorskip("aiohttp")
+    try:
+        try:
+            raise aiohttp.ClientConnectionError("Cannot connect to host")
+        except aiohttp.ClientConnectionError as lost:
+            raise ValueError("no metadata") from lost
+    except ValueError as error:
+        found = error
+    with pytest.raises(SystemExit) as ended:
+        command.guarded(failing(found))
+    assert ended.value.code == 75
+    assert "gs:// cannot be reached any more (Cannot connect to host)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "defect", [KeyError("x"), OSError(errno.ENOENT, "gone", "x"), np.exceptions.AxisError("x")]
+)
+def test_defects_keep_their_traceback(defect):
+    with pytest.raises(type(defect)):
+        command.guarded(failing(defect))
+
+
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_devices_that_are_not_there(platform, tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "cifsel.main",
+            "--config=configs/effnet.py",
+            f"--workdir={tmp_path}",
+        ],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": platform},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: JAX cannot use its devices (")
+    assert f"JAX_PLATFORMS is {platform!r}" in last
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
