@@ -215,7 +215,7 @@ class Trainer:
             f"{' *' if self._progress.best is entry else '  '}"
             f"  rate {entry['learning_rate']:.1e}  {speed:,.0f} images/s"
         )
-        scalars = {_SUMMARY_NAMES.get(k, k): value for k, value in entry.items() if k != "step"}
+        scalars = {_SUMMARY_NAMES.get(k, k): value for k, value in entry.items() if k not in _AXES}
         self._writer.write_scalars(int(state.step), scalars)
 
     def _failure(self, state: steps.TrainState, batch: dict[str, jax.Array]) -> UserError:
@@ -264,6 +264,7 @@ class Trainer:
 
 
 # TensorBoard groups by the part before the slash.
+_AXES = ("step", "epoch")  # Of all curves, and no curves themselves.
 _SUMMARY_NAMES = {
     "train_loss": "train/loss",
     "train_accuracy": "train/accuracy",

@@ -161,6 +161,14 @@ class Report:
             for name in ("accuracy", "top5", "loss", "macro_f1", "ece")
         }
         self._writer.write_scalars(results.step, shown)
+        logits = results.logits["test"]
+        sure = evaluate.softmax(logits).max(1)
+        right = logits.argmax(1) == self._dataset.test.labels
+        distributions = {"final_test/confidence_when_right": sure[right]}
+        distributions["final_test/confidence_when_wrong"] = sure[~right]
+        self._writer.write_histograms(
+            results.step, {name: values for name, values in distributions.items() if len(values)}
+        )
 
     def _predictions(self, results: Results) -> None:
         arrays = {"class_names": np.asarray(self._dataset.class_names)}

@@ -60,7 +60,7 @@ def test_killed_run_leaves_no_lock(run):
     with pytest.raises(UserError, match=f"process {holder.pid} on"), lock.alone(run):
         pytest.fail("both run")
     holder.kill()
-    holder.wait()
+    holder.communicate()
     assert (run / lock.NAME).exists()
     with lock.alone(run), pytest.raises(UserError, match=f"process {os.getpid()} on"):
         lock.alone(run).__enter__()

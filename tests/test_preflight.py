@@ -17,6 +17,8 @@ from cifsel.preflight import __main__ as preflight
 from cifsel.preflight import chips, compiler, programs
 from configs import common
 
+# Of JAX's own cache, where other tests of this process have turned it on.
+pytestmark = pytest.mark.filterwarnings("ignore:Error reading persistent compilation cache")
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed (pip install 'cifsel[tpu-aot]')",

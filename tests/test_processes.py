@@ -130,7 +130,7 @@ def test_the_others_end_when_one_is_killed(port):
     for one in running:
         assert one.stdout.readline() == "met\n"
     running[1].kill()
-    ((status, _, wrong),) = ends(running[0])
+    (status, _, wrong), _ = ends(*running)
     assert status == 75
     assert "process 1 is gone" in wrong
 
@@ -144,7 +144,7 @@ def test_what_fails_because_another_is_gone_is_not_the_reason(port):
     running[0].stdin.flush()
     time.sleep(0.5)
     running[1].kill()
-    ((status, _, wrong),) = ends(running[0])
+    (status, _, wrong), _ = ends(*running)
     assert status == 75
     assert wrong.startswith("error: process 1 is gone")
     assert "Traceback" not in wrong

@@ -189,6 +189,13 @@ def test_summaries_show_numbers_pictures_settings_and_parameters(finished):
     for name in FIGURES | {"training_curves"}:
         ((_, _, encoded),) = values(name)
         assert Image.open(io.BytesIO(encoded)).format == "PNG"
+    wrong = 0
+    for answers in ("right", "wrong"):
+        (bins,) = values(f"final_test/confidence_when_{answers}")
+        wrong = bins[:, 2].sum()
+        assert bins[0, 0] >= 0.02 - 1e-6  # The largest of 50 probabilities.
+        assert bins[-1, 1] <= 1.0 + 1e-6
+    assert wrong == 50 * (1 - read(folder)["test"]["accuracy"])
     assert b"backbone/first/conv/kernel" in values("parameters")[0].item()
     content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     hparams = metadata.parse_session_start_info_plugin_data(content).hparams

@@ -210,4 +210,6 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     command.start()
+    # JAX keeps programs for a topology as well, but cannot read them again.
+    jax.config.update("jax_enable_compilation_cache", False)
     app.run(main, flags_parser=config_flag.parse_flags)

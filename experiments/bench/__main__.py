@@ -56,7 +56,7 @@ class Worker:
         assert self._process.stdout and self._process.stderr
         line = self._process.stdout.readline()
         if not line:
-            sys.exit(f"a worker ended: {self._process.stderr.read()[-2000:]}")
+            sys.exit(f"a worker ended: {self._process.communicate()[1][-2000:]}")
         return json.loads(line)
 
 
