@@ -214,7 +214,7 @@ def _selfie(about: Mapping[str, Any], saved: Checkpoints) -> Predictor:
     cells = features.cells(model, view, places)
 
     # Shapes alone: nothing is computed, or compiled, only to be replaced.
-    whole = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, 3))))
+    whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
     template = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
     batch = jax.ShapeDtypeStruct((batch_size(), size, size, 3), jnp.uint8)
     shapes = (jax.eval_shape(cells, template, batch).shape[1], len(names)), (len(names),)

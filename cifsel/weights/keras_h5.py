@@ -87,9 +87,15 @@ def convert(
       kernels HWIO, depthwise kernels (H, W, 1, C), dense kernels (in, out).
 
     Raises:
-      UserError: one line with the missing, left-over and misshapen tensors.
+      UserError: one line with the missing, left-over and misshapen tensors; or Keras's names for
+        this model are not known.
     """
     family = model.partition("-")[0]
+    if family not in _CLASSIFIER:
+        raise UserError(
+            f"{path}: how Keras names the weights of {model} is not known, only of"
+            f" {' and '.join(_CLASSIFIER)}: use weights=none to train from scratch"
+        )
     classifier = {f"{_CLASSIFIER[family]}/{weight}" for weight in ("kernel", "bias")}
     left = dict(tensors)
     _take_normalization(left, path)
