@@ -1,11 +1,12 @@
-"""The command: python -m cifsel.compare RUN RUN [...] --output=DIR.
+"""Says of finished runs which model is better, by how much, and how sure that is.
 
-Reads finished runs and says which model is better, by how much, and how sure that is. DIR gets
-report.html, report.md, comparison.json, figures/, TensorBoard summaries, and best.json, the pointer
-to the model to use, which `--config.init_from=DIR` follows.
+    python -m cifsel.compare /tmp/effnet /tmp/mobilenet --output=/tmp/comparison
+
+Any runs that saw the same images; those that differ by their seed alone count as one model. The
+output folder gets report.html, report.md, comparison.json, figures/, TensorBoard summaries, and
+best.json, the pointer to the model to use, which `--config.init_from=DIR` follows.
 """
 
-import argparse
 import dataclasses
 import os
 import shlex
@@ -16,7 +17,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import checkpoints, command, prepare, remote, summaries, workdir
+from cifsel import checkpoints, command, prepare, remote, summaries, usage, workdir
 from cifsel.comparison import content, runs, verdict
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
@@ -182,9 +183,9 @@ def _best(target: epath.Path, chosen: runs.Candidate) -> dict[str, Any]:
 
 def main() -> None:
     """Parses the command line and compares."""
-    parser = argparse.ArgumentParser(prog="python -m cifsel.compare", description=__doc__)
+    parser = usage.Parser("cifsel.compare", __doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a finished run")
-    parser.add_argument("--output", required=True, help="folder of the report")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
     flags = parser.parse_args()
     command.start()
     command.guarded(lambda: compare(flags.runs, flags.output))

@@ -13,7 +13,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifsel.errors import UserError, one_line
-from cifsel.validation import bad, validate
 
 # Fields that say where things are or how often to save, not what is computed.
 PLACES = (
@@ -38,6 +37,8 @@ def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
     Raises:
       UserError: there is no such field, or it cannot have that value.
     """
+    from cifsel.validation import bad, validate  # With JAX, which takes a second.
+
     copied = copy.deepcopy(config).lock()
     known = fields(config)
     for field, value in values.items():

@@ -1,18 +1,29 @@
-"""The command: python -m cifsel.main --config=configs/effnet.py --workdir=/tmp/effnet."""
+r"""Trains and evaluates what a config file describes, for either task.
+
+    python -m cifsel.main --config=configs/quickstart.py --workdir=/tmp/quickstart
+    python -m cifsel.main --config=configs/effnet.py:probe --config.image_size=96
+    python -m cifsel.main --config=configs/selfie.py --config.photos=~/selfies \
+        --config.init_from=/tmp/task1 --workdir=/tmp/selfie
+
+The same command goes on with a run that was stopped.
+"""
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 # Before JAX and TensorFlow load: what they print at start-up is not about the run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import jax
+# JAX is imported where it is needed: who asks for help, or mistypes a file, should not wait for it.
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from cifsel import command, config_flag, sharding, summaries, terminal, train, workdir
+from cifsel import command, config_flag, terminal
 from cifsel.terminal import say
-from cifsel.validation import validate
+
+if TYPE_CHECKING:
+    from cifsel.summaries import Writer
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run keeps everything; default: runs/<config>-<recipe>."
@@ -21,6 +32,9 @@ _WORKDIR = flags.DEFINE_string(
 
 def run() -> None:
     """Runs what the flags say."""
+    from cifsel import sharding, train
+    from cifsel.validation import validate
+
     config = config_flag.CONFIG.value
     validate(config)
     if config.task == "task1":
@@ -37,7 +51,11 @@ def run() -> None:
         _begin(config, lambda config, folder, _: quickstart.run(config, folder))
 
 
-def _begin(config: ConfigDict, task: Callable[[ConfigDict, str, summaries.Writer], object]) -> None:
+def _begin(config: ConfigDict, task: "Callable[[ConfigDict, str, Writer], object]") -> None:
+    import jax
+
+    from cifsel import summaries, workdir
+
     folder = _WORKDIR.value or workdir.default(config.name, config.recipe)
     devices = jax.devices()
     say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
@@ -49,9 +67,9 @@ def main(argv: Sequence[str]) -> None:
     """Runs, and turns what can go wrong into one line and an exit status."""
     if len(argv) > 1:
         command.stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
+    command.start()
     command.guarded(run)
 
 
 if __name__ == "__main__":
-    command.start()
     app.run(main, flags_parser=config_flag.parse_flags)

@@ -1,9 +1,11 @@
-"""The command: python -m cifsel.predict --checkpoint=DIR PHOTO [...].
+"""Says of photos which class they show, and how probable that is.
 
-Says of photos which class they show, and how probable that is; of a person's own photos also where
-the model had better not be believed ("unsure"). Photos may be files, folders, zips and patterns
-such as 'holiday/*.jpg'; '-' reads paths from standard input, one a line. Nothing is written unless
-asked for, and photos go nowhere.
+    python -m cifsel.predict --checkpoint=/tmp/selfie photo.jpg more_photos/ --json
+    python -m cifsel.predict --checkpoint=/tmp/task1 'holiday/*.jpg' --explain=/tmp/seen
+
+Of a person's own photos also where the model had better not be believed ("unsure"). Photos may be
+files, folders, zips and patterns such as 'holiday/*.jpg'; '-' reads paths from standard input, one
+a line. Nothing is written unless asked for, and photos go nowhere.
 """
 
 # JAX is imported where it is needed: who has mistyped a path should not wait for it.
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cifsel import remote
+from cifsel import remote, usage
 from cifsel.data import photo_files, photo_search
 from cifsel.data.photo import decode
 from cifsel.errors import UserError, printable
@@ -279,7 +281,7 @@ def _load(checkpoint: str) -> "Predictor":
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m cifsel.predict", description=__doc__)
+    made = usage.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
     add("--checkpoint", required=True, metavar="DIR", help="workdir of a run, or a comparison")

@@ -1,7 +1,7 @@
 """A checkpoint that answers: which class a photo shows, how surely, and what that was seen in.
 
-Both kinds of checkpoint do: task 1's, which know small pictures of 50 classes, and task 2's, which
-know somebody's photos, and from which probability on they are to be believed.
+Both kinds of checkpoint do: task 1's, which know small pictures of some classes, and task 2's,
+which know somebody's photos, and from which probability on they are to be believed.
 """
 
 import dataclasses
@@ -23,7 +23,6 @@ from cifsel.paths import exists, expanded
 
 Tree = Any
 TASK1, SELFIE = "task1", "selfie"
-_CIFAR_SIDE = 32  # pixels of the images that task 1 is about
 
 
 class NoFaceError(UserError):
@@ -194,7 +193,7 @@ def _task1(run: epath.Path) -> Predictor:
         class_names=trained.class_names,
         sure_from=None,
         # It knows what is left of a picture at this size; more would be new to it.
-        size=_CIFAR_SIDE,
+        size=trained.image_side,
         detail=trained.view.image_size,
         temperature=1.0,
         cropper=Cropper("none", 1.0, fallback=True),
@@ -214,7 +213,7 @@ def _selfie(about: Mapping[str, Any], saved: Checkpoints) -> Predictor:
     cells = features.cells(model, view, places)
 
     # Shapes alone: nothing is computed, or compiled, only to be replaced.
-    whole = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, 3))))
+    whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
     template = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
     batch = jax.ShapeDtypeStruct((batch_size(), size, size, 3), jnp.uint8)
     shapes = (jax.eval_shape(cells, template, batch).shape[1], len(names)), (len(names),)

@@ -1,5 +1,6 @@
 """What a config's run starts from: its images, and its model with published weights."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from cifsel.data import cifar, splits, synthetic
-from cifsel.models.classifier import Classifier, build
+from cifsel.models.classifier import Classifier, build, initial
 from cifsel.terminal import say
 from cifsel.weights import download, h5_file, keras_h5
 
@@ -67,13 +68,7 @@ def classifier(
         hidden=config.hidden,
         dtype=jnp.dtype(dtype),
     )
-    size = config.image_size
-
-    def init(key: jax.Array) -> Tree:
-        initial = found.init(key, jnp.zeros((1, size, size, 3)))
-        return {name: initial[name] for name in ("params", "batch_stats")}
-
-    return found, init
+    return found, functools.partial(initial, found, config.image_size)
 
 
 def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[str, Any] | None]:

@@ -13,6 +13,8 @@ from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier
 
 Tree = Any
+# Of checkpoints that do not say: those of CIFAR-100 and of drawn images.
+_SIDE_BEFORE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Trained:
       model: the classifier.
       variables: its best `params` and `batch_stats`.
       view: how images are shown to it.
+      image_side: in pixels, of the images it was trained on, before `view` resized them.
       class_names: K names, in the order of the logits.
       config: of the run.
     """
@@ -30,6 +33,7 @@ class Trained:
     model: Classifier
     variables: Tree
     view: features.View
+    image_side: int
     class_names: tuple[str, ...]
     config: ConfigDict
 
@@ -53,4 +57,5 @@ def trained(run: epath.Path) -> Trained:
         model, init = prepare.classifier(config, len(about["class_names"]))
         variables = checkpoints.model(jax.eval_shape(init, jax.random.key(0)))
     view = features.View(config.image_size, config.resize, config.mirror)
-    return Trained(model, variables, view, tuple(about["class_names"]), config)
+    side = about.get("image_side", _SIDE_BEFORE)
+    return Trained(model, variables, view, side, tuple(about["class_names"]), config)

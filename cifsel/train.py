@@ -249,6 +249,7 @@ def _about(
         "class_names": list(dataset.class_names),
         "coarse_names": list(dataset.coarse_names),
         "coarse_of": dataset.coarse_of.tolist(),
+        "image_side": dataset.train.images.shape[1],
         "fingerprint": dataset.fingerprint,
         "weights": weights,
     }

@@ -11,26 +11,19 @@ run cannot do without.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
 from ml_collections import ConfigDict
 
-from cifsel import command, train
+from cifsel import command, train, usage
 from cifsel import config as config_lib
 from cifsel.comparison import paired, runs
 from cifsel.summaries import Summaries
 from cifsel.terminal import say
 from configs import effnet, mobilenet
-
-FLAGS = flags.FLAGS
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs are kept.", required=True)
-_SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train each change with, from 0.")
-_ONLY = flags.DEFINE_list("only", [], "Names of the changes to train; empty for all.")
-_TABLE = flags.DEFINE_bool("table", False, "Print the table of what is there, and train nothing.")
-_RECORD = flags.DEFINE_string("record", None, "Write the runs behind the table to this file.")
 
 BASE: dict[str, Any] = {
     "image_size": 96,
@@ -79,9 +72,9 @@ def config_of(model: str, change: str, seed: int) -> ConfigDict:
     return config_lib.changed(MODELS[model].get_config(), {**BASE, **CHANGES[change], "seed": seed})
 
 
-def folder_of(model: str, change: str, seed: int) -> Path:
+def folder_of(root: Path, model: str, change: str, seed: int) -> Path:
     """Where that run is kept."""
-    return Path(_WORKDIR.value) / f"{model}-{change}-seed{seed}"
+    return root / f"{model}-{change}-seed{seed}"
 
 
 def applies(model: str, change: str) -> bool:
@@ -89,13 +82,13 @@ def applies(model: str, change: str) -> bool:
     return model != "mobilenet" or change != "drop-path-.1"
 
 
-def train_missing() -> None:
+def train_missing(root: Path, seeds: int, changes: Sequence[str]) -> None:
     """Trains every run that has no result yet, all models and changes of a seed before the next."""
-    for seed in range(_SEEDS.value):
-        for change in _ONLY.value or CHANGES:
+    for seed in range(seeds):
+        for change in changes:
             for model in MODELS:
                 if applies(model, change):
-                    folder = folder_of(model, change, seed)
+                    folder = folder_of(root, model, change, seed)
                     say(f"== {folder.name}")
                     # Without summaries: hundreds of figures that nobody looks at.
                     train.train_and_evaluate(
@@ -103,19 +96,20 @@ def train_missing() -> None:
                     )
 
 
-def row(model: str, change: str) -> str | None:
+def row(root: Path, model: str, change: str) -> str | None:
     """One line of the table; None without a run of this change and of the base by the same seed."""
     seeds = [
         seed
         for seed in range(100)
         if all(
-            (folder_of(model, name, seed) / "metrics.json").exists() for name in (change, "base")
+            (folder_of(root, model, name, seed) / "metrics.json").exists()
+            for name in (change, "base")
         )
     ]
     if not seeds:
         return None
     changed, plain = (
-        [runs.read(str(folder_of(model, name, seed))) for seed in seeds]
+        [runs.read(str(folder_of(root, model, name, seed))) for seed in seeds]
         for name in (change, "base")
     )
     ours, base = (np.stack([run.right("val") for run in found]) for found in (changed, plain))
@@ -132,7 +126,7 @@ def row(model: str, change: str) -> str | None:
     )
 
 
-def table() -> str:
+def table(root: Path) -> str:
     """All rows, a table per model."""
     lines = []
     for model in MODELS:
@@ -140,15 +134,15 @@ def table() -> str:
             f"| {model} | validation | gain | 95 % interval of the gain | seeds | minutes |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
-        lines += filter(None, (row(model, change) for change in CHANGES))
+        lines += filter(None, (row(root, model, change) for change in CHANGES))
         lines.append("")
     return "\n".join(lines)
 
 
-def records() -> list[dict[str, Any]]:
+def records(root: Path) -> list[dict[str, Any]]:
     """What is worth keeping of every finished run."""
     found = []
-    for path in sorted(Path(_WORKDIR.value).glob("*/metrics.json")):
+    for path in sorted(root.glob("*/metrics.json")):
         run = json.loads(path.read_text())
         found.append(
             {
@@ -164,16 +158,27 @@ def records() -> list[dict[str, Any]]:
     return found
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     """Trains, or prints the table."""
+    made = usage.Parser("experiments.ablation", __doc__)
+    add = made.add_argument
+    add("--workdir", required=True, type=Path, metavar="DIR", help="where the runs are kept")
+    add("--seeds", type=int, default=1, metavar="N", help="of each change, from 0; 1 if not given")
+    names = f"changes to train: {', '.join(CHANGES)}; all if not given"
+    add("--only", nargs="+", choices=CHANGES, default=list(CHANGES), metavar="CHANGE", help=names)
+    add("--table", action="store_true", help="print the table of what is there, train nothing")
+    add(
+        "--record", type=Path, metavar="FILE", help="write the runs behind the table, train nothing"
+    )
+    flags = made.parse_args()
     command.start()
-    if _RECORD.value:
-        Path(_RECORD.value).write_text(json.dumps(records(), indent=1) + "\n")
-    if _TABLE.value:
-        print(table())
-    if not (_TABLE.value or _RECORD.value):
-        command.guarded(train_missing)
+    if flags.record:
+        flags.record.write_text(json.dumps(records(flags.workdir), indent=1) + "\n")
+    if flags.table:
+        print(table(flags.workdir))
+    if not (flags.table or flags.record):
+        command.guarded(lambda: train_missing(flags.workdir, flags.seeds, flags.only))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -1,7 +1,7 @@
 """Breaks a real run at random moments and in many ways, and looks whether that changed anything.
 
     python -m experiments.crash_matrix --output=DIR          # 36 moments of a short quickstart
-    python -m experiments.crash_matrix --output=DIR --points=3 --ways=SIGKILL -- \
+    python -m experiments.crash_matrix --output=DIR --points=3 --ways SIGKILL -- \
         --config=configs/effnet.py --config.image_size=64 --config.train_examples=2000
 
 What follows `--` goes to cifsel.main. The command is run once undisturbed, then again and again in
@@ -29,9 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
-
-from cifsel import command
+from cifsel import command, usage
 from experiments.run_results import (
     Wrong,
     check_whole,
@@ -41,12 +39,6 @@ from experiments.run_results import (
     left_over,
     results,
 )
-
-FLAGS = flags.FLAGS
-_OUTPUT = flags.DEFINE_string("output", None, "A folder that does not exist yet.", required=True)
-_POINTS = flags.DEFINE_integer("points", 36, "How often to disturb.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
-_WAYS = flags.DEFINE_list("ways", [], "Some of those in WAYS, or all.")
 
 QUICK = [
     "--config=configs/quickstart.py",
@@ -66,22 +58,28 @@ TMPFS_MB = 500
 GIVES_UP_WITHIN = 120.0  # seconds: what a run may take to stop, or to notice that it cannot write
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Runs the matrix."""
+    parser = usage.Parser("experiments.crash_matrix", __doc__)
+    parser.add_argument("--output", type=Path, required=True, help="a folder that does not exist")
+    parser.add_argument("--points", type=int, default=36, help="how often to disturb")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="how")
+    parser.add_argument("command", nargs="*", default=QUICK, help="arguments of cifsel.main")
+    flags = parser.parse_args()
     command.start()
     # In the background of a shell it would be ignored, also by what is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    output = Path(_OUTPUT.value).resolve()
+    output = flags.output.resolve()
     output.mkdir(parents=True)
-    wanted = _WAYS.value or list(WAYS)
-    ways = [way for way in wanted if (reason := impossible(way)) is None or print(reason)]
+    ways = [way for way in flags.ways if (reason := impossible(way)) is None or print(reason)]
     with volume(output / "disk", "full" in ways) as disk:
-        matrix = Matrix(argv[1:] or QUICK, disk, output)
+        matrix = Matrix(flags.command, disk, output)
         undisturbed = matrix.undisturbed()
         turns = itertools.cycle(ways)
-        rng = random.Random(_SEED.value)
-        while matrix.points < _POINTS.value:
-            matrix.one_run(undisturbed, turns, rng, _POINTS.value)
+        rng = random.Random(flags.seed)
+        while matrix.points < flags.points:
+            matrix.one_run(undisturbed, turns, rng, flags.points)
     print(f"{matrix.points} disturbances in {matrix.runs} runs, {matrix.wrong} wrong")
     sys.exit(matrix.wrong > 0)
 
@@ -138,8 +136,6 @@ PROMISED = {
 
 def impossible(way: str) -> str | None:
     """Why a way cannot be gone on this machine."""
-    if way not in WAYS:
-        raise app.UsageError(f"--ways has {way!r}: give some of {', '.join(WAYS)}")
     if way == "full" and os.geteuid() != 0:
         return "left out: a full disk, since only root can mount a tmpfs"
     if way == "read-only" and os.geteuid() == 0 and not shutil.which("setpriv"):
@@ -261,4 +257,4 @@ class Matrix:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

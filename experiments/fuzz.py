@@ -8,7 +8,6 @@ child that may take 10 seconds and 4 GB. What ends in anything but a result or a
 in --keep, and makes the exit status 1.
 """
 
-import argparse
 import collections
 import os
 import resource
@@ -23,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from cifsel import usage
 from cifsel.errors import UserError, one_line
 from experiments import whole_files
 
@@ -112,9 +112,9 @@ def outcomes(file: whole_files.File, inputs: int, seed: int) -> Iterator[tuple[s
 
 def main() -> None:
     """Tries all kinds, and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = usage.Parser("experiments.fuzz", __doc__)
     parser.add_argument("--inputs", type=int, default=2000, help="of each kind")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the damage")
     parser.add_argument("--keep", type=Path, default=Path("fuzz"), help="gets what went wrong")
     flags = parser.parse_args()
     table = Table("kind", "inputs", "read", "refused", "anything else", "slowest, s")

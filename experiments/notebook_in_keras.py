@@ -20,7 +20,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 
-from cifsel import prepare
+from cifsel import prepare, usage
 from cifsel.weights import download
 from configs import effnet
 
@@ -51,6 +51,7 @@ def build(image_size: int, classes: int, weights: str) -> keras.Model:
 
 def main() -> None:
     """Trains with early stopping, scores the test images, and prints what came of it."""
+    usage.Parser("experiments.notebook_in_keras", __doc__).parse_args()
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
     data = prepare.dataset(config)

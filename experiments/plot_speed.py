@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cifsel import rendering
+from cifsel import rendering, usage
 
 FOLDER = Path(__file__).parent
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
@@ -86,6 +86,7 @@ def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """Reads both files and writes the picture."""
+    usage.Parser("experiments.plot_speed", __doc__).parse_args()
     bench, times = (
         json.loads((FOLDER / name).read_text()) for name in ("bench.json", "time_to_result.json")
     )

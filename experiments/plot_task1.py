@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cifsel import rendering
+from cifsel import rendering, usage
 
 FOLDER = Path(__file__).parent / "task1"
 MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
@@ -50,6 +50,7 @@ def label(run: dict) -> str:
 
 def main() -> None:
     """Reads the runs and writes the picture."""
+    usage.Parser("experiments.plot_task1", __doc__).parse_args()
     runs = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
     order = list(MODELS), list(RECIPES)
     runs.sort(

@@ -6,7 +6,6 @@ The run may have been trained at any of them: which one a network should be used
 question than which one it was trained at.
 """
 
-import argparse
 import dataclasses
 import functools
 
@@ -14,7 +13,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import command, evaluate, features, inference, prepare, restore, workdir
+from cifsel import command, evaluate, features, inference, prepare, restore, usage, workdir
 
 
 def score(run: str, sizes: list[int]) -> None:
@@ -36,9 +35,9 @@ def score(run: str, sizes: list[int]) -> None:
 
 def main() -> None:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.resolution", description=__doc__)
+    parser = usage.Parser("experiments.resolution", __doc__)
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
-    parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS")
+    parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="to score it at")
     flags = parser.parse_args()
     command.start()
     command.guarded(lambda: score(flags.run, flags.sizes))

@@ -25,7 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from cifsel import rendering
+from cifsel import rendering, usage
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
 ITERATIONS = 100  # of the probe: about what a penalty takes on real features
@@ -183,13 +183,17 @@ def draw(results: list[dict[str, Any]]) -> Figure:
 
 def main() -> None:
     """Measures, or draws what was measured."""
-    made = argparse.ArgumentParser(prog="python -m experiments.scaling", description=__doc__)
-    made.add_argument("--json", type=Path, help="of the measurements")
-    made.add_argument("--plot", type=Path, help="draw them there rather than measure")
+    made = usage.Parser("experiments.scaling", __doc__)
+    made.add_argument("--json", type=Path, metavar="FILE", help="of the measurements")
+    made.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw them there rather than measure"
+    )
     made.add_argument("--point", help=argparse.SUPPRESS)
     flags = made.parse_args()
     if flags.point:
         print(json.dumps(measure(Point(**json.loads(flags.point)))))
+    elif not flags.json:
+        made.error("--json is missing: give --json=FILE")
     elif flags.plot:
         rendering.save(draw(json.loads(flags.json.read_text())["results"]), flags.plot)
     else:

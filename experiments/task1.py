@@ -8,33 +8,29 @@ and /tmp/task1 is what task 2 takes as --config.init_from. Fields of both config
 """
 
 import ast
+from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
 from ml_collections import ConfigDict
 
-from cifsel import command, task1
+from cifsel import command, task1, usage
 from cifsel import config as config_lib
 from configs import effnet, mobilenet
 
-FLAGS = flags.FLAGS
-_WORKDIR = flags.DEFINE_string("workdir", None, "Gets every run and the report.", required=True)
-_SEEDS = flags.DEFINE_integer("seeds", 3, "How many seeds of each model.", lower_bound=1)
-_RECIPE = flags.DEFINE_enum("recipe", "finetune", effnet.RECIPES, "Recipe of both models.")
-_SET = flags.DEFINE_list("set", [], "Fields to change in both configs, as field=value.")
 
-
-def configs() -> list[ConfigDict]:
+def configs(recipe: str, changes: Sequence[str]) -> list[ConfigDict]:
     """Both models' configurations.
+
+    Args:
+      recipe: of both.
+      changes: fields to set in both, as 'field=value'.
 
     Raises:
       UserError: a field does not exist or cannot have that value.
     """
-    pairs = [change.partition("=") for change in _SET.value]
+    pairs = [change.partition("=") for change in changes]
     fields = {field: _literal(value) for field, _, value in pairs}
-    return [
-        config_lib.changed(model.get_config(_RECIPE.value), fields) for model in (mobilenet, effnet)
-    ]
+    return [config_lib.changed(model.get_config(recipe), fields) for model in (mobilenet, effnet)]
 
 
 def _literal(value: str) -> Any:
@@ -44,11 +40,21 @@ def _literal(value: str) -> Any:
         return value  # A word without quotes.
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     """Trains, compares, and reports."""
+    made = usage.Parser("experiments.task1", __doc__)
+    add = made.add_argument
+    add("--workdir", required=True, metavar="DIR", help="gets every run and the report")
+    add("--seeds", type=int, default=3, metavar="N", help="of each model; 3 if not given")
+    add("--recipe", default="finetune", choices=effnet.RECIPES, help="finetune if not given")
+    add("--set", default="", metavar="FIELD=VALUE,...", help="fields to change in both configs")
+    flags = made.parse_args()
+    if flags.seeds < 1:
+        made.error(f"--seeds is {flags.seeds}; expected 1 or more")
+    changes = flags.set.split(",") if flags.set else []
     command.start()
-    command.guarded(lambda: task1.run(configs(), _WORKDIR.value, _SEEDS.value))
+    command.guarded(lambda: task1.run(configs(flags.recipe, changes), flags.workdir, flags.seeds))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -8,7 +8,6 @@ cache folder, the same with what that run left there, and the notebook's procedu
 data and weights, and Keras.
 """
 
-import argparse
 import datetime
 import json
 import os
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cifsel import usage
 from cifsel.evaluate import wilson
 from experiments.bench import machine
 
@@ -97,7 +97,7 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    made = argparse.ArgumentParser(prog="python -m experiments.time_to_result", description=__doc__)
+    made = usage.Parser("experiments.time_to_result", __doc__)
     made.add_argument("--rounds", type=int, default=3, help="runs of this code, each with a next")
     made.add_argument("--keras-rounds", type=int, default=1, help="of the notebook's procedure")
     made.add_argument("--json", type=Path, help="write everything measured there")

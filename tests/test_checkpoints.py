@@ -57,6 +57,17 @@ def test_another_process_finds_what_was_saved(tmp_path):
         assert_same(found.training(zeros(make_state())), make_state(2))
 
 
+def test_backbone_without_batch_norm(tmp_path):
+    """Its statistics are an empty dict."""
+    model = make_model() | {"batch_stats": {"backbone": {}}}
+    state = steps.init_state(model, optax.adamw(1e-3), 0.9)
+    with Checkpoints(epath.Path(tmp_path)) as saved:
+        saved.save(1, model=model, meta=META, training=state)
+    with Checkpoints(epath.Path(tmp_path)) as found:
+        assert_same(found.model(zeros(model)), model)
+        assert_same(found.training(zeros(state)), state)
+
+
 def test_the_newest_two_are_kept(tmp_path):
     with Checkpoints(epath.Path(tmp_path)) as saved:
         for step in (1, 5, 11):

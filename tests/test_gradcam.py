@@ -15,7 +15,7 @@ from cifsel import features, gradcam, restore
 def trained(quick_compiling, build_tiny, variables_of):
     model = build_tiny("mobilenet", num_classes=7)
     view = features.View(64, "bilinear", mirror=True)
-    return restore.Trained(model, variables_of(model, 64), view, tuple("abcdefg"), ConfigDict())
+    return restore.Trained(model, variables_of(model, 64), view, 32, tuple("abcdefg"), ConfigDict())
 
 
 @pytest.fixture(scope="module")

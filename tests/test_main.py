@@ -184,12 +184,6 @@ def test_without_data_and_network(tmp_path):
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_help_is_not_an_error(tmp_path):
-    done = command(tmp_path, "--helpshort")
-    assert "--workdir" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
-
-
 def test_tensorflow_stays_away():
     code = "import sys, cifsel.train; print('tensorflow' in sys.modules)"
     done = subprocess.run(

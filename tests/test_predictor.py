@@ -112,6 +112,15 @@ def test_answers_of_task_2_are_those_of_its_parts(selfie, photos, variables):
         np.testing.assert_allclose(made.probabilities(shown[[one]]), found[[one]], atol=1e-5)
 
 
+def test_photos_are_shown_as_small_as_the_images_of_task_1(task1, variables, photos, tmp_path):
+    with Checkpoints(epath.Path(task1 / "best run"), read_only=True) as made:
+        meta = made.meta() | {"image_side": 48}
+    with Checkpoints(epath.Path(tmp_path)) as saved:
+        saved.save(3, model=variables, meta=meta)
+    shown = predictor.load(str(tmp_path)).show(photos, names(photos))
+    assert shown.shape == (9, 48, 48, 3)
+
+
 def test_answers_of_task_1_are_those_of_its_model(task1, photos, variables):
     made = predictor.load(str(task1))
     assert (made.task, made.class_names) == (predictor.TASK1, tuple(NAMES))

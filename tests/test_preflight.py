@@ -134,6 +134,10 @@ def test_split_sizes_are_those_of_the_data():
     assert programs.split_sizes(tiny(train_examples=0)) == (22_500, 2_500, 5_000)
     assert programs.split_sizes(tiny(train_fraction=0.4, train_examples=0))[0] == 9_000
     assert programs.split_sizes(tiny(val_per_class=40, test_examples=2_000))[1:] == (2_000, 2_000)
+    config = tiny()
+    config.dataset = "other"
+    with pytest.raises(UserError, match=r"config.dataset is 'other'.* train_examples"):
+        programs.split_sizes(config)
 
 
 # --- by the compiler -----------------------------------------------------------------------------

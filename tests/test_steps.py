@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from cifsel import optim, steps
 from cifsel.data import augment
+from cifsel.models.classifier import Classifier, Head, initial
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, SIZE, RATE = 5, 32, 0.05
@@ -229,3 +231,24 @@ def test_parts_hand_their_batch_statistics_on(model, variables):
     for part in (0, 1):
         one = plain(one, {name: a[part::2] for name, a in batch.items()}, jax.random.key(0))
     assert_equal(together.batch_stats, one.batch_stats, rtol=1e-5, atol=1e-6)
+
+
+class Plain(nn.Module):
+    """A backbone without batch norm."""
+
+    layer_names = ("only",)
+
+    @nn.compact
+    def __call__(self, x, train=False, frozen_bn=False):
+        return nn.relu(nn.Conv(4, (3, 3), (8, 8), name="only")(x))
+
+
+def test_backbone_without_batch_norm():
+    plain = Classifier("mobilenet", Plain(), Head(CLASSES))
+    variables = initial(plain, SIZE, jax.random.key(0))
+    assert variables["batch_stats"] == {"backbone": {}}
+    objective = dataclasses.replace(PLAIN, frozen_bn=False, ema_decay=0.5, accum_steps=2)
+    state, step = setup(plain, variables, objective)
+    after = step(state, make_batch(), jax.random.key(0))
+    assert all(differ(state.params, after.params))
+    assert jax.tree.structure(after) == jax.tree.structure(state)

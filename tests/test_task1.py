@@ -1,7 +1,6 @@
 """Task 1 as a whole: which runs are made in which order, and what can be changed from outside."""
 
 import pytest
-from absl.testing import flagsaver
 
 from cifsel import compare, config, task1, train
 from cifsel.errors import UserError
@@ -40,17 +39,8 @@ def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
     assert [one.seed for one in configs] == [5, 5]
 
 
-@pytest.fixture
-def flags():
-    """Parsed, as absl wants it before they are read; everything is put back afterwards."""
-    with flagsaver.flagsaver():
-        command.FLAGS(["task1", "--workdir=x"])
-        yield command.FLAGS
-
-
-def test_fields_are_set_in_both_configs(flags):
-    flags.recipe, flags.set = "probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"]
-    found = command.configs()
+def test_fields_are_set_in_both_configs():
+    found = command.configs("probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"])
     assert {one.model for one in found} == {"mobilenet", "efficientnetv2-b0"}
     for one in found:
         assert (one.recipe, one.image_size, one.optimizer) == ("probe", 96, "sgd")
@@ -66,10 +56,9 @@ def test_fields_are_set_in_both_configs(flags):
         ("optimizer=adam", ("'adam'", "adamw, sgd")),
     ],
 )
-def test_what_cannot_be_set_is_one_line(flags, change, words):
-    flags.set = [change]
+def test_what_cannot_be_set_is_one_line(change, words):
     with pytest.raises(UserError) as caught:
-        command.configs()
+        command.configs("finetune", [change])
     message = str(caught.value)
     assert "\n" not in message
     for word in words:

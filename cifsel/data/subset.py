@@ -29,6 +29,7 @@ _FINE_OF = {
 }
 
 ANIMALS_AND_PEOPLE: tuple[str, ...] = tuple(_FINE_OF)
+CLASS_NAMES: tuple[str, ...] = tuple(sorted(name for five in _FINE_OF.values() for name in five))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from cifsel.models.efficientnet_v2 import VARIANTS, EfficientNetV2
 from cifsel.models.mobilenet import MobileNet
 
 MODELS = ("mobilenet", *(f"efficientnetv2-{variant}" for variant in VARIANTS))
+Backbone = MobileNet | EfficientNetV2
 
 # keras.applications: per-channel mean and standard deviation of ImageNet, of RGB in [0, 1].
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -70,7 +71,7 @@ class Classifier(nn.Module):
     """
 
     name_of_model: str
-    backbone: MobileNet | EfficientNetV2
+    backbone: Backbone
     head: Head
 
     def __call__(
@@ -133,10 +134,19 @@ def build(
     """
     if name not in MODELS:
         raise ValueError(f"model is {name!r}; expected one of {', '.join(MODELS)}")
-    backbone: MobileNet | EfficientNetV2
+    backbone: Backbone
     if name == "mobilenet":
         backbone = MobileNet(alpha, dtype=dtype)
     else:
         variant = name.removeprefix("efficientnetv2-")
         backbone = EfficientNetV2(variant, drop_path=drop_path, dtype=dtype)
     return Classifier(name, backbone, Head(num_classes, pool, hidden, dropout))
+
+
+def initial(model: Classifier, image_size: int, key: jax.Array) -> dict[str, Any]:
+    """Initial variables for square images of `image_size` pixels: `params` and `batch_stats`.
+
+    Without batch norm a backbone has no statistics, which is {'backbone': {}}.
+    """
+    found = model.init(key, jnp.zeros((1, image_size, image_size, 3)))
+    return {kind: found.get(kind, {"backbone": {}}) for kind in ("params", "batch_stats")}

@@ -1,4 +1,7 @@
-"""The command: python -m cifsel.preflight --config=configs/effnet.py --topology=v5e:2x4.
+"""Says before a TPU is rented whether a run fits, what limits it, and how long it takes at best.
+
+    python -m cifsel.preflight --config=configs/effnet.py --topology=v5e:2x4
+    python -m cifsel.preflight --config=configs/effnet.py:probe --config.image_size=224
 
 Takes --config as cifsel.main does, compiles the programs of that run for a TPU slice that need
 not be there, and says whether they fit, and how fast they can be at best.
@@ -197,8 +200,11 @@ def main(argv: Sequence[str]) -> None:
     """Compiles and reports."""
     if len(argv) > 1:
         command.stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
+    command.start()
     # A TPU that is there may be at work.
     jax.config.update("jax_platforms", "cpu")
+    # JAX keeps programs for a topology as well, but cannot read them again.
+    jax.config.update("jax_enable_compilation_cache", False)
 
     def run() -> None:
         config = config_flag.CONFIG.value
@@ -209,7 +215,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.start()
-    # JAX keeps programs for a topology as well, but cannot read them again.
-    jax.config.update("jax_enable_compilation_cache", False)
     app.run(main, flags_parser=config_flag.parse_flags)

@@ -9,9 +9,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cifsel import features, prepare, recipe, sharding, steps
+from cifsel.errors import UserError
 
 Tree = Any
-_CLASSES, _PIXELS = 50, 32
+_CLASSES, _PIXELS = 50, 32  # Of both data sets.
 _TRAIN_PER_CLASS, _TEST_IMAGES = 500, 5_000  # Of CIFAR-100's animals and people.
 
 
@@ -67,12 +68,21 @@ def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
 
 
 def split_sizes(config: ConfigDict) -> tuple[int, int, int]:
-    """Training, validation and test images of a config, but for rounding within classes."""
+    """Training, validation and test images of a config, but for rounding within classes.
+
+    Raises:
+      UserError: the data set is not one of those whose numbers are known here.
+    """
     if config.dataset == "drawn":
         train, val, test = 5_000, 2_500, 2_500
-    else:
+    elif config.dataset == "cifar100":
         val = _CLASSES * config.val_per_class
         train, test = _CLASSES * _TRAIN_PER_CLASS - val, _TEST_IMAGES
+    else:
+        raise UserError(
+            f"config.dataset is {config.dataset!r}, whose size preflight does not know: use"
+            " 'cifar100' with train_examples and test_examples to match"
+        )
     train = config.train_examples or round(train * config.train_fraction)
     return train, val, config.test_examples or test
 

@@ -4,12 +4,11 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from cifsel import predictor, remote, restore
 from cifsel.errors import UserError
-from cifsel.models.classifier import Classifier, build
+from cifsel.models.classifier import Classifier, build, initial
 from cifsel.paths import expanded
 from cifsel.terminal import say
 from cifsel.weights import download, h5_file, keras_h5
@@ -73,6 +72,6 @@ def _imagenet(
         name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
     )
     model = build(name, num_classes=2, alpha=alpha)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, 3))))
+    shapes = jax.eval_shape(lambda: initial(model, size, jax.random.key(0)))
     loaded = keras_h5.convert(h5_file.read_tensors(path), shapes, model=name, head=False, path=path)
     return Source(IMAGENET, path.name, name, alpha, model, loaded, size)

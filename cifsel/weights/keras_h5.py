@@ -17,7 +17,10 @@ from cifsel.weights.h5_file import read_tensors
 _MOBILENET_STEM = {"conv": "conv1", "conv_bn": "conv1_bn"}
 _MOBILENET_SHORT = {"depthwise": "dw", "pointwise": "pw"}
 _EFFICIENTNET_LAYER = {"conv_bn": "bn", "depthwise": "dwconv2", "depthwise_bn": "bn"}
-_CLASSIFIER = {"mobilenet": "conv_preds", "efficientnetv2": "predictions"}
+_CLASSIFIER = {
+    "mobilenet": "conv_preds",
+    "efficientnetv2": "predictions",
+}
 _BATCH_NORM_WEIGHT = {
     "scale": "gamma",
     "bias": "beta",
@@ -87,9 +90,15 @@ def convert(
       kernels HWIO, depthwise kernels (H, W, 1, C), dense kernels (in, out).
 
     Raises:
-      UserError: one line with the missing, left-over and misshapen tensors.
+      UserError: one line with the missing, left-over and misshapen tensors; or Keras's names for
+        this model are not known.
     """
     family = model.partition("-")[0]
+    if family not in _CLASSIFIER:
+        raise UserError(
+            f"{path}: how Keras names the weights of {model} is not known, only of"
+            f" {' and '.join(_CLASSIFIER)}: use weights=none to train from scratch"
+        )
     classifier = {f"{_CLASSIFIER[family]}/{weight}" for weight in ("kernel", "bias")}
     left = dict(tensors)
     _take_normalization(left, path)
@@ -145,11 +154,15 @@ def keras_name(family: str, names: tuple[str, ...]) -> str:
         return f"{_CLASSIFIER[family]}/{weight}"
     if family == "efficientnetv2":
         return f"{block}_{_EFFICIENTNET_LAYER.get(layer, layer)}/{weight}"
+    return f"{_mobilenet_layer(block, layer)}/{weight}"
+
+
+def _mobilenet_layer(block: str, layer: str) -> str:
     if block == "stem":
-        return f"{_MOBILENET_STEM[layer]}/{weight}"
+        return _MOBILENET_STEM[layer]
     kind, _, bn = layer.partition("_")
     number = block.removeprefix("block")
-    return f"conv_{_MOBILENET_SHORT[kind]}_{number}{'_bn' if bn else ''}/{weight}"
+    return f"conv_{_MOBILENET_SHORT[kind]}_{number}{'_bn' if bn else ''}"
 
 
 def _keras_shape(names: tuple[str, ...], name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

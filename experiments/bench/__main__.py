@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cifsel import usage
 from experiments.bench import commands, work
 
 WARM_UP = 2
@@ -146,11 +147,25 @@ def header(peers: list[str]) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
+    made = usage.Parser("experiments.bench", __doc__)
     add = made.add_argument
     there = [p for p in work.PEERS if importlib.util.find_spec(work.NEEDS[p])]
-    add("--peers", nargs="+", default=there, choices=list(work.PEERS), help="the first is rated")
-    add("--models", nargs="+", default=list(work.MODELS), choices=work.MODELS)
+    add(
+        "--peers",
+        nargs="+",
+        default=there,
+        choices=list(work.PEERS),
+        metavar="PEER",
+        help=f"which; the first is rated: {', '.join(work.PEERS)}",
+    )
+    add(
+        "--models",
+        nargs="+",
+        default=list(work.MODELS),
+        choices=work.MODELS,
+        metavar="MODEL",
+        help=f"which: {', '.join(work.MODELS)}",
+    )
     add("--sizes", nargs="+", type=int, default=[96, 128, 224], help="pixels")
     add("--batch", type=int, default=32, help="images per call")
     add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of activations")

@@ -1,4 +1,6 @@
-"""What both models would take on TPU slices: python -m experiments.tpu.preflight.
+"""What both models would take on TPU slices.
+
+    python -m experiments.tpu.preflight
 
 No TPU is needed: pip install 'cifsel[tpu-aot]'. Compiles each recipe's gradient steps and forward
 pass for several slices, and the step of one chip with each form of the depthwise convolution, adds
@@ -15,10 +17,9 @@ from typing import Any
 from unittest import mock
 
 import jax
-from absl import app
 from ml_collections import ConfigDict
 
-from cifsel import command, sharding
+from cifsel import command, sharding, usage
 from cifsel import config as config_lib
 from cifsel.models import layers, on_cpu
 from cifsel.preflight import chips, compiler, programs
@@ -111,8 +112,10 @@ def table(entries: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     """Compiles, records, prints."""
+    usage.Parser("experiments.tpu.preflight", __doc__).parse_args()
+    command.start()
     jax.config.update("jax_platforms", "cpu")
     result: dict[str, Any] = {
         "command": "python -m experiments.tpu.preflight",
@@ -130,5 +133,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.start()
-    app.run(main)
+    main()

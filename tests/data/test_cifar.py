@@ -70,6 +70,7 @@ def reads(monkeypatch):
 
     for name in ("_read_tfds", "_read_copied"):
         monkeypatch.setattr(cifar, name, read)
+    monkeypatch.setattr(subset, "CLASS_NAMES", ("bear", "tiger"))
     return asked
 
 
@@ -92,6 +93,13 @@ def test_second_start_reads_the_cache_beside_the_data(tmp_path, reads):
     assert second.class_names == ("bear", "tiger")
     np.testing.assert_array_equal(first.test.images, small_arrays(seed=1)["test_images"])
     assert (len(second.train), len(second.val), len(second.test)) == (20, 4, 6)
+
+
+def test_arrays_of_other_classes_are_read_anew(tmp_path, reads, monkeypatch):
+    first = load(tmp_path)
+    monkeypatch.setattr(subset, "CLASS_NAMES", ("bus", "pickup_truck"))
+    assert load(tmp_path).fingerprint != first.fingerprint
+    assert reads == [str(tmp_path)] * 2
 
 
 def test_read_only_data_folder_is_left_alone(tmp_path, reads):
@@ -205,7 +213,8 @@ def test_cache_suffices_without_tensorflow(tmp_path):
     code = """if True:
         import sys
         sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
-        from cifsel.data import cifar
+        from cifsel.data import cifar, subset
+        subset.CLASS_NAMES = ("bear", "tiger")
         print(len(cifar.load("DIR", val_per_class=2).train))
     """.replace("DIR", str(tmp_path))
     assert python(code) == "20"

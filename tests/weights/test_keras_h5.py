@@ -138,6 +138,11 @@ def test_mismatches_are_listed(narrow: tuple[dict, Tensors]) -> None:
     )
 
 
+def test_model_whose_keras_names_are_unknown(narrow: tuple[dict, Tensors]) -> None:
+    with pytest.raises(UserError, match=r"some.h5: .*resnet-18.* mobilenet and efficientnetv2:"):
+        keras_h5.convert(narrow[1], narrow[0], model="resnet-18", head=False, path="some.h5")
+
+
 def test_weights_of_another_width(narrow: tuple[dict, Tensors]) -> None:
     unfit(template_of("mobilenet", alpha=0.5), narrow[1], "misshapen", "alpha")
 
