@@ -38,6 +38,11 @@ def test_single_runs_use_mcnemar_and_an_interval_around_the_difference():
     assert found.from_seeds is None
 
 
+@pytest.mark.parametrize(("p", "significant"), [(0.049, True), (0.05, False), (0.051, False)])
+def test_significant_is_below_5_percent(p, significant):
+    assert paired.Difference(0.1, 0.0, 0.2, p, 0.05, None).significant is significant
+
+
 def test_swapping_the_models_turns_everything_round():
     a, b = rights(60, 20, 800, 120)
     one, other = paired.difference(a, b), paired.difference(b, a)
