@@ -170,6 +170,21 @@ def test_thinned_to_next_to_nothing_leaves_two_groups_of_each_class_and_two_ways
     assert folds_lib.thinned(full, labels, groups, 0.6, 0).inner.shape == (5, 3, 60)
 
 
+def test_a_seed_stands_for_the_same_shuffles_in_every_version(monkeypatch):
+    """As far as they are ours: scikit-learn may make other folds of them."""
+    states, splitter = [], folds_lib.StratifiedGroupKFold
+
+    def recorded(k, *, random_state, **settings):
+        states.append(random_state)
+        return splitter(k, random_state=random_state, **settings)
+
+    monkeypatch.setattr(folds_lib, "StratifiedGroupKFold", recorded)
+    labels = np.repeat([0, 1], 8).astype(np.int32)
+    folds_lib.repeated(labels, np.arange(16), folds=2, repeats=2, seed=0)
+    by_repeat, within = [1826701615, 1121323794], [1910792744, 1447969461, 2077960003, 1973187232]
+    assert states == by_repeat + within
+
+
 def test_every_repetition_is_shuffled_anew():
     labels = np.repeat([0, 1], 12).astype(np.int32)
     found = folds_lib.repeated(labels, np.arange(24), folds=2, repeats=100, seed=0)
