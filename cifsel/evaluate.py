@@ -100,7 +100,7 @@ def calibration(
     right = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0.0, 1.0, bins + 1)
     # Rounding may put a probability a hair above 1.
-    which = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    which = np.minimum(np.searchsorted(edges, confidence, side="left") - 1, bins - 1)
     count = np.bincount(which, minlength=bins)
     divisor = np.maximum(count, 1)
     return {
@@ -144,7 +144,6 @@ def score(
     Raises:
       ValueError: Shapes do not fit together, there are no examples, or logits are not finite.
     """
-    labels, coarse_of = np.asarray(labels, np.int64), np.asarray(coarse_of, np.int64)
     _check(logits, labels, class_names, coarse_names, coarse_of)
     total, num_classes = logits.shape
     probabilities = softmax(logits)

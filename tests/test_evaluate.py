@@ -49,6 +49,14 @@ class TestWilson:
         assert 0 <= low <= pair[0] / pair[1] <= high <= 1
         assert low < high
 
+    def test_none_and_all_end_at_0_and_1_and_next_to_them_within(self):
+        for total in range(1, 300):
+            assert evaluate.wilson(0, total)[0] == 0
+            assert evaluate.wilson(total, total)[1] == 1
+            # Here rounding alone would go beyond.
+            assert evaluate.wilson(5e-324, total)[0] >= 0
+            assert evaluate.wilson(math.nextafter(total, 0), total)[1] <= 1
+
     def test_other_confidence(self):
         reference = scipy.stats.binomtest(7, 20).proportion_ci(0.99, method="wilson")
         z = scipy.stats.norm.ppf(0.995)
@@ -76,9 +84,15 @@ class TestConfusion:
             want = [(pairs[:, column] == k).sum() for k in range(7)]
             np.testing.assert_array_equal(got.sum(axis=axis), want)
 
+    @pytest.mark.parametrize("dtype", [np.int8, np.uint64])
+    def test_integers_of_any_type_count_alike(self, dtype):
+        classes = np.arange(50, dtype=dtype)
+        got = evaluate.confusion(classes, classes[::-1], 50)
+        np.testing.assert_array_equal(got, np.eye(50)[::-1])
+
     @pytest.mark.parametrize("bad", [-1, 4])
     def test_refuses_classes_out_of_range(self, bad):
-        with pytest.raises(ValueError, match="outside"):
+        with pytest.raises(ValueError, match=r"outside 0\.\.3"):
             evaluate.confusion(np.array([0]), np.array([bad]), 4)
 
     def test_refuses_unequal_lengths(self):
@@ -137,6 +151,8 @@ class TestScore:
         assert got["accuracy_interval"] == pytest.approx([reference.low, reference.high], abs=1e-6)
         # ant: 3 true, 2 predicted, 2 right; bee: 2, 2, 1; cod: 1, 0, 0; eel: 0, 2, 0.
         assert got["macro_f1"] == pytest.approx((4 / 5 + 2 / 4 + 0 + 0) / 4)
+        surely = math.exp(5) / (math.exp(5) + 3)  # every image's highest probability
+        assert got["ece"] == pytest.approx(surely - 0.5)
         assert got["coarse_accuracy"] == pytest.approx(5 / 6)  # bee -> eel is the only one outside
         per_coarse = got["per_coarse"]
         assert per_coarse["insects"]["examples"] == 5
@@ -190,6 +206,14 @@ class TestScore:
         mean = sum((e["accuracy"] or 0) * e["examples"] for e in got["per_class"].values()) / count
         assert mean == pytest.approx(got["accuracy"])
 
+    def test_calibration_error_is_over_fifteen_bins(self):
+        # 8 / 15 lies between the two, so that each stands by itself: one right, one wrong.
+        probabilities = np.array([[0.53, 0.47], [0.54, 0.46]])
+        got = evaluate.score(
+            np.log(probabilities), np.array([0, 1]), "ab", ["all"], np.zeros(2, int)
+        )
+        assert got["ece"] == pytest.approx((0.47 + 0.54) / 2)
+
     def test_huge_logits_do_not_overflow(self):
         logits = np.array([[3e38, 0, -3e38], [1e4, 0, 0]], np.float32)
         got = evaluate.score(logits, np.array([0, 1]), "abc", ["all"], np.zeros(3, np.int32))
@@ -212,6 +236,10 @@ class TestScore:
         got = evaluate.top_confusions(counts, [f"c{k}" for k in range(12)])
         assert [count for *_, count in got] == list(range(11, 1, -1))
         assert got[0] == ["c10", "c11", 11]
+
+    def test_mistakes_as_frequent_come_in_the_order_of_classes(self):
+        got = evaluate.top_confusions(np.ones((12, 12), int), [f"c{k}" for k in range(12)])
+        assert [predicted for _, predicted, _ in got] == [f"c{k}" for k in range(1, 11)]
 
     @pytest.mark.parametrize(
         ("logits", "labels", "coarse_of", "message"),

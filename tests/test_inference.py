@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifsel import inference
+from cifsel import inference, sharding
 
 
 class TestMapBatches:
@@ -22,6 +22,21 @@ class TestMapBatches:
         np.testing.assert_array_equal(got, images.reshape(count, -1)[:, :7])
         assert got.dtype == np.float32
         assert calls == [(4, 4, 4, 3)]
+
+    def test_batches_of_one(self):
+        images = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+        got = inference.map_batches(lambda x: x[:, 0, 0], images, 1)
+        np.testing.assert_array_equal(got, images[:, 0, 0])
+
+    def test_devices_share_the_images_of_a_batch(self):
+        given = []
+
+        def forward(batch):
+            given.append(batch.sharding)
+            return batch[:, 0, 0]
+
+        inference.map_batches(forward, np.zeros((5, 4, 4, 3), np.uint8), 4)
+        assert given == [sharding.split(0)] * 2
 
     def test_narrow_outputs_become_float32(self):
         images = np.full((2, 4, 4, 3), 3, np.uint8)

@@ -96,7 +96,7 @@ def difference(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
     Raises:
       ValueError: these are not two matrices over the same number of images, at least one.
     """
-    if right_a.ndim != 2 or right_b.ndim != 2 or right_a.shape[1:] != right_b.shape[1:]:
+    if right_a.ndim != 2 or right_a.shape[1:] != right_b.shape[1:]:
         raise ValueError(f"need (S, N) and (T, N), got {right_a.shape} and {right_b.shape}")
     if not right_a.size or not right_b.size:
         raise ValueError("there is nothing to compare")

@@ -23,8 +23,7 @@ def epoch_batches(key: jax.Array, n: int, batch_size: int) -> tuple[jax.Array, j
       each position once, 0 for its repetitions. `steps` is `n / batch_size` rounded up.
     """
     positions, mask = eval_batches(n, batch_size)
-    order = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
-    return order[positions], jnp.asarray(mask)
+    return jax.random.permutation(key, n)[positions], jnp.asarray(mask)
 
 
 def eval_batches(n: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

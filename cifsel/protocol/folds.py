@@ -73,7 +73,7 @@ def repeated(
 
 def leave_one_out(labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> Folds:
     """Each group held out by itself; choices by `folds` within the rest."""
-    splits = LeaveOneGroupOut().split(labels, labels, groups)
+    splits = LeaveOneGroupOut().split(labels, groups=groups)
     test = np.stack([_mask(held_out, len(labels)) for _, held_out in splits])
     return Folds(test, _inner(labels, groups, test, folds, seed), 1)
 
@@ -108,7 +108,7 @@ def thinned(folds: Folds, labels: np.ndarray, groups: np.ndarray, share: float, 
     left_out = folds.test.copy()
     for number, train in enumerate(folds.train):
         there = _groups_per_class(labels[train], groups[train])
-        wanted = np.maximum(2, np.round(share * there)).astype(int)
+        wanted = np.maximum(2, np.round(share * there))
         for group in rng.permutation(np.unique(groups[train])):
             classes = np.unique(labels[train & (groups == group)])
             # One that spans classes stays for the sake of any of them.

@@ -82,8 +82,7 @@ def _auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     if probabilities.shape[1] == 2:
         return float(metrics.roc_auc_score(labels, probabilities[:, 1]))
     # Rounding may take the sum of a row a hair away from the 1 that is insisted on.
-    rows = np.asarray(probabilities, np.float64)
-    rows /= rows.sum(1, keepdims=True)
+    rows = probabilities / probabilities.sum(1, keepdims=True)
     return float(metrics.roc_auc_score(labels, rows, multi_class="ovr"))
 
 
@@ -111,14 +110,13 @@ def sure_from(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
     """
     confidence = probabilities.max(2).ravel()
     right = (probabilities.argmax(2) == labels).ravel()
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-confidence)
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    least = -(-len(order) // 5)
     ranked = confidence[order]
     # Those of equal confidence are sure together or not at all.
     ends = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True))
     # The few most confident ones may have a mistake among them without meaning much.
-    ends = ends[ends + 1 >= least]
+    ends = ends[5 * (ends + 1) >= len(order)]
     holds = np.minimum.accumulate(share[ends]) >= SURE
     if not holds.any():
         return None

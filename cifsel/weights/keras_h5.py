@@ -184,9 +184,7 @@ def _take_normalization(left: dict[str, np.ndarray], path: str | os.PathLike[str
     for name in [n for n in left if n.startswith("normalization")]:
         weight = name.rpartition("/")[2]
         value = left.pop(name).reshape(-1)
-        if weight in known and not (
-            value.shape == (3,) and np.allclose(value, known[weight], rtol=1e-5, atol=0)
-        ):
+        if weight in known and not (value.shape == (3,) and np.allclose(value, known[weight])):
             raise UserError(
                 f"{path}: {name} is {value[:3].tolist()}; expected ImageNet's {known[weight]},"
                 " with which this model normalises its input"

@@ -38,6 +38,11 @@ def test_single_runs_use_mcnemar_and_an_interval_around_the_difference():
     assert found.from_seeds is None
 
 
+@pytest.mark.parametrize(("p", "significant"), [(0.049, True), (0.05, False), (0.051, False)])
+def test_significant_is_below_5_percent(p, significant):
+    assert paired.Difference(0.1, 0.0, 0.2, p, 0.05, None).significant is significant
+
+
 def test_swapping_the_models_turns_everything_round():
     a, b = rights(60, 20, 800, 120)
     one, other = paired.difference(a, b), paired.difference(b, a)
@@ -53,15 +58,62 @@ def test_a_model_is_not_better_than_itself():
     assert found.low < 0 < found.high
 
 
-def test_images_alone_give_the_paired_t_test_when_seeds_agree():
+@pytest.mark.parametrize("counts", [(3, 1, 4, 2), (0, 9, 0, 0), (60, 20, 800, 120)])
+def test_interval_of_single_runs_is_of_the_images_and_one_more_of_each_disagreement(counts):
+    a, b = rights(*counts)
+    found = paired.difference(a, b)
+    more = np.append(a[0].astype(int) - b[0], [1, -1])
+    error = more.std() / math.sqrt(len(more))
+    expected = np.clip(more.mean() + stats.norm.ppf([0.025, 0.975]) * error, -1, 1)
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+    assert found.from_images == pytest.approx(error)
+
+
+@pytest.mark.parametrize("counts", [(60, 20, 800, 120), (1, 0, 0, 1), (0, 1, 0, 1)])
+def test_images_alone_give_the_paired_t_test_when_seeds_agree(counts):
     """Three seeds that answer alike: nothing comes from the seeds."""
-    a, b = rights(60, 20, 800, 120)
+    a, b = rights(*counts)
     found = paired.difference(np.repeat(a, 3, axis=0), np.repeat(b, 3, axis=0))
     reference = stats.ttest_rel(a[0].astype(float), b[0].astype(float))
     interval = reference.confidence_interval()
     assert found.p == pytest.approx(reference.pvalue)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    low, high = np.clip([interval.low, interval.high], -1, 1)
+    assert (found.low, found.high) == pytest.approx((low, high))
     assert found.from_seeds == pytest.approx(0, abs=1e-12)
+
+
+THREE_SEEDS = [[1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1]]
+TWO_SEEDS = [[1, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(THREE_SEEDS, TWO_SEEDS), (TWO_SEEDS, THREE_SEEDS), ([[1], [0]], [[0], [0]])]
+)
+def test_seeds_alone_give_welchs_t_test_when_images_agree(a, b):
+    """Of all images, or the only one, as many seeds are right: nothing comes from the images."""
+    a, b = np.array(a, bool), np.array(b, bool)
+    found = paired.difference(a, b)
+    reference = stats.ttest_ind(a.mean(1), b.mean(1), equal_var=False)
+    interval = reference.confidence_interval()
+    assert found.p == pytest.approx(reference.pvalue)
+    low, high = np.clip([interval.low, interval.high], -1, 1)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.from_images == pytest.approx(0, abs=1e-12)
+    variances = [right.mean(1).var(ddof=1) / len(right) for right in (a, b)]
+    assert found.from_seeds == pytest.approx(math.sqrt(sum(variances)))
+
+
+def test_one_seed_says_nothing_about_the_spread_between_seeds():
+    one, three = np.array([[1, 1, 0, 0, 1, 0]], bool), np.array(THREE_SEEDS, bool)
+    assert paired.difference(one, three).from_seeds is None
+    assert paired.difference(three, one).from_seeds is None
+
+
+def test_without_any_spread_a_difference_is_certain():
+    right, wrong = np.ones((2, 50), bool), np.zeros((2, 50), bool)
+    found = paired.difference(right, wrong)
+    assert (found.low, found.mean, found.high, found.p) == (1, 1, 1, 0)
+    assert paired.difference(right, right).p == 1
 
 
 def test_spread_between_seeds_widens_the_interval():
@@ -103,7 +155,7 @@ def test_intervals_hold_the_truth_in_95_of_100_trials():
 def test_accuracy_of_one_seed_has_wilsons_interval():
     right = np.arange(200)[None] < 150
     found = paired.accuracy(right)
-    assert (found.mean, found.spread) == (0.75, None)
+    assert (found.mean, found.by_seed, found.spread) == (0.75, (0.75,), None)
     assert (found.low, found.high) == evaluate.wilson(150, 200)
 
 
@@ -126,7 +178,15 @@ def test_all_right_stays_within_0_and_1():
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [((5,), (1, 5)), ((1, 5), (1, 6)), ((0, 5), (1, 5)), ((1, 0), (1, 0))]
+    ("a", "b"),
+    [
+        ((5,), (1, 5)),
+        ((1, 5), (5,)),
+        ((5,), (5,)),
+        ((1, 5), (1, 6)),
+        ((0, 5), (1, 5)),
+        ((1, 0), (1, 0)),
+    ],
 )
 def test_shapes_that_do_not_fit_are_refused(a, b):
     with pytest.raises(ValueError, match=r"need|nothing"):

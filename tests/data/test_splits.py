@@ -41,6 +41,15 @@ def test_stratified_split_depends_on_the_seed_alone():
     assert (first != splits.stratified_split(BALANCED, 7, seed=4)[1]).any()
 
 
+def test_a_seed_stands_for_the_same_images_in_every_version():
+    """Published numbers and other people's runs are of these; a new version must not draw anew."""
+    labels = np.tile(np.arange(3), 4)
+    assert splits.stratified_split(labels, 2, seed=0)[1].tolist() == [0, 4, 5, 7, 8, 9]
+    split = make_split(labels)
+    drawn = [(splits.take(split, examples=4, seed=seed).ids // 3).tolist() for seed in range(4)]
+    assert drawn == [[4, 7, 8, 9], [0, 2, 6, 10], [0, 4, 8, 10], [0, 1, 5, 8]]
+
+
 def test_classes_are_divided_differently_from_each_other():
     labels = np.repeat(np.arange(3), 40)
     _, val = splits.stratified_split(labels, 10, seed=0)
@@ -191,6 +200,21 @@ def test_subset_of_a_dataset_has_a_fingerprint_of_its_own():
     assert (len(less.train), len(less.val), len(less.test)) == (20, 200, 10)
     assert less.fingerprint == splits.fingerprint(less.train, less.val, less.test)
     assert less.fingerprint != dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("asked", "train", "test"),
+    [
+        ({"train_fraction": 0.1}, 20, 200),
+        ({"train_examples": 20}, 20, 200),
+        ({"test_examples": 10}, 200, 10),
+    ],
+)
+def test_each_part_of_a_dataset_is_cut_by_itself(asked, train, test):
+    everything = {"train_fraction": 1.0, "train_examples": 0, "test_examples": 0, "seed": 0}
+    less = splits.subset(make_dataset(), **{**everything, **asked})
+    assert (len(less.train), len(less.val), len(less.test)) == (train, 200, test)
+    assert less.fingerprint == splits.fingerprint(less.train, less.val, less.test)
 
 
 def test_subset_names_the_field_in_question():

@@ -79,8 +79,8 @@ def test_select_keeps_positions_and_renumbers():
 
 
 def test_missing_group_is_refused():
-    renamed = ["animals" if name == "people" else name for name in COARSE]
-    with pytest.raises(UserError, match="lack people"):
+    renamed = [{"people": "animals", "fish": "fishes"}.get(name, name) for name in COARSE]
+    with pytest.raises(UserError, match="lack fish, people: not"):
         derive(*pairs(), coarse_names=renamed)
 
 
@@ -102,5 +102,13 @@ def test_two_coarse_labels_for_one_class_are_refused():
 def test_a_missing_class_is_refused():
     names, coarse = pairs()
     fine = np.delete(np.arange(100), 88)
-    with pytest.raises(UserError, match="large_carnivores are bear, leopard, lion, wolf in"):
+    message = "are bear, leopard, lion, wolf in .* expected bear, leopard, lion, tiger, wolf: not"
+    with pytest.raises(UserError, match=message):
+        subset.animals_and_people(names, COARSE, fine, coarse[fine])
+
+
+def test_a_group_without_images_is_refused():
+    names, coarse = pairs()
+    fine = np.flatnonzero(coarse != COARSE.index("people"))
+    with pytest.raises(UserError, match="classes of people are none in this data set"):
         subset.animals_and_people(names, COARSE, fine, coarse[fine])

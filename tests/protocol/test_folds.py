@@ -77,6 +77,7 @@ def test_repeated_holds_out_whole_groups_and_every_photo_once_each_time(album, w
 def test_leave_one_out_holds_out_each_group_by_itself(album, ways, seed):
     labels, groups = album
     found = folds_lib.leave_one_out(labels, groups, folds=ways, seed=seed)
+    assert found.repeats == 1
     assert_keeps_apart(found, groups)
     held_out = {tuple(np.flatnonzero(test)) for test in found.test}
     assert held_out == {tuple(np.flatnonzero(groups == group)) for group in groups}
@@ -89,6 +90,7 @@ def test_nothing_held_out_learns_from_all_and_chooses_within_them(album, ways, s
     labels, groups = album
     found = folds_lib.nothing_held_out(labels, groups, folds=ways, seed=seed)
     assert found.test.shape == (1, len(labels))
+    assert found.repeats == 1
     assert found.train.all()
     assert_keeps_apart(found, groups)
 
@@ -158,6 +160,37 @@ def test_thinned_leaves_the_share_of_each_class():
     assert [np.bincount(labels[train]).tolist() for train in half.train] == [[8, 16]] * 5
 
 
+def test_thinned_to_next_to_nothing_leaves_two_groups_of_each_class_and_two_ways_to_choose():
+    labels = np.repeat([0, 1], [20, 40]).astype(np.int32)
+    groups = np.arange(60, dtype=np.int32)
+    full = folds_lib.repeated(labels, groups, folds=5, repeats=1, seed=0)
+    little = folds_lib.thinned(full, labels, groups, 0.01, 0)
+    assert [np.bincount(labels[train]).tolist() for train in little.train] == [[2, 2]] * 5
+    assert little.inner.shape == (5, 2, 60)
+    assert folds_lib.thinned(full, labels, groups, 0.6, 0).inner.shape == (5, 3, 60)
+
+
+def test_a_seed_stands_for_the_same_shuffles_in_every_version(monkeypatch):
+    """As far as they are ours: scikit-learn may make other folds of them."""
+    states, splitter = [], folds_lib.StratifiedGroupKFold
+
+    def recorded(k, *, random_state, **settings):
+        states.append(random_state)
+        return splitter(k, random_state=random_state, **settings)
+
+    monkeypatch.setattr(folds_lib, "StratifiedGroupKFold", recorded)
+    labels = np.repeat([0, 1], 8).astype(np.int32)
+    folds_lib.repeated(labels, np.arange(16), folds=2, repeats=2, seed=0)
+    by_repeat, within = [1826701615, 1121323794], [1910792744, 1447969461, 2077960003, 1973187232]
+    assert states == by_repeat + within
+
+
+def test_every_repetition_is_shuffled_anew():
+    labels = np.repeat([0, 1], 12).astype(np.int32)
+    found = folds_lib.repeated(labels, np.arange(24), folds=2, repeats=100, seed=0)
+    assert len({min(map(bytes, two)) for two in np.split(found.test, 100)}) == 100
+
+
 def test_folds_hold_the_classes_in_proportion():
     labels = np.tile([0, 0, 1, 1, 1, 2], 10).astype(np.int32)
     groups = np.arange(60, dtype=np.int32)
@@ -203,7 +236,13 @@ def test_check_names_the_class_that_has_too_few():
     with pytest.raises(UserError, match="'sad' come from 3 separate") as caught:
         folds_lib.check(labels, groups, ("happy", "sad"))
     assert "\n" not in str(caught.value)
+    assert "add photos, or lower --config.burst_seconds" in str(caught.value)
     folds_lib.check(labels, np.where(np.arange(15) == 14, 9, groups), ("happy", "sad"))
+
+
+def test_check_does_not_overlook_a_class_of_which_there_is_nothing():
+    with pytest.raises(ValueError, match="zip"):
+        folds_lib.check(np.zeros(4, np.int32), np.arange(4), ("happy", "sad"))
 
 
 def test_check_counts_people_who_are_in_both_classes_for_both():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,8 @@ def test_hash_tells_names_shapes_and_every_bit_apart(filled: Filled) -> None:
     assert len(hashes) == 5
     backwards = {name: np.asfortranarray(tensors[name]) for name in reversed(tensors)}
     assert keras_h5.tensors_sha256(backwards) in hashes
+    big_endian = {name: value.astype(">f4") for name, value in tensors.items()}
+    assert keras_h5.tensors_sha256(big_endian) in hashes
 
 
 @pytest.mark.parametrize("name", ["mobilenet_1_0_224_tf.h5", "mobilenet_1_0_224_tf_no_top.h5"])
@@ -104,6 +107,57 @@ def test_every_tensor_is_used_once_and_every_variable_filled(narrow: tuple[dict,
     )
 
 
+# Variables of EfficientNetV2, of each kind one, as Keras has named and shaped them since 2021.
+EFFICIENTNET = {
+    "batch_stats/backbone/stem/conv_bn/mean": ("stem_bn/moving_mean", (4,)),
+    "batch_stats/backbone/block4b/depthwise_bn/var": ("block4b_bn/moving_variance", (8,)),
+    "params/head/logits/kernel": ("predictions/kernel", (6, 10)),
+    "params/head/logits/bias": ("predictions/bias", (10,)),
+    "params/backbone/stem/conv/kernel": ("stem_conv/kernel", (3, 3, 3, 4)),
+    "params/backbone/stem/conv_bn/scale": ("stem_bn/gamma", (4,)),
+    "params/backbone/block4b/expand_conv/kernel": ("block4b_expand_conv/kernel", (1, 1, 4, 8)),
+    "params/backbone/block4b/expand_bn/bias": ("block4b_expand_bn/beta", (8,)),
+    "params/backbone/block4b/depthwise/kernel": ("block4b_dwconv2/kernel", (3, 3, 8, 1)),
+    "params/backbone/block4b/depthwise_bn/bias": ("block4b_bn/beta", (8,)),
+    "params/backbone/block4b/se_reduce/kernel": ("block4b_se_reduce/kernel", (1, 1, 8, 2)),
+    "params/backbone/block4b/se_reduce/bias": ("block4b_se_reduce/bias", (2,)),
+    "params/backbone/block4b/se_expand/kernel": ("block4b_se_expand/kernel", (1, 1, 2, 8)),
+    "params/backbone/block4b/project_conv/kernel": ("block4b_project_conv/kernel", (1, 1, 8, 4)),
+    "params/backbone/block4b/project_bn/scale": ("block4b_project_bn/gamma", (4,)),
+    "params/backbone/top/conv/kernel": ("top_conv/kernel", (1, 1, 4, 6)),
+    "params/backbone/top/conv_bn/bias": ("top_bn/beta", (6,)),
+}
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_efficientnet_files_are_read_by_kerass_names(
+    filled: Filled, write: Callable[..., Path], tmp_path: Path, head: bool
+) -> None:
+    tensors = filled(dict(EFFICIENTNET.values()))
+    expected = {}
+    for ours, (name, _) in EFFICIENTNET.items():
+        value = tensors[name]
+        if "/depthwise/" in ours:
+            value = value.swapaxes(2, 3)
+        elif "/se_" in ours and "kernel" in ours:
+            value = value[0, 0]
+        expected[ours] = value
+    shapes = {ours: jax.ShapeDtypeStruct(v.shape, np.float32) for ours, v in expected.items()}
+    template = traverse_util.unflatten_dict(shapes, sep="/")
+    path = write(tmp_path / "some.h5", tensors)
+    found = keras_h5.load(path, "efficientnetv2-b0", template, head=head)
+    expected = {ours: v for ours, v in expected.items() if head or "/head/" not in ours}
+    flat = traverse_util.flatten_dict(found, sep="/")
+    assert list(flat) == list(expected)
+    for ours, value in expected.items():
+        np.testing.assert_array_equal(flat[ours], value)
+    with pytest.raises(UserError, match=rf"{path}: does not fit efficientnetv2-b0: 1 extra"):
+        keras_h5.load(
+            write(tmp_path / "some.h5", filled({**dict(EFFICIENTNET.values()), "a/bias": (1,)})),
+            "efficientnetv2-b0", template, head=head,
+        )  # fmt: skip
+
+
 def test_classifier_is_left_out_only_on_request(narrow: tuple[dict, Tensors]) -> None:
     template, tensors = narrow
     variables = convert(template, tensors, head=False)
@@ -132,10 +186,14 @@ def test_mismatches_are_listed(narrow: tuple[dict, Tensors]) -> None:
         wrong,
         "8 missing (",
         "conv_dw_1/kernel",
-        "and 3 more",
-        "1 extra (dense/kernel)",
-        "1 misshapen (conv1/kernel (8, 3, 3, 3) instead of (3, 3, 3, 8))",
+        "and 3 more), 1 extra (dense/kernel), 1 misshapen (conv1/kernel (8, 3, 3, 3) instead of"
+        " (3, 3, 3, 8)); check",
     )
+    five = {name: value for name, value in tensors.items() if not name.endswith("_5/kernel")}
+    for name in ("conv1_bn/gamma", "conv_dw_1_bn/beta", "conv_pw_13/kernel"):
+        del five[name]
+    with pytest.raises(UserError, match=r"5 missing \((\S+, ){4}\S+\);"):
+        convert(template, five)
 
 
 def test_model_whose_keras_names_are_unknown(narrow: tuple[dict, Tensors]) -> None:
@@ -169,6 +227,11 @@ def test_stored_normalization_must_be_imagenets(
     bgr = known["normalization_1/mean"][..., ::-1]
     unfit(template, tensors | known | {"normalization_1/mean": bgr}, "ImageNet")
     unfit(template, tensors | known | {"normalization_1/other": bgr}, "unknown")
+    off = known["normalization_1/variance"] * np.float32(1.0001)
+    unfit(template, tensors | known | {"normalization_1/variance": off}, "ImageNet")
+    many = np.full(5, 9, np.float32)
+    unfit(template, tensors | known | {"normalization_1/mean": many}, "is [9.0, 9.0, 9.0]; exp")
+    unfit(template, tensors | known | {"normalization_1/count": many}, "unknown")
 
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
