@@ -18,14 +18,14 @@ def guarded(run: Callable[[], object]) -> None:
     """Runs, and turns what can go wrong into one line and an exit status."""
     try:
         run()
-    except Exception as error:
-        if (known := failures.explained(error)) is None:
-            raise
-        stop(*known)
     except (KeyboardInterrupt, Interrupted) as stopped:
         say("stopped; the same command goes on from here")
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
         sys.exit(TRY_AGAIN if terminated else INTERRUPTED)
+    except Exception as error:
+        if (known := failures.explained(error)) is None:
+            raise
+        stop(*known)
 
 
 def stop(message: str, status: int = BAD_INPUT) -> NoReturn:

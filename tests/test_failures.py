@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from cifsel import command
 from cifsel.errors import UserError
+from cifsel.stopping import Interrupted
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +46,22 @@ def test_one_line_and_an_exit_status(error, status, words, capsys):
     assert said.startswith("error: ")
     assert words in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("stopped", "status"),
+    [
+        (Interrupted(signal.SIGTERM), 75),
+        (Interrupted(signal.SIGINT), 130),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_stopped_is_no_failure(stopped, status, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.guarded(failing(stopped))
+    assert ended.value.code == status
+    out, err = capsys.readouterr()
+    assert (out, err) == ("stopped; the same command goes on from here\n", "")
 
 
 def test_what_gs_says_in_the_end_is_worth_another_try(capsys):
