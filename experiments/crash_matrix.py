@@ -166,7 +166,9 @@ class Matrix:
 
     def __init__(self, arguments: list[str], disk: Path, output: Path) -> None:
         """Takes the arguments of cifsel.main, the folder for workdirs, and one for logs."""
-        self.arguments, self.disk, self.output = arguments, disk, output
+        self.arguments, self.output = arguments, output
+        # The same for all, since results name it.
+        self.workdir = disk / "run"
         self.points = self.runs = self.wrong = 0
         self.seconds = 0.0
 
@@ -175,20 +177,20 @@ class Matrix:
         found = []
         for name in ("first", "second"):
             start = time.monotonic()
-            process = self.start(self.disk / name, self.output / f"{name}.log")
+            process = self.start(self.output / f"{name}.log")
             if process.wait():
                 raise SystemExit(f"the undisturbed run failed: see {self.output / name}.log")
             self.seconds = time.monotonic() - start
-            found.append(results(self.disk / name))
-            shutil.rmtree(self.disk / name)
+            found.append(results(self.workdir))
+            shutil.rmtree(self.workdir)
         if differing := differences(*found):
             raise SystemExit(f"two undisturbed runs differ: {differing}")
         print(f"undisturbed: {self.seconds:.0f} s, {len(found[0])} results", flush=True)
         return found[0]
 
-    def start(self, workdir: Path, log: Path) -> subprocess.Popen:
+    def start(self, log: Path) -> subprocess.Popen:
         """Starts the command, with what it says added to a file."""
-        line = [sys.executable, "-m", "cifsel.main", *self.arguments, f"--workdir={workdir}"]
+        line = [sys.executable, "-m", "cifsel.main", *self.arguments, f"--workdir={self.workdir}"]
         if os.geteuid() == 0 and shutil.which("setpriv"):
             # Root who has to ask for the right to write, like everybody else.
             line = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", *line]
@@ -200,11 +202,11 @@ class Matrix:
     ) -> None:
         """Disturbs a run until it comes to its end, or `points` is reached, and then lets it."""
         name = f"run-{self.runs}"
-        workdir, log = self.disk / name, self.output / f"{name}.log"
+        workdir, log = self.workdir, self.output / f"{name}.log"
         self.runs += 1
         try:
             while True:
-                process = self.start(workdir, log)
+                process = self.start(log)
                 wait = rng.uniform(0, self.seconds) if self.points < points else None
                 try:
                     status = process.wait(wait)

@@ -37,7 +37,7 @@ def check_whole(workdir: Path) -> None:
             if path.suffix == ".json":
                 json.loads(path.read_text())
             elif path.suffix == ".npz":
-                with np.load(path) as arrays:
+                with path.open("rb") as file, np.load(file) as arrays:
                     for name in arrays.files:
                         arrays[name]
             elif path.suffix == ".npy":
