@@ -7,8 +7,11 @@ not at all, so that the best and the latest never contradict each other.
 
 import contextlib
 import copy
+import errno
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -101,7 +104,18 @@ class Checkpoints:
             items["training"] = ocp.args.StandardSave(training)
         self._writing = step
         with self._errors_of_writing():
+            self._check_room([model, training])
             self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+
+    def _check_room(self, trees: Tree) -> None:
+        """Raises OSError where writing cannot succeed: orbax says so in hundreds of lines."""
+        if remote.is_remote(self._folder) or not sharding.is_main():
+            return
+        probe = self._folder / f".{uuid.uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.unlink()
+        if shutil.disk_usage(self._folder).free < sum(x.nbytes for x in jax.tree.leaves(trees)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def wait(self) -> None:
         """Returns when what was saved is safe.

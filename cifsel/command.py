@@ -1,10 +1,12 @@
 """What all commands share: one line for what is wrong, an exit status, and little noise."""
 
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import logging as absl_logging
 
@@ -12,6 +14,10 @@ from cifsel import cache, failures, memory
 from cifsel.errors import printable
 from cifsel.stopping import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
 from cifsel.terminal import say
+
+# Of threads that others have left behind, after the last word has been said.
+_PATIENCE = 20.0  # seconds
+_started = False
 
 
 def guarded(run: Callable[[], object]) -> None:
@@ -31,6 +37,10 @@ def guarded(run: Callable[[], object]) -> None:
 def stop(message: str, status: int = BAD_INPUT) -> NoReturn:
     """Says what is wrong, of the input if nothing else is said, and ends the process."""
     sys.stderr.write(f"error: {printable(message)}\n")
+    if _started:  # Else somebody may want to go on.
+        end = threading.Timer(_PATIENCE, os._exit, (status,))
+        end.daemon = True
+        end.start()
     sys.exit(status)
 
 
@@ -40,8 +50,21 @@ def start() -> None:
     Warnings are said like everything else, without time and thread. Those of orbax are about how
     often it saves, which is up to us.
     """
+    sys.unraisablehook = _say_unraisable
+    global _started  # noqa: PLW0603 - that this process is a command is true of all of it
+    _started = True
     memory.keep_freed()
     cache.keep_compiled()
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     absl_logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
     absl_logging.set_verbosity(absl_logging.WARNING)
+
+
+def _say_unraisable(what: Any) -> None:
+    """`sys.unraisablehook` without what follows from a disk that is full or not writable.
+
+    When TensorStore cannot write an array, orbax stops to wait for the others, whose failures then
+    reach nobody, and are shown as tracebacks, hundreds of them, around the line that says it.
+    """
+    if not (what.exc_type is RuntimeError and str(what.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(what)

@@ -97,6 +97,20 @@ def test_full_disk_ends_the_run_and_room_lets_it_go_on(real, undisturbed, tmp_pa
     assert_same_run(train(tmp_path, scan, predict, initial()), undisturbed)
 
 
+def test_too_little_room_is_found_before_anything_is_written(
+    real, undisturbed, tmp_path, monkeypatch
+):
+    scan, predict, initial = real
+    usage = shutil.disk_usage(tmp_path)
+    little = usage._replace(free=1000)
+    full = disturbed(scan, 4, lambda: monkeypatch.setattr(shutil, "disk_usage", lambda _: little))
+    with pytest.raises(UserError, match=r"/4 could not be written \(No space left on device\)"):
+        train(tmp_path, full, predict, initial(), checkpoint_minutes=0.0)
+    assert "4" not in {path.name[0] for path in (tmp_path / "checkpoints").iterdir()}
+    monkeypatch.undo()
+    assert_same_run(train(tmp_path, scan, predict, initial()), undisturbed)
+
+
 def test_nobody_is_told_that_it_was_saved_when_it_was_not(real, tmp_path, monkeypatch):
     scan, predict, initial = real
     monkeypatch.setattr(checksums, "write", no_room)

@@ -87,6 +87,29 @@ def test_defects_keep_their_traceback(defect):
         command.guarded(failing(defect))
 
 
+HANGS = """
+import threading, time
+from cifsel import command
+from cifsel.errors import UserError
+
+def run():
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    raise UserError("no room")
+
+command._PATIENCE = 0.5
+command.start()
+command.guarded(run)
+"""
+
+
+def test_a_thread_that_never_ends_does_not_keep_a_command():
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS], cwd=ROOT, stderr=subprocess.PIPE, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode() == "error: no room\n"
+
+
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_devices_that_are_not_there(platform, tmp_path):
     done = subprocess.run(
