@@ -144,7 +144,7 @@ def write_json(path: epath.Path, content: dict[str, Any]) -> None:
 def write_npz(path: epath.Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes arrays by name, compressed."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
 
 

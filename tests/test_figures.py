@@ -8,6 +8,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from cifsel import evaluate, figures, rendering
+from cifsel.errors import UserError
 
 # Alphabetical, as in the data; grouped it must read cod, eel, ant, bee.
 NAMES = ("ant", "bee", "cod_fish", "eel")
@@ -78,7 +79,7 @@ class TestRendering:
             raise OSError("disk full")
 
         monkeypatch.setattr(type(rendering.epath.Path(path)), "write_bytes", half_written)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(UserError, match="disk full"):
             rendering.save(figures.image_grid(np.zeros((1, 4, 4, 3), np.uint8)), path)
         assert path.read_bytes() == b"an older one"
         assert list(tmp_path.iterdir()) == [path]

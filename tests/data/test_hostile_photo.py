@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import socket
 import struct
 import zlib
@@ -238,7 +239,8 @@ def test_photos_that_expand_to_the_limit_and_beyond(tmp_path, read_within):
     sources = {
         "": png(width=12_000, height=10_000, bits=16),
         "megapixels": png(width=12_001, height=10_000),
-        "megapixels, as WebP": b"RIFF" + struct.pack("<I", len(webp)) + webp,
+        # The latter before Pillow 13.
+        "megapixels|decoder, as WebP": b"RIFF" + struct.pack("<I", len(webp)) + webp,
         "too large, a text": png(chunk(b"zTXt", b"a\0\0" + bomb)),
         "too large, a profile": png(chunk(b"iCCP", b"a\0\0" + bomb)),
         "pixels; expected": png(width=100_000, height=1),
@@ -249,7 +251,7 @@ def test_photos_that_expand_to_the_limit_and_beyond(tmp_path, read_within):
     code = "from cifsel.data import photo\nread = lambda path: photo.decode(path, 'photo')"
     said = read_within(code, paths, 1500)
     for expected, message in zip(sources, said, strict=True):
-        assert expected.partition(",")[0] in message
+        assert re.search(expected.partition(",")[0], message), message
         assert message or not expected
 
 
