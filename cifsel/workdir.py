@@ -144,7 +144,8 @@ def write_json(path: epath.Path, content: dict[str, Any]) -> None:
 def write_npz(path: epath.Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes arrays by name, compressed."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    # The array that it takes one of them for is an option of its own, and since NumPy 2 only.
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 
