@@ -51,6 +51,7 @@ def start() -> None:
     often it saves, which is up to us.
     """
     sys.unraisablehook = _say_unraisable
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # For the same reason.
     global _started  # noqa: PLW0603 - that this process is a command is true of all of it
     _started = True
     memory.keep_freed()
