@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from absl import logging as absl_logging
 
-from cifsel import cache, failures, memory
+from cifsel import cache, memory
 from cifsel.errors import printable
 from cifsel.stopping import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
 from cifsel.terminal import say
@@ -29,6 +29,8 @@ def guarded(run: Callable[[], object]) -> None:
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
         sys.exit(TRY_AGAIN if terminated else INTERRUPTED)
     except Exception as error:
+        from cifsel import failures  # It imports JAX, for which --help need not wait.
+
         if (known := failures.explained(error)) is None:
             raise
         stop(*known)
@@ -50,10 +52,10 @@ def start() -> None:
     Warnings are said like everything else, without time and thread. Those of orbax are about how
     often it saves, which is up to us.
     """
-    sys.unraisablehook = _say_unraisable
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # For the same reason.
     global _started  # noqa: PLW0603 - that this process is a command is true of all of it
     _started = True
+    sys.unraisablehook = _say_unraisable
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # For the same reason.
     memory.keep_freed()
     cache.keep_compiled()
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))

@@ -64,7 +64,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="a folder that does not exist")
     parser.add_argument("--points", type=int, default=36, help="how often to disturb")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="how")
+    known = ", ".join(WAYS)
+    parser.add_argument(
+        "--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=f"of {known}"
+    )
     parser.add_argument("command", nargs="*", default=QUICK, help="arguments of cifsel.main")
     flags = parser.parse_args()
     command.start()

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ON_ONE = """
+import os, runpy
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+runpy.run_module("cifsel.main", run_name="__main__")
+"""
 COMMAND = (
-    "-m cifsel.main --config=configs/quickstart.py --config.task=task1"
+    "--config=configs/quickstart.py --config.task=task1"
     " --config.model=efficientnetv2-mini --config.epochs=1 --config.train_examples=100"
     " --config.test_examples=50"
 )
@@ -26,10 +31,9 @@ def test_bare_machine(home, tmp_path):
     if home:
         environment["HOME"] = home
     done = subprocess.run(
-        [sys.executable, *COMMAND.split(), f"--workdir={odd / 'run'}"],
+        [sys.executable, "-c", ON_ONE, *COMMAND.split(), f"--workdir={odd / 'run'}"],
         cwd=odd / "code",
         env=environment,
-        preexec_fn=lambda: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]),
         capture_output=True,
         text=True,
         timeout=300,

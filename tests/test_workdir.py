@@ -119,7 +119,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(run, monkeypatch, method):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(path), method, full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match=r"a\.bin could not be written \(No space left"):
         workdir.write_bytes(path, b"new content")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
