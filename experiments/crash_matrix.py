@@ -1,4 +1,4 @@
-"""Breaks a real run at random moments and in many ways, and looks whether that changed anything.
+r"""Breaks a real run at random moments and in many ways, and looks whether that changed anything.
 
     python -m experiments.crash_matrix --output=DIR          # 36 moments of a short quickstart
     python -m experiments.crash_matrix --output=DIR --points=3 --ways SIGKILL -- \
@@ -11,9 +11,8 @@ and what was finished has to be as it was; at the end all results have to be tho
 undisturbed run, and nothing may be left over. Prints a line per moment; exits 1 if anything was not
 so.
 
-A disk that is full is a small tmpfs, which only root can mount; a workdir that can no longer be
-written has its rights taken away, which root has to be made to feel by `setpriv`. Where either is
-not to be had it is left out, and the first line says so.
+A disk that is full is a small tmpfs, which only root can mount; root is made to feel by `setpriv`
+that a workdir cannot be written. Where either is not to be had it is left out, and said.
 """
 
 import contextlib
@@ -73,6 +72,7 @@ def main() -> None:
     command.start()
     # In the background of a shell it would be ignored, also by what is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Not without unmounting.
     output = flags.output.resolve()
     output.mkdir(parents=True)
     ways = [way for way in flags.ways if (reason := impossible(way)) is None or print(reason)]
