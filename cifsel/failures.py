@@ -23,6 +23,10 @@ def explained(error: Exception) -> tuple[str, int] | None:
         # Reading has messages of its own, where it knows what was to be read.
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}: {workdir.MAKE_ROOM}, and {_AGAIN}", BAD_INPUT
+    if _of_summaries(error):
+        return (
+            f"summaries could not be written ({one_line(error)}): {workdir.MAKE_ROOM}, and {_AGAIN}"
+        ), BAD_INPUT
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         reason = one_line(error)
         return (
@@ -36,3 +40,12 @@ def explained(error: Exception) -> tuple[str, int] | None:
             " their driver, or set JAX_PLATFORMS=cpu to do without"
         ), BAD_INPUT
     return None
+
+
+def _of_summaries(error: BaseException | None) -> bool:
+    """Whether TensorFlow, which does nothing else once data are read, is at the bottom of it."""
+    while error is not None:
+        if type(error).__module__.startswith("tensorflow."):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
