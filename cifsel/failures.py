@@ -19,27 +19,33 @@ def explained(error: Exception) -> tuple[str, int] | None:
         return str(error), TRY_AGAIN if lost else BAD_INPUT
     if lost:
         return f"gs:// cannot be reached any more ({lost}): {_AGAIN}", TRY_AGAIN
+    if line := _what_to_do(error):
+        return line, BAD_INPUT
+    return None
+
+
+def _what_to_do(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         # Reading has messages of its own, where it knows what was to be read.
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}: {workdir.MAKE_ROOM}, and {_AGAIN}", BAD_INPUT
+        return f"{where}{error.strerror}: {workdir.MAKE_ROOM}, and {_AGAIN}"
     if _of_summaries(error):
         return (
             f"summaries could not be written ({one_line(error)}): {workdir.MAKE_ROOM}, and {_AGAIN}"
-        ), BAD_INPUT
+        )
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         reason = one_line(error)
         return (
             f"out of memory ({reason}): give a smaller config.batch_size or config.image_size, or"
             " set config.accum_steps to pass a batch in parts"
-        ), BAD_INPUT
+        )
     if traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py"):
         wanted = os.environ.get("JAX_PLATFORMS", "")
         return (
             f"JAX cannot use its devices ({one_line(error)}; JAX_PLATFORMS is {wanted!r}): repair"
             " their driver, or set JAX_PLATFORMS=cpu to do without"
-        ), BAD_INPUT
-    return None
+        )
+    return ""
 
 
 def _of_summaries(error: BaseException | None) -> bool:
