@@ -11,7 +11,6 @@ import errno
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from cifsel import checksums, remote, sharding
+from cifsel import checksums, remote, sharding, workdir
 from cifsel.errors import UserError
 from cifsel.terminal import say
 
@@ -111,9 +110,7 @@ class Checkpoints:
         """Raises OSError where writing cannot succeed: orbax says so in hundreds of lines."""
         if remote.is_remote(self._folder) or not sharding.is_main():
             return
-        probe = self._folder / f".{uuid.uuid4().hex}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        workdir.try_writing(self._folder)
         if shutil.disk_usage(self._folder).free < sum(x.nbytes for x in jax.tree.leaves(trees)):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -53,14 +53,19 @@ def make(folder: epath.Path, flag: str) -> None:
     failures = Exception if remote.is_remote(folder) else OSError
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{uuid.uuid4().hex}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        try_writing(folder)
     except failures as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(
             f"{flag} {folder} cannot be written ({reason}): give another --{flag}"
         ) from None
+
+
+def try_writing(folder: epath.Path) -> None:
+    """Writes an empty file into a folder and deletes it; raises whatever that raises."""
+    probe = folder / f".{uuid.uuid4().hex}"
+    probe.write_bytes(b"")
+    probe.unlink()
 
 
 def read_json(path: epath.Path) -> dict[str, Any]:

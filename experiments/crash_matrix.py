@@ -197,6 +197,7 @@ class Matrix:
         if os.geteuid() == 0 and shutil.which("setpriv"):
             # Root who has to ask for the right to write, like everybody else.
             line = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", *line]
+        self.workdir.mkdir(exist_ok=True)  # There is something to disturb from the first moment.
         with log.open("ab") as file:
             return subprocess.Popen(line, stdout=file, stderr=subprocess.STDOUT)
 
@@ -237,7 +238,7 @@ class Matrix:
         before = finished(workdir)
         said_before = log.stat().st_size
         begun = time.monotonic()
-        undo = WAYS[way](process, workdir) if workdir.exists() else process.kill
+        undo = WAYS[way](process, workdir)
         try:
             status = process.wait(GIVES_UP_WITHIN)
         except subprocess.TimeoutExpired:

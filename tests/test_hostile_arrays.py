@@ -11,13 +11,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from damage import CHANGES, changed
 from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifsel import workdir, zips
 from cifsel.data import cifar_cache
-from cifsel.errors import printable
+from cifsel.errors import UserError, printable
 
 MOST = 100_000
 WHOLE = {"a": np.arange(12.0).reshape(3, 4), "names": np.array(["one", "two"])}
@@ -134,19 +135,6 @@ def test_bombs_take_no_memory(tmp_path, read_within):
     """
     said = read_within(code, [tmp_path / "lie.npz", tmp_path / "more.npz"], 200)
     assert all(message.startswith("refused: ") for message in said)
-
-
-CHANGES = st.lists(
-    st.tuples(st.floats(0, 0.999), st.integers(0, 40), st.binary(max_size=8)), max_size=6
-)
-
-
-def changed(data, changes):
-    damaged = bytearray(data)
-    for share, cut, put in changes:
-        start = int(share * len(damaged))
-        damaged[start : start + cut] = put
-    return bytes(damaged)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # NumPy's, of the headers of Python 2
@@ -286,7 +274,7 @@ def test_stale_arrays_are_computed_again(tmp_path, kind):
     else:
         path.write_bytes(STALE[kind])
     if kind == "folder":
-        with pytest.raises(OSError, match=r"train\.npy"):
+        with pytest.raises(UserError, match=r"train\.npy could not be written"):
             cached(tmp_path, Compute())
         return
     compute = Compute()

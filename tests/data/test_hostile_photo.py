@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import CHANGES, changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
@@ -264,19 +265,6 @@ WHOLE = [
     encode(Image.fromarray(SCENE).convert("P"), "PNG", transparency=3),
     encode(Image.fromarray(SCENE).convert("CMYK"), "JPEG"),
 ]
-
-
-def changed(data, changes):
-    damaged = bytearray(data)
-    for share, cut, put in changes:
-        start = int(share * len(damaged))
-        damaged[start : start + cut] = put
-    return bytes(damaged)
-
-
-CHANGES = st.lists(
-    st.tuples(st.floats(0, 0.999), st.integers(0, 40), st.binary(max_size=8)), max_size=6
-)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import CHANGES, changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -314,19 +315,6 @@ def test_lists_of_people_that_are_none(tmp_path, kind):
 
 
 # --- anything -------------------------------------------------------------------------------------
-
-
-def changed(data, changes):
-    damaged = bytearray(data)
-    for share, cut, put in changes:
-        start = int(share * len(damaged))
-        damaged[start : start + cut] = put
-    return bytes(damaged)
-
-
-CHANGES = st.lists(
-    st.tuples(st.floats(0, 0.999), st.integers(0, 40), st.binary(max_size=8)), max_size=6
-)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
