@@ -49,8 +49,7 @@ def stop(message: str, status: int = BAD_INPUT) -> NoReturn:
 def start() -> None:
     """What every command does first.
 
-    Warnings are said like everything else, without time and thread. Those of orbax are about how
-    often it saves, which is up to us.
+    Warnings are said like everything else, without time and thread.
     """
     global _started  # noqa: PLW0603 - that this process is a command is true of all of it
     _started = True
@@ -59,15 +58,26 @@ def start() -> None:
     memory.keep_freed()
     cache.keep_compiled()
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
-    absl_logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
+    absl_logging.get_absl_logger().addFilter(_is_news)
     absl_logging.set_verbosity(absl_logging.WARNING)
 
 
-def _say_unraisable(what: Any) -> None:
-    """`sys.unraisablehook` without what follows from a disk that is full or not writable.
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not orbax on how often it saves, which is up to us, nor CLU on errors that it also raises."""
+    return "orbax" not in record.pathname and not record.pathname.endswith("clu/asynclib.py")
 
-    When TensorStore cannot write an array, orbax stops to wait for the others, whose failures then
-    reach nobody, and are shown as tracebacks, hundreds of them, around the line that says it.
+
+def _say_unraisable(what: Any) -> None:
+    """`sys.unraisablehook` without what follows from something else, and without losing Ctrl-C.
+
+    When TensorStore cannot write an array to a disk that is full or read-only, orbax stops to wait
+    for the others, whose failures then reach nobody, and are shown as tracebacks, hundreds of them,
+    around the line that says it.
+
+    Ctrl-C may also come while Python clears something away, where no exception gets out, and would
+    be lost.
     """
-    if not (what.exc_type is RuntimeError and str(what.exc_value) == "Event loop is closed"):
+    if issubclass(what.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    elif not (what.exc_type is RuntimeError and str(what.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(what)

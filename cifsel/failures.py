@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import traceback
 
 from cifsel import remote, workdir
@@ -29,10 +30,9 @@ def _what_to_do(error: Exception) -> str:
         # Reading has messages of its own, where it knows what was to be read.
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}: {workdir.MAKE_ROOM}, and {_AGAIN}"
-    if _of_summaries(error):
-        return (
-            f"summaries could not be written ({one_line(error)}): {workdir.MAKE_ROOM}, and {_AGAIN}"
-        )
+    if (cause := _of_summaries(error)) is not None:
+        reason = re.sub(r"{{.*?}}|\[Op:.*", "", one_line(cause)).strip()
+        return f"summaries could not be written ({reason}): {workdir.MAKE_ROOM}, and {_AGAIN}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         reason = one_line(error)
         return (
@@ -48,10 +48,8 @@ def _what_to_do(error: Exception) -> str:
     return ""
 
 
-def _of_summaries(error: BaseException | None) -> bool:
-    """Whether TensorFlow, which does nothing else once data are read, is at the bottom of it."""
-    while error is not None:
-        if type(error).__module__.startswith("tensorflow."):
-            return True
+def _of_summaries(error: BaseException | None) -> BaseException | None:
+    """What TensorFlow, which does nothing else once data are read, could not do, if it was that."""
+    while error is not None and not type(error).__module__.startswith("tensorflow."):
         error = error.__cause__ or error.__context__
-    return False
+    return error

@@ -110,6 +110,70 @@ def test_a_thread_that_never_ends_does_not_keep_a_command():
     assert done.stderr.decode() == "error: no room\n"
 
 
+CLEARS_AWAY = """
+import os, signal, time
+from cifsel import command
+
+class Cleared:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+def run():
+    Cleared()
+    time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+command.start()
+command.guarded(run)
+"""
+
+
+def test_ctrl_c_is_heard_where_no_exception_gets_out():
+    done = subprocess.run(
+        [sys.executable, "-c", CLEARS_AWAY],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert (done.stdout, done.stderr) == ("stopped; the same command goes on from here\n", "")
+
+
+UNWRITABLE = """
+import sys
+from cifsel import command, summaries
+
+def run():
+    with summaries.open_writer(sys.argv[1]) as writer:
+        writer.write_scalars(1, {"loss": 1.0})
+
+command.start()
+command.guarded(run)
+"""
+
+
+def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
+    (tmp_path / "run").write_text("not a folder")
+    done = subprocess.run(
+        [sys.executable, "-c", UNWRITABLE, tmp_path / "run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    # TensorFlow's own code says a line or two before.
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: summaries could not be written (Not a directory): make room there"
+    )
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_devices_that_are_not_there(platform, tmp_path):
     done = subprocess.run(
