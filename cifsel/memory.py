@@ -1,14 +1,17 @@
 """Keeps freed memory in the process, so that the next step of training does not ask for it anew."""
 
+import contextlib
 import ctypes
+import functools
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
-# Of control groups, version 2.
-_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+# Where Linux says which control groups this process is in, and keeps what they may use.
+_OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def keep_freed() -> None:
@@ -46,13 +49,31 @@ def _taken() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@functools.cache
 def _available() -> int:
-    """Bytes that the machine has, or that a container may use."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes that the machine has, or that this process may use: in a container, a Slurm job."""
+    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits()])
+
+
+def _limits() -> Iterator[int]:
+    """Bytes that each control group with a limit, of version 1 or 2, leaves to this process."""
     try:
-        return min(machine, int(_CONTAINER.read_text()))
-    except (OSError, ValueError):  # Not in a container, or "max".
-        return machine
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:  # Such as 4:cpu,memory:/slurm/job_3 or, of version 2, 0::/slurm/job_3.
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            root, name = _GROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = _GROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        folder = root / group.lstrip("/")
+        # In a container the path may be that on its host, and only the root be there.
+        for above in (folder, *folder.parents[: len(folder.relative_to(root).parts)]):
+            with contextlib.suppress(OSError, ValueError):  # Not there, or "max".
+                yield int((above / name).read_text())
 
 
 def _glibc() -> ctypes.CDLL | None:

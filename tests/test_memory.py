@@ -42,12 +42,39 @@ def test_what_is_freed_is_kept_until_memory_is_short(kept, short, given_back):
     assert tuple(float(megabytes) > 150 for megabytes in found) == given_back
 
 
-def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "_CONTAINER", limit)
-    machine = memory._available()
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """A function that makes files of control groups, and gives what a process in one may use."""
+    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "all")
+
+    def available(own, limits=()):
+        (tmp_path / "own").write_text(own)
+        for place, content in dict(limits).items():
+            file = tmp_path / "all" / place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{content}\n")
+        memory._available.cache_clear()
+        return memory._available()
+
+    yield available
+    memory._available.cache_clear()
+
+
+def test_the_limit_of_a_control_group_counts(groups):
+    machine = groups("")
     assert machine > 2**28
-    limit.write_text("max\n")
-    assert memory._available() == machine
-    limit.write_text("1000000\n")
-    assert memory._available() == 1_000_000
+    assert groups("0::/\n", {"memory.max": "max"}) == machine
+    assert groups("0::/job/step\n", {"job/step/memory.max": "max"}) == machine
+    assert groups("0::/job/step\n", {"job/memory.max": 2_000_000}) == 2_000_000
+    assert groups("0::/job/step\n", {"memory.max": 3_000_000}) == 2_000_000
+    assert groups("0::/other\n") == 3_000_000
+    assert groups("0::/\n", {"memory.max": 1_000_000}) == 1_000_000
+
+
+def test_the_limit_of_a_container_of_the_first_version_counts(groups):
+    own, limit = "9:name=systemd:/\n4:cpu,memory:/docker/1\n0::/\n", "memory.limit_in_bytes"
+    machine = groups("")
+    assert groups(own, {f"memory/{limit}": 2**63 - 4096}) == machine
+    assert groups(own, {f"memory/{limit}": 2_000_000}) == 2_000_000
+    assert groups(own, {f"memory/docker/1/{limit}": 1_000_000}) == 1_000_000
