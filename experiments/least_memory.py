@@ -5,8 +5,8 @@ r"""Finds out how little memory a command can do with, by giving it less and les
         --config=configs/effnet.py:probe --config.image_size=96 --workdir=WORKDIR
 
 What follows `--` goes to cifsel.main, with WORKDIR replaced by a new folder. Linux holds it to the
-memory, without swap, and kills it when it needs more; that takes root and control groups, of version
-1 or 2. Prints a line per try, and stops at the first amount that is too little.
+memory, without swap, and kills it when it needs more; that takes root, and control groups of
+version 1 or 2. Prints a line per try, and stops at the first amount that is too little.
 """
 
 import shutil
