@@ -20,6 +20,8 @@ def explained(error: Exception) -> tuple[str, int] | None:
         return str(error), TRY_AGAIN if lost else BAD_INPUT
     if lost:
         return f"gs:// cannot be reached any more ({lost}): {_AGAIN}", TRY_AGAIN
+    if "Gloo" in str(error):  # How processes without GPUs or TPUs reach each other.
+        return f"the processes lost each other ({one_line(error)}): {_AGAIN}", TRY_AGAIN
     if line := _what_to_do(error):
         return line, BAD_INPUT
     return None

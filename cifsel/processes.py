@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 from cifsel.errors import UserError
-from cifsel.stopping import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
+from cifsel.stopping import INTERRUPTED, TRY_AGAIN, Interrupted
 
 _RETRY = 0.2  # seconds
 _GRACE = 3.0  # seconds
@@ -71,11 +71,15 @@ def together(host: str, port: int, processes: int, process: int, timeout: float)
 
 
 def _leave(error: BaseException) -> None:
-    """Ends the process as `error` would."""
+    """Ends the process as `error` would, with the status that `command.guarded` gives it."""
+    from cifsel import failures  # It asks, by way of others, this module for who takes part.
+
     sys.stdout.flush()
     sys.stderr.flush()
-    known = {UserError: BAD_INPUT, KeyboardInterrupt: INTERRUPTED}
-    os._exit(known.get(type(error), 1))
+    if isinstance(error, Exception):
+        known = failures.explained(error)
+        os._exit(known[1] if known else 1)
+    os._exit(INTERRUPTED)
 
 
 def _gather(port: int, processes: int, timeout: float) -> dict[int, socket.socket]:

@@ -35,6 +35,7 @@ def failing(error):
         ),
         (OSError(errno.EROFS, os.strerror(errno.EROFS)), 2, "Read-only file system: make room"),
         (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), 2, "out of memory (RESOURCE_EXHAUSTED: 9 GB)"),
+        (RuntimeError("Gloo AllGather failed: Timeout"), 75, "the processes lost each other (Gloo"),
         (MemoryError("Unable to allocate 9 GiB"), 2, "config.accum_steps"),
     ],
 )

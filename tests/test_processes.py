@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 WAIT = 3.0
 # Meets the others, then does what its last argument says.
 PROGRAM = """
-import atexit, sys, time
+import atexit, errno, sys, time
 from cifsel import processes
 from cifsel.errors import UserError
 port, count, number, wait, what = sys.argv[1:]
-if what in ("fail", "refuse"):
+if what in ("fail", "refuse", "full"):
     atexit.register(time.sleep, 60)  # As JAX does, which waits for the others.
 try:
     with processes.together("localhost", int(port), int(count), int(number), float(wait)):
@@ -25,6 +25,8 @@ try:
             raise KeyError("broken")
         if what == "refuse":
             raise UserError("refused")
+        if what == "full":
+            raise OSError(errno.ENOSPC, "no room")
         if what == "wait":
             time.sleep(60)
         if what == "fail later":
@@ -123,6 +125,11 @@ def test_what_one_refuses_the_others_learn(port, lost):
     assert results[lost][:2] == (2, "met\nrefused\n")
     assert results[1 - lost][0] == 75
     assert f"process {lost} is gone" in results[1 - lost][2]
+
+
+def test_who_fails_ends_with_the_status_of_that(port):
+    (status, _, _), (other, _, _) = ends(start(port, 2, 0, "full"), start(port, 2, 1, "wait"))
+    assert (status, other) == (2, 75)
 
 
 def test_the_others_end_when_one_is_killed(port):
