@@ -94,7 +94,7 @@ from cifsel import command
 from cifsel.errors import UserError
 
 def run():
-    threading.Thread(target=time.sleep, args=(60,)).start()
+    threading.Thread(target=time.sleep, args=(100,)).start()
     raise UserError("no room")
 
 command._PATIENCE = 0.5
@@ -103,12 +103,21 @@ command.guarded(run)
 """
 
 
-def test_a_thread_that_never_ends_does_not_keep_a_command():
-    done = subprocess.run(
-        [sys.executable, "-c", HANGS], cwd=ROOT, stderr=subprocess.PIPE, timeout=30, check=False
+def script(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
+
+
+def test_a_thread_that_never_ends_does_not_keep_a_command():
+    done = script(HANGS)
     assert done.returncode == 2
-    assert done.stderr.decode() == "error: no room\n"
+    assert done.stderr == "error: no room\n"
 
 
 CLEARS_AWAY = """
@@ -131,14 +140,7 @@ command.guarded(run)
 
 
 def test_ctrl_c_is_heard_where_no_exception_gets_out():
-    done = subprocess.run(
-        [sys.executable, "-c", CLEARS_AWAY],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = script(CLEARS_AWAY)
     assert done.returncode == 130
     assert (done.stdout, done.stderr) == ("stopped; the same command goes on from here\n", "")
 
@@ -158,14 +160,7 @@ command.guarded(run)
 
 def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     (tmp_path / "run").write_text("not a folder")
-    done = subprocess.run(
-        [sys.executable, "-c", UNWRITABLE, tmp_path / "run"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = script(UNWRITABLE, tmp_path / "run")
     assert done.returncode == 2
     # TensorFlow's own code says a line or two before.
     assert done.stderr.splitlines()[-1].startswith(
