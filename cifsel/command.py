@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from absl import flags
 from absl import logging as absl_logging
 
 from cifsel import cache, memory
@@ -57,6 +58,9 @@ def start() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # For the same reason.
     memory.keep_freed()
     cache.keep_compiled()
+    # As absl.app does, by which not every command is run.
+    absl_logging.use_absl_handler()
+    flags.FLAGS.mark_as_parsed()
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     absl_logging.get_absl_logger().addFilter(_is_news)
     absl_logging.set_verbosity(absl_logging.WARNING)

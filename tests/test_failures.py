@@ -120,6 +120,22 @@ def test_a_thread_that_never_ends_does_not_keep_a_command():
     assert done.stderr == "error: no room\n"
 
 
+WARNS = """
+import logging
+from absl import logging as absl_logging
+from cifsel import command
+
+command.start()
+logging.getLogger("cifsel.x").warning("odd file")
+absl_logging.warning("no summaries")
+logging.getLogger("cifsel.x").warning("odd file")
+"""
+
+
+def test_warnings_are_said_as_they_are():
+    assert script(WARNS).stderr == "odd file\nno summaries\nodd file\n"
+
+
 CLEARS_AWAY = """
 import os, signal, time
 from cifsel import command
