@@ -5,6 +5,7 @@ gigabytes: it happens in the background when something is first written, not whe
 imported, and a machine without TensorFlow trains all the same, without summaries.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import os
@@ -170,23 +171,23 @@ class _InBackground:
             return _Copied(make, epath.Path(self._workdir))
         return make(os.fspath(self._workdir))
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
+    def __getattr__(self, name: str) -> Callable[..., object]:
         """The method of that name of the CLU writer, which returns before anything is written."""
         return functools.partial(self._later, name)
 
-    def _later(self, name: str, *arguments: object) -> None:
+    def _later(self, name: str, *arguments: object) -> concurrent.futures.Future[None]:
         def call() -> None:
             if self._writer is not None:
                 getattr(self._writer, name)(*arguments)
 
         self._used = True
-        self._pool(call)()
+        return self._pool(call)()
 
     def flush(self) -> None:
         """Waits until everything is written."""
         if self._used:
-            self._later("flush")
-            self._pool.join()
+            # Not by the pool's join, which Ctrl-C would leave with a pool that takes nothing more.
+            self._later("flush").result()
 
     def close(self) -> None:
         """Writes what is left, and ends the thread."""

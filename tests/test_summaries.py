@@ -1,7 +1,10 @@
 import io
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -148,6 +151,34 @@ def test_closes_once_even_after_an_error():
     writer.close()
     assert calls == ["close"]
     write_one_of_each(writer)  # afterwards nothing happens
+
+
+def test_ctrl_c_while_it_waits_closes_all_the_same(tmp_path, monkeypatch):
+    free, calls = threading.Event(), []
+
+    class Slow:
+        def write_scalars(self, step, scalars):
+            calls.append("write")
+
+        def flush(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            free.wait(20)
+
+        def close(self):
+            calls.append("close")
+
+    monkeypatch.setattr(summaries._InBackground, "_writer", Slow())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), summaries.open_writer(tmp_path) as writer:
+            writer.write_scalars(1, {"loss": 1.0})
+            try:
+                writer.flush()
+            finally:
+                free.set()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert calls == ["write", "close"]
 
 
 @pytest.mark.parametrize(
