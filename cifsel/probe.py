@@ -19,6 +19,8 @@ Weights = dict[str, Array]
 
 # Beyond these the features are ignored, or the penalty is: a best value there is no maximum.
 SMALLEST_L2, LARGEST_L2 = 1e-9, 1e3
+# Losses of a few nats in float32 that differ by less say nothing.
+_ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,8 @@ def fit(
 ) -> Solution:
     """Solves for every penalty of a grid and keeps the one of least validation loss.
 
+    Of penalties with the same loss, but for rounding, it keeps the largest.
+
     The loss and not the accuracy decides: it varies smoothly with the penalty, where accuracy on
     a few thousand images jumps. While the best is at an end of the grid, the grid grows there by a
     factor of ten; then the half-decades on both sides of the best are tried.
@@ -102,7 +106,10 @@ def fit(
         solved[l2] = trial, weights
 
     def best() -> float:
-        return min(solved, key=lambda l2: solved[l2][0].val_loss)
+        # Where penalties are too small to matter, rounding would decide, and lead away from those
+        # that do.
+        least = min(trial.val_loss for trial, _ in solved.values())
+        return max(l2 for l2, (trial, _) in solved.items() if trial.val_loss <= least + _ROUNDING)
 
     for l2 in sorted(l2_grid, reverse=True):
         attempt(l2)

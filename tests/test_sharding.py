@@ -128,8 +128,9 @@ def assert_same(found, expected):
     ):
         for name in ("train_loss", "val_loss", "grad_norm"):
             assert entry[name] == pytest.approx(other[name], rel=1e-4)
-        for name in ("step", "train_accuracy", "val_accuracy"):
-            assert entry[name] == other[name]
+        assert entry["step"] == other["step"]
+        for name in ("train_accuracy", "val_accuracy"):  # Of two images two logits may be as high.
+            assert entry[name] == pytest.approx(other[name], abs=1e-3)
     for split in ("val", "test"):
         np.testing.assert_array_equal(arrays[f"{split}_ids"], expected_arrays[f"{split}_ids"])
         logits, other = arrays[f"{split}_logits"], expected_arrays[f"{split}_logits"]
