@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -57,8 +56,6 @@ def start() -> None:
     _started = True
     sys.unraisablehook = _say_unraisable
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # For the same reason.
-    # Up to some version of 2025 orbax says so of every array: what we restore is then placed anew.
-    warnings.filterwarnings("ignore", "Sharding info not provided")
     memory.keep_freed()
     cache.keep_compiled()
     # As absl.app does, by which not every command is run.
