@@ -1,6 +1,7 @@
 """The one exception that means "the input is wrong", as opposed to "the program is wrong"."""
 
 import unicodedata
+from collections.abc import Iterator
 
 # What a name in a file may swell a message to: some screens full.
 _LONGEST = 2_000
@@ -28,6 +29,13 @@ def printable(text: object) -> str:
         c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1]
         for c in unicodedata.normalize("NFC", str(text))
     )
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, what led to it, what led to that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def one_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import re
 import traceback
 
 from cifsel import remote, workdir
-from cifsel.errors import UserError, one_line
+from cifsel.errors import UserError, causes, one_line
 from cifsel.stopping import BAD_INPUT, TRY_AGAIN
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -50,8 +50,6 @@ def _what_to_do(error: Exception) -> str:
     return ""
 
 
-def _of_summaries(error: BaseException | None) -> BaseException | None:
+def _of_summaries(error: BaseException) -> BaseException | None:
     """What TensorFlow, which does nothing else once data are read, could not do, if it was that."""
-    while error is not None and not type(error).__module__.startswith("tensorflow."):
-        error = error.__cause__ or error.__context__
-    return error
+    return next((e for e in causes(error) if type(e).__module__.startswith("tensorflow.")), None)

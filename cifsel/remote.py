@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from etils import epath
 
-from cifsel.errors import UserError
+from cifsel.errors import UserError, causes
 from cifsel.paths import expanded
 
 AnyPath: TypeAlias = Path | epath.Path
@@ -149,12 +149,11 @@ def copy(source: epath.Path, target: epath.Path, *, last: str) -> bool:
 
 def lost(error: BaseException | None) -> str:
     """What says, in an error or in what led to it, that gs:// no longer answers; else ''."""
-    while error is not None:
-        client = type(error).__module__.partition(".")[0]
-        of_tensorstore = isinstance(error, ValueError) and str(error).startswith(_NO_ANSWER)
+    for one in causes(error):
+        client = type(one).__module__.partition(".")[0]
+        of_tensorstore = isinstance(one, ValueError) and str(one).startswith(_NO_ANSWER)
         if client in _CLIENTS or of_tensorstore:
-            return _one_line(error)
-        error = error.__cause__ or error.__context__
+            return _one_line(one)
     return ""
 
 
