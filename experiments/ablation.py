@@ -1,15 +1,17 @@
 """What each part of the fine-tuning recipe brings: one change at a time, scored on validation.
 
-    python -m experiments.ablation --workdir=DIR                       # train what is missing
-    python -m experiments.ablation --workdir=DIR --table               # the table in Markdown
-    python -m experiments.ablation --workdir=DIR --record=FILE.json    # what stands behind it
+    python -m experiments.ablation --workdir=DIR                          # train what is missing
+    python -m experiments.ablation --workdir=DIR --record=FILE.json       # add what is finished
+    python -m experiments.ablation --record=FILE.json                     # the table in Markdown
 
-Both models get the same changes to the same base, so the same budget of tuning. The base is a short
-version of the fine-tuning recipe (96 px, 40 % of the training images, 2 epochs), so that a change
-takes minutes on two CPU cores. Nothing here looks at test images beyond the one per class that a
-run cannot do without.
+FILE.json has of every run which validation images it had right, and so outlives the runs.
+
+Both models get the same changes to the same base, a short version of the fine-tuning recipe (96 px,
+40 % of the training images, 2 epochs), which takes minutes on two CPU cores. Nothing here looks at
+test images beyond the one per class that a run cannot do without.
 """
 
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +38,7 @@ BASE: dict[str, Any] = {
     "train_size": 0,
     "augment.one_random": 0.0,
 }
+SEEDS = range(3)  # Every change may have these, in the table too.
 MODELS = {"efficientnetv2-b0": effnet, "mobilenet": mobilenet}
 # Name of the change -> fields it sets; in the order of the table.
 CHANGES: dict[str, dict[str, Any]] = {
@@ -62,7 +65,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "64-px": {"image_size": 64},
     "96-to-128-px": {"image_size": 128, "train_size": 96},
     "128-px": {"image_size": 128},
-    "128-to-160-px": {"image_size": 160, "train_size": 128},
+    "160-px": {"image_size": 160},
+    "224-px": {"image_size": 224},
     "no-mirror": {"mirror": False},
 }
 
@@ -82,9 +86,9 @@ def applies(model: str, change: str) -> bool:
     return model != "mobilenet" or change != "drop-path-.1"
 
 
-def train_missing(root: Path, seeds: int, changes: Sequence[str]) -> None:
+def train_missing(root: Path, changes: Sequence[str], seeds: Sequence[int]) -> None:
     """Trains every run that has no result yet, all models and changes of a seed before the next."""
-    for seed in range(seeds):
+    for seed in seeds:
         for change in changes:
             for model in MODELS:
                 if applies(model, change):
@@ -96,88 +100,98 @@ def train_missing(root: Path, seeds: int, changes: Sequence[str]) -> None:
                     )
 
 
-def row(root: Path, model: str, change: str) -> str | None:
+def record(path: Path, root: Path) -> None:
+    """Adds every finished run in `root` to the file, in place of an older one of the same name."""
+    found = recorded(path) if path.exists() else {}
+    for folder in sorted(file.parent for file in root.glob("*/metrics.json")):
+        run = runs.read(str(folder))
+        training, probe, right = run.metrics["training"], run.metrics["probe"], run.right("val")
+        found[folder.name] = {
+            "run": folder.name,
+            "validation_by_epoch": [epoch["val_accuracy"] for epoch in training["history"]],
+            "training_by_epoch": [epoch["train_accuracy"] for epoch in training["history"]],
+            "probe_validation": probe and probe["chosen"]["val_accuracy"],
+            "training_seconds": training["seconds"],
+            "finished": run.metrics["finished"],
+            "git_commit": run.metrics["git_commit"],
+            "validation_images": len(right),
+            "right": base64.b64encode(np.packbits(right).tobytes()).decode(),
+        }
+    path.write_text(json.dumps([found[name] for name in sorted(found)], indent=1) + "\n")
+
+
+def recorded(path: Path) -> dict[str, dict[str, Any]]:
+    """The runs of a record, by name."""
+    return {run["run"]: run for run in json.loads(path.read_text())}
+
+
+def right_of(run: dict[str, Any]) -> np.ndarray:
+    """(N,) bool: which validation images a recorded run had right."""
+    bits = np.frombuffer(base64.b64decode(run["right"]), np.uint8)
+    return np.unpackbits(bits, count=run["validation_images"]).astype(bool)
+
+
+def row(found: dict[str, dict[str, Any]], model: str, change: str) -> str | None:
     """One line of the table; None without a run of this change and of the base by the same seed."""
+
+    def run(name: str, seed: int) -> dict[str, Any]:
+        return found.get(folder_of(Path(), model, name, seed).name, {})
+
+    # The first runs were recorded without their images.
     seeds = [
-        seed
-        for seed in range(100)
-        if all(
-            (folder_of(root, model, name, seed) / "metrics.json").exists()
-            for name in (change, "base")
-        )
+        seed for seed in SEEDS if "right" in run(change, seed) and "right" in run("base", seed)
     ]
     if not seeds:
         return None
-    changed, plain = (
-        [runs.read(str(folder_of(root, model, name, seed))) for seed in seeds]
-        for name in (change, "base")
+    ours, theirs = (
+        np.stack([right_of(run(name, seed)) for seed in seeds]) for name in (change, "base")
     )
-    ours, base = (np.stack([run.right("val") for run in found]) for found in (changed, plain))
-    minutes = np.mean([run.metrics["cost"]["seconds"]["training"] for run in changed]) / 60
     fields = ", ".join(f"`{name}={value}`" for name, value in CHANGES[change].items()) or "base"
-    difference = paired.difference(ours, base)
-    gain = "" if change == "base" else f"{100 * difference.mean:+.1f}"
-    interval = (
-        "" if change == "base" else f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-    )
+    gain, interval = "", ""
+    if change != "base":
+        difference = paired.difference(ours, theirs)
+        gain = f"{100 * difference.mean:+.1f}"
+        interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+    minutes = np.mean([run(change, seed)["training_seconds"] for seed in seeds]) / 60
     return (
         f"| {fields} | {100 * ours.mean():.1f} % | {gain} | {interval} |"
         f" {', '.join(map(str, seeds))} | {minutes:.1f} |"
     )
 
 
-def table(root: Path) -> str:
+def table(found: dict[str, dict[str, Any]]) -> str:
     """All rows, a table per model."""
     lines = []
     for model in MODELS:
         lines += [
-            f"| {model} | validation | gain | 95 % interval of the gain | seeds | minutes |",
+            f"| {model}: change | validation | gain, points | 95 % interval | seeds | minutes |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
-        lines += filter(None, (row(root, model, change) for change in CHANGES))
+        lines += filter(None, (row(found, model, change) for change in CHANGES))
         lines.append("")
     return "\n".join(lines)
 
 
-def records(root: Path) -> list[dict[str, Any]]:
-    """What is worth keeping of every finished run."""
-    found = []
-    for path in sorted(root.glob("*/metrics.json")):
-        run = json.loads(path.read_text())
-        found.append(
-            {
-                "run": path.parent.name,
-                "validation_by_epoch": [e["val_accuracy"] for e in run["training"]["history"]],
-                "training_by_epoch": [e["train_accuracy"] for e in run["training"]["history"]],
-                "probe_validation": run["probe"] and run["probe"]["chosen"]["val_accuracy"],
-                "training_seconds": run["training"]["seconds"],
-                "finished": run["finished"],
-                "git_commit": run["git_commit"],
-            }
-        )
-    return found
-
-
 def main() -> None:
-    """Trains, or prints the table."""
+    """Trains, records, or prints the table."""
     made = usage.Parser("experiments.ablation", __doc__)
     add = made.add_argument
-    add("--workdir", required=True, type=Path, metavar="DIR", help="where the runs are kept")
-    add("--seeds", type=int, default=1, metavar="N", help="of each change, from 0; 1 if not given")
+    add("--workdir", type=Path, metavar="DIR", help="where the runs are kept")
+    add("--record", type=Path, metavar="FILE", help="add the finished runs; alone: print the table")
     names = f"changes to train: {', '.join(CHANGES)}; all if not given"
     add("--only", nargs="+", choices=CHANGES, default=list(CHANGES), metavar="CHANGE", help=names)
-    add("--table", action="store_true", help="print the table of what is there, train nothing")
-    add(
-        "--record", type=Path, metavar="FILE", help="write the runs behind the table, train nothing"
-    )
+    names = "to train each change with; 0 if not given"
+    add("--seeds", nargs="+", type=int, default=[0], choices=SEEDS, metavar="SEED", help=names)
     flags = made.parse_args()
+    if not (flags.workdir or flags.record):
+        made.error("give --workdir, --record or both")
     command.start()
-    if flags.record:
-        flags.record.write_text(json.dumps(records(flags.workdir), indent=1) + "\n")
-    if flags.table:
-        print(table(flags.workdir))
-    if not (flags.table or flags.record):
-        command.guarded(lambda: train_missing(flags.workdir, flags.seeds, flags.only))
+    if flags.workdir and flags.record:
+        record(flags.record, flags.workdir)
+    elif flags.record:
+        print(table(recorded(flags.record)))
+    else:
+        command.guarded(lambda: train_missing(flags.workdir, flags.only, flags.seeds))
 
 
 if __name__ == "__main__":
