@@ -2,9 +2,9 @@
 
 Some have two forms. XLA's own is the right one on TPU and GPU; on a CPU XLA runs a grouped
 convolution 4 to 22 times slower than the same sum written as one shifted multiply-add per kernel
-position, and is slow with images of three channels and with the gradients of either form, so that
-a CPU gets the forms in `on_cpu`. The form is chosen by the platform that is compiled *for*, never
-by the machine that compiles, and both agree to float32 rounding, gradients included.
+position, and is slow with images of three channels and with the gradients of kernels, so that a CPU
+gets the forms in `on_cpu`. The form is chosen by the platform that is compiled *for*, never by the
+machine that compiles, and both agree to float32 rounding, gradients included.
 """
 
 import dataclasses
@@ -19,8 +19,6 @@ from cifsel.models import on_cpu
 Array = jax.Array
 Padding = on_cpu.Padding
 
-# Red, green and blue.
-IMAGE_CHANNELS = 3
 # He et al. 2015, over the outputs of a kernel: what EfficientNet trains from scratch with.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 # A depthwise kernel has one input per channel; fan-out would count all channels and start at zero.
@@ -140,8 +138,6 @@ class Conv3x3(nn.Module):
         kernel = self.param("kernel", conv_init, (3, 3, x.shape[-1], self.features), jnp.float32)
         padding = same_padding(x.shape[1], x.shape[2], 3, self.stride)
         x, kernel = x.astype(self.dtype), (kernel * scale).astype(self.dtype)
-        if x.shape[-1] > IMAGE_CHANNELS:
-            return xla_conv(x, kernel, self.stride, padding)
         return jax.lax.platform_dependent(
             x,
             kernel,

@@ -1,9 +1,10 @@
-"""Two operations in the form that XLA's CPU backend runs fast, with gradients written for it.
+"""Convolutions in the form that XLA's CPU backend runs fast, with gradients written for it.
 
 On a CPU, XLA runs a grouped convolution without vectorising over channels, and what autodiff makes
-of the faster forms wastes again: the gradient of a depthwise kernel copies each shifted window, and
-that of a 1x1 kernel lands on a matrix product with the wide operand transposed. `layers` chooses
-these forms where the code is compiled for a CPU; experiments/bench measures what they bring.
+of the faster forms wastes again: the gradient of a depthwise kernel copies each shifted window,
+that of a 1x1 kernel lands on a matrix product with the wide operand transposed, and that of a dense
+3x3 kernel on a convolution with windows as large as the image. `layers` chooses these forms where
+the code is compiled for a CPU; experiments/bench measures what they bring.
 """
 
 import functools
@@ -19,6 +20,8 @@ Padding = tuple[Pair, Pair]
 # Products that one partial sum of a kernel's gradient adds up: more would need more registers than
 # a CPU has, fewer leave more partial sums to write and read. Best of 2 to 32 on AVX-512.
 _TERMS = 16
+# Channels up to which a dense convolution is one matrix product: those of an image.
+_FEW = 3
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -142,18 +145,68 @@ def _matmul_backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, A
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    """Dense convolution of few channels, (B, H, W, C) with (k, k, C, D) -> (B, H', W', D).
+    """Dense convolution, (B, H, W, C) with (k, k, C, D) -> (B, H', W', D).
 
-    As one matrix product with all windows side by side: XLA's own convolution of an image's three
-    colours reaches a tenth of the speed that it has with more channels.
+    XLA's own where there are channels enough. With an image's three colours it would reach a tenth
+    of that speed, and so becomes one matrix product with all windows side by side.
     """
     k, _, channels, features = kernel.shape
+    if channels > _FEW:
+        return _xla_conv(x, kernel, stride, padding)
     x = _pad(x, padding)
     size = _output_size(x, k, stride)
     windows = [_window(x, at, size, (stride, stride)) for at in _positions(k)]
     rows = jnp.concatenate(windows, 3).reshape(-1, k * k * channels)
-    return matmul(rows, kernel.reshape(-1, features)).reshape(len(x), *size, features)
+    return jnp.dot(rows, kernel.reshape(-1, features)).reshape(len(x), *size, features)
+
+
+def _conv_forward(
+    x: Array, kernel: Array, stride: int, padding: Padding
+) -> tuple[Array, tuple[Array, Array]]:
+    return conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _conv_backward(
+    stride: int, padding: Padding, saved: tuple[Array, Array], grads: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    of_input = jax.linear_transpose(lambda x: _xla_conv(x, kernel, stride, padding), x)
+    return of_input(grads)[0], _dense_kernel_gradient(x, grads, stride, padding, len(kernel))
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=layout
+    )
+
+
+def _dense_kernel_gradient(x: Array, grads: Array, stride: int, padding: Padding, k: int) -> Array:
+    """(k, k, C, D): a matrix product for each row of the kernel.
+
+    XLA makes of it a convolution whose kernel is as large as the image, which is 1.5 to 15 times
+    slower. What is shifted is copied k times, so let it be the narrower one.
+    """
+    channels, features = x.shape[3], grads.shape[3]
+    if stride == 1 and features < channels:
+        # Where x moves past the gradients one way, the gradients move past x the other way.
+        (top, bottom), (left, right) = padding
+        back = (k - 1 - top, k - 1 - bottom), (k - 1 - left, k - 1 - right)
+        swapped = _dense_kernel_gradient(grads, x, 1, back, k)
+        return swapped[::-1, ::-1].transpose(0, 1, 3, 2)
+    x, size = _pad(x, padding), (grads.shape[1], grads.shape[2])
+    columns = grads.reshape(-1, features)
+
+    def of_row(i: int) -> Array:
+        windows = [_window(x, (i, j), size, (stride, stride)) for j in range(k)]
+        return _over_rows(jnp.concatenate(windows, 3).reshape(-1, k * channels), columns)
+
+    return jnp.stack([of_row(i) for i in range(k)]).reshape(k, k, channels, features)
 
 
 def _positions(k: int) -> Iterator[tuple[int, int]]:

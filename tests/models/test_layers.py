@@ -43,15 +43,16 @@ def test_both_forms_agree_with_their_gradients(shape, stride, padding, seed):
     agree([on_cpu.depthwise, layers.grouped_conv], x, kernel, stride, padding)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(
-    shape=st.tuples(st.just(2), st.integers(3, 11), st.integers(3, 11), st.integers(1, 3)),
-    features=st.integers(1, 5),
+    shape=st.tuples(st.just(2), st.integers(3, 11), st.integers(3, 11), st.integers(1, 6)),
+    features=st.integers(1, 7),
     stride=st.sampled_from([1, 2]),
+    padding=st.sampled_from([None, ((0, 1), (0, 1)), ((0, 0), (0, 0)), ((1, 0), (2, 1))]),
     seed=st.integers(0, 2**16),
 )
-def test_both_forms_of_the_images_convolution_agree(shape, features, stride, seed):
-    padding = layers.same_padding(shape[1], shape[2], 3, stride)
+def test_both_forms_of_the_dense_convolution_agree(shape, features, stride, padding, seed):
+    padding = padding or layers.same_padding(shape[1], shape[2], 3, stride)
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.normal(size=shape), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, shape[-1], features)), jnp.float32)
