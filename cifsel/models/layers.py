@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cifsel.models import on_cpu
+from cifsel.models.on_cpu import xla_conv
 
 Array = jax.Array
 Padding = on_cpu.Padding
@@ -58,18 +59,6 @@ def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Ar
 def grouped_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """`depthwise_conv` as XLA's grouped convolution."""
     return xla_conv(x, kernel, stride, padding, groups=x.shape[-1])
-
-
-def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
-    """XLA's convolution, (B, H, W, C) with (k, k, C / groups, D) -> (B, H', W', D)."""
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
 
 
 class DepthwiseConv(nn.Module):

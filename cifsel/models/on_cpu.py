@@ -154,7 +154,7 @@ def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """
     k, _, channels, features = kernel.shape
     if channels > _FEW:
-        return _xla_conv(x, kernel, stride, padding)
+        return xla_conv(x, kernel, stride, padding)
     x = _pad(x, padding)
     size = _output_size(x, k, stride)
     windows = [_window(x, at, size, (stride, stride)) for at in _positions(k)]
@@ -172,17 +172,22 @@ def _conv_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], grads: Array
 ) -> tuple[Array, Array]:
     x, kernel = saved
-    of_input = jax.linear_transpose(lambda x: _xla_conv(x, kernel, stride, padding), x)
+    of_input = jax.linear_transpose(lambda x: xla_conv(x, kernel, stride, padding), x)
     return of_input(grads)[0], _dense_kernel_gradient(x, grads, stride, padding, len(kernel))
 
 
 conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    layout = ("NHWC", "HWIO", "NHWC")
+def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
+    """XLA's convolution, (B, H, W, C) with (k, k, C / groups, D) -> (B, H', W', D)."""
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=layout
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
     )
 
 
