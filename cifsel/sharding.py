@@ -60,6 +60,7 @@ def connected(
             jax.distributed.initialize(
                 address, processes, process, local, initialization_timeout=timeout
             )
+        _greet()
         yield
 
 
@@ -98,6 +99,16 @@ def _sigterm_untouched() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _greet() -> None:
+    """One sum over all devices, while all processes are at the same place.
+
+    Gloo, through which CPUs talk, connects devices when they first have something to add up, and
+    waits half a minute for each process. Later, one may compile for that much longer than another.
+    """
+    ones = divide(np.ones(jax.device_count(), np.float32), 0)
+    jax.block_until_ready(jax.jit(jnp.sum, out_shardings=replicated())(ones))
 
 
 @functools.cache

@@ -18,12 +18,14 @@ from cifsel.errors import UserError
 ROOT = Path(__file__).parents[1]
 EPOCHS = 2
 # Batch norm trains, so that its statistics must be those of the whole batch. The last batch is not
-# full, and the 50 test images are no multiple of the devices.
+# full, and the 50 test images are no multiple of the devices. With 500 training images the second
+# epoch has ten more validation images right than the first; with fewer they may be as good, and an
+# image that rounding decides would decide which weights are kept.
 COMMAND = (
     "-m cifsel.main --config=configs/effnet.py --config.model=efficientnetv2-mini"
     " --config.dataset=drawn --config.weights=none --config.init_head=random"
     " --config.frozen_bn=False --config.image_size=32 --config.train_size=0 --config.mirror=False"
-    f" --config.train_examples=150 --config.test_examples=50 --config.epochs={EPOCHS}"
+    f" --config.train_examples=500 --config.test_examples=50 --config.epochs={EPOCHS}"
     " --config.batch_size=64 --config.val_per_class=10"
 )
 
@@ -39,6 +41,13 @@ def as_slurm_would(job: int, processes: int, process: int) -> dict[str, str]:
     }
 
 
+def free_port() -> int:
+    """Of this machine."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
 class Layout:
     """Processes with so many fake devices each, started in a workdir."""
 
@@ -51,9 +60,7 @@ class Layout:
         *extra: str,
         slurm: bool = False,
     ):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         env = os.environ | {
             "CIFSEL_CACHE": str(cache),
             "PYTHONUNBUFFERED": "1",
@@ -84,11 +91,11 @@ class Layout:
                     )
                 )
 
-    def wait(self, limit: float = 240) -> list[int]:
+    def wait(self, limit: float = 480) -> list[int]:
         """Exit statuses."""
         return [process.wait(limit) for process in self.all]
 
-    def wait_for(self, text: str, limit: float = 240) -> None:
+    def wait_for(self, text: str, limit: float = 480) -> None:
         """Until the first process says it."""
         until = time.monotonic() + limit
         while text not in self.logs[0].read_text():
@@ -134,7 +141,7 @@ def assert_same(found, expected):
     for split in ("val", "test"):
         np.testing.assert_array_equal(arrays[f"{split}_ids"], expected_arrays[f"{split}_ids"])
         logits, other = arrays[f"{split}_logits"], expected_arrays[f"{split}_logits"]
-        np.testing.assert_allclose(logits, other, atol=2e-4)
+        np.testing.assert_allclose(logits, other, atol=5e-4)  # They reach 1.5.
     assert metrics["test"]["accuracy"] == expected_metrics["test"]["accuracy"]
     assert len(set(arrays["test_ids"].tolist())) == 50
 
@@ -199,6 +206,34 @@ def test_sigterm_before_training_ends_all(cache, tmp_path):
     assert "process 1 is gone" in both.logs[0].read_text()
 
 
+def test_a_process_may_compile_for_longer_than_gloo_waits():
+    """All devices are connected at the start, not by the first sum that a program needs."""
+    port = free_port()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", LATE, str(port), str(i)],
+            cwd=ROOT,
+            env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    # Lines of Gloo's may come before.
+    assert [process.communicate(timeout=240)[0].split()[-1] for process in both] == ["6.0", "6.0"]
+
+
+LATE = """
+import sys, time
+import jax
+import numpy as np
+from cifsel import sharding
+port, process = sys.argv[1:]
+with sharding.connected(f"localhost:{port}", 2, int(process)):
+    x = sharding.divide(np.arange(4, dtype=np.float32), 0)
+    time.sleep(35 * int(process))
+    print(float(jax.jit(lambda x: x.sum(), out_shardings=sharding.replicated())(x)), flush=True)
+"""
 CONNECT = """
 import sys
 from cifsel import sharding
