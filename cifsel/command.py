@@ -55,7 +55,9 @@ def start() -> None:
     global _started  # noqa: PLW0603 - that this process is a command is true of all of it
     _started = True
     sys.unraisablehook = _say_unraisable
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # For the same reason.
+    # One for the same reason; the other raises what it logs, also when tfds asks it for data.
+    for name in ("asyncio", "gcsfs"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     memory.keep_freed()
     cache.keep_compiled()
     # As absl.app does, by which not every command is run.

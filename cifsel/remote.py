@@ -8,7 +8,6 @@ needs for gs://. Nothing of it is imported as long as all paths are local.
 
 import functools
 import importlib.util
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -188,8 +187,6 @@ def _client() -> tuple[Any, str]:
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
 
-    # It raises what it logs, with tracebacks.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     who: Any = credentials.AnonymousCredentials()
     without = "an emulator is asked without credentials"
     if not os.environ.get("STORAGE_EMULATOR_HOST"):
