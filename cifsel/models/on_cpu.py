@@ -194,8 +194,8 @@ def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int
 def _dense_kernel_gradient(x: Array, grads: Array, stride: int, padding: Padding, k: int) -> Array:
     """(k, k, C, D): a matrix product for each row of the kernel.
 
-    XLA makes of it a convolution whose kernel is as large as the image, which is 1.5 to 15 times
-    slower. What is shifted is copied k times, so let it be the narrower one.
+    XLA makes of it a convolution whose kernel is as large as the image, which takes up to 15 times
+    as long (experiments/README.md). What is shifted is copied k times: let it be the narrower one.
     """
     channels, features = x.shape[3], grads.shape[3]
     if stride == 1 and features < channels:
