@@ -8,7 +8,8 @@ the code is compiled for a CPU; experiments/bench measures what they bring.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,15 @@ _TERMS = 16
 _FEW = 3
 
 
+def _keeping_inputs(operation: Callable[..., Array]) -> Callable[..., Any]:
+    """The forward rule of a custom gradient that needs what `operation` was given."""
+
+    def forward(x: Array, kernel: Array, *options: Any) -> tuple[Array, tuple[Array, Array]]:
+        return operation(x, kernel, *options), (x, kernel)
+
+    return forward
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def depthwise(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """`layers.depthwise_conv` as one shifted multiply-add per kernel position."""
@@ -34,12 +44,6 @@ def depthwise(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     for i, j in _positions(k):
         total += _window(x, (i, j), size, (stride, stride)) * kernel[i, j, 0]
     return total
-
-
-def _depthwise_forward(
-    x: Array, kernel: Array, stride: int, padding: Padding
-) -> tuple[Array, tuple[Array, Array]]:
-    return depthwise(x, kernel, stride, padding), (x, kernel)
 
 
 def _depthwise_backward(
@@ -54,7 +58,7 @@ def _depthwise_backward(
     )
 
 
-depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+depthwise.defvjp(_keeping_inputs(depthwise), _depthwise_backward)
 
 
 def _input_gradient(
@@ -132,20 +136,15 @@ def matmul(x: Array, kernel: Array) -> Array:
     return jnp.dot(x, kernel)
 
 
-def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return matmul(x, kernel), (x, kernel)
-
-
 def _matmul_backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
     x, kernel = saved
     transposed = (((1,), (1,)), ((), ()))
     return jax.lax.dot_general(grads, kernel, transposed), _over_rows(x, grads)
 
 
-matmul.defvjp(_matmul_forward, _matmul_backward)
+matmul.defvjp(_keeping_inputs(matmul), _matmul_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """Dense convolution, (B, H, W, C) with (k, k, C, D) -> (B, H', W', D).
 
@@ -154,18 +153,16 @@ def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """
     k, _, channels, features = kernel.shape
     if channels > _FEW:
-        return xla_conv(x, kernel, stride, padding)
+        return _xla_conv(x, kernel, stride, padding)
     x = _pad(x, padding)
     size = _output_size(x, k, stride)
-    windows = [_window(x, at, size, (stride, stride)) for at in _positions(k)]
-    rows = jnp.concatenate(windows, 3).reshape(-1, k * k * channels)
-    return jnp.dot(rows, kernel.reshape(-1, features)).reshape(len(x), *size, features)
+    rows = _side_by_side(x, _positions(k), size, stride)
+    return matmul(rows, kernel.reshape(-1, features)).reshape(len(x), *size, features)
 
 
-def _conv_forward(
-    x: Array, kernel: Array, stride: int, padding: Padding
-) -> tuple[Array, tuple[Array, Array]]:
-    return conv(x, kernel, stride, padding), (x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    return xla_conv(x, kernel, stride, padding)
 
 
 def _conv_backward(
@@ -176,7 +173,7 @@ def _conv_backward(
     return of_input(grads)[0], _dense_kernel_gradient(x, grads, stride, padding, len(kernel))
 
 
-conv.defvjp(_conv_forward, _conv_backward)
+_xla_conv.defvjp(_keeping_inputs(_xla_conv), _conv_backward)
 
 
 def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
@@ -208,8 +205,7 @@ def _dense_kernel_gradient(x: Array, grads: Array, stride: int, padding: Padding
     columns = grads.reshape(-1, features)
 
     def of_row(i: int) -> Array:
-        windows = [_window(x, (i, j), size, (stride, stride)) for j in range(k)]
-        return _over_rows(jnp.concatenate(windows, 3).reshape(-1, k * channels), columns)
+        return _over_rows(_side_by_side(x, ((i, j) for j in range(k)), size, stride), columns)
 
     return jnp.stack([of_row(i) for i in range(k)]).reshape(k, k, channels, features)
 
@@ -226,6 +222,12 @@ def _window(x: Array, start: Pair, size: Pair, step: Pair) -> Array:
     """`size` rows and columns of x, from `start` on, each `step` after the one before."""
     end = [at + (count - 1) * by + 1 for at, count, by in zip(start, size, step, strict=True)]
     return jax.lax.slice(x, (0, *start, 0), (len(x), *end, x.shape[3]), (1, *step, 1))
+
+
+def _side_by_side(x: Array, starts: Iterable[Pair], size: Pair, stride: int) -> Array:
+    """The windows from `starts` on as one matrix: a row for each position, C columns a window."""
+    windows = jnp.concatenate([_window(x, at, size, (stride, stride)) for at in starts], 3)
+    return windows.reshape(-1, windows.shape[3])
 
 
 def _output_size(padded: Array, k: int, stride: int) -> Pair:
