@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import ports
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -39,9 +40,7 @@ except UserError as error:
 
 @pytest.fixture
 def port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
+    return ports.free()
 
 
 def start(port, count, number, what="leave", wait=WAIT):

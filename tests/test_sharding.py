@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import ports
 import pytest
 
 from cifsel import sharding
@@ -18,15 +18,15 @@ from cifsel.errors import UserError
 ROOT = Path(__file__).parents[1]
 EPOCHS = 2
 # Batch norm trains, so that its statistics must be those of the whole batch. The last batch is not
-# full, and the 50 test images are no multiple of the devices. With 500 training images the second
-# epoch has ten more validation images right than the first; with fewer they may be as good, and an
-# image that rounding decides would decide which weights are kept.
+# full, and the 50 test images are no multiple of the devices. With seed 4 the first epoch has seven
+# more validation images right than the second; with others they may be as good, and an image that
+# rounding decides would decide which weights are kept.
 COMMAND = (
     "-m cifsel.main --config=configs/effnet.py --config.model=efficientnetv2-mini"
     " --config.dataset=drawn --config.weights=none --config.init_head=random"
     " --config.frozen_bn=False --config.image_size=32 --config.train_size=0 --config.mirror=False"
-    f" --config.train_examples=500 --config.test_examples=50 --config.epochs={EPOCHS}"
-    " --config.batch_size=64 --config.val_per_class=10"
+    f" --config.train_examples=150 --config.test_examples=50 --config.epochs={EPOCHS}"
+    " --config.batch_size=64 --config.val_per_class=10 --config.seed=4"
 )
 
 
@@ -41,13 +41,6 @@ def as_slurm_would(job: int, processes: int, process: int) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """Of this machine."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
-
-
 class Layout:
     """Processes with so many fake devices each, started in a workdir."""
 
@@ -60,7 +53,7 @@ class Layout:
         *extra: str,
         slurm: bool = False,
     ):
-        port = free_port()
+        port = ports.free()
         env = os.environ | {
             "CIFSEL_CACHE": str(cache),
             "PYTHONUNBUFFERED": "1",
@@ -91,11 +84,11 @@ class Layout:
                     )
                 )
 
-    def wait(self, limit: float = 480) -> list[int]:
+    def wait(self, limit: float = 240) -> list[int]:
         """Exit statuses."""
         return [process.wait(limit) for process in self.all]
 
-    def wait_for(self, text: str, limit: float = 480) -> None:
+    def wait_for(self, text: str, limit: float = 240) -> None:
         """Until the first process says it."""
         until = time.monotonic() + limit
         while text not in self.logs[0].read_text():
@@ -141,7 +134,7 @@ def assert_same(found, expected):
     for split in ("val", "test"):
         np.testing.assert_array_equal(arrays[f"{split}_ids"], expected_arrays[f"{split}_ids"])
         logits, other = arrays[f"{split}_logits"], expected_arrays[f"{split}_logits"]
-        np.testing.assert_allclose(logits, other, atol=5e-4)  # They reach 1.5.
+        np.testing.assert_allclose(logits, other, atol=2e-4)
     assert metrics["test"]["accuracy"] == expected_metrics["test"]["accuracy"]
     assert len(set(arrays["test_ids"].tolist())) == 50
 
@@ -208,7 +201,7 @@ def test_sigterm_before_training_ends_all(cache, tmp_path):
 
 def test_a_process_may_compile_for_longer_than_gloo_waits():
     """All devices are connected at the start, not by the first sum that a program needs."""
-    port = free_port()
+    port = ports.free()
     both = [
         subprocess.Popen(
             [sys.executable, "-c", LATE, str(port), str(i)],
