@@ -23,6 +23,7 @@ from ml_collections import ConfigDict
 from cifsel import command, train, usage
 from cifsel import config as config_lib
 from cifsel.comparison import paired, runs
+from cifsel.errors import UserError
 from cifsel.summaries import Summaries
 from cifsel.terminal import say
 from configs import effnet, mobilenet
@@ -121,7 +122,15 @@ def record(path: Path, root: Path) -> None:
 
 
 def recorded(path: Path) -> dict[str, dict[str, Any]]:
-    """The runs of a record, by name."""
+    """The runs of a record, by name.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    if not path.exists():
+        raise UserError(
+            f"{path} is not there: give --workdir as well, to make a record of its runs"
+        )
     return {run["run"]: run for run in json.loads(path.read_text())}
 
 
@@ -187,9 +196,9 @@ def main() -> None:
         made.error("give --workdir, --record or both")
     command.start()
     if flags.workdir and flags.record:
-        record(flags.record, flags.workdir)
+        command.guarded(lambda: record(flags.record, flags.workdir))
     elif flags.record:
-        print(table(recorded(flags.record)))
+        command.guarded(lambda: print(table(recorded(flags.record))))
     else:
         command.guarded(lambda: train_missing(flags.workdir, flags.only, flags.seeds))
 
