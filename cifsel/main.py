@@ -1,7 +1,8 @@
 r"""Trains and evaluates what a config file describes, for either task.
 
     python -m cifsel.main --config=configs/quickstart.py --workdir=/tmp/quickstart
-    python -m cifsel.main --config=configs/effnet.py:probe --config.image_size=96
+    python -m cifsel.main --config=configs/effnet.py:probe --config.image_size=96 \
+        --workdir=/tmp/effnet-96
     python -m cifsel.main --config=configs/selfie.py --config.photos=~/selfies \
         --config.init_from=/tmp/task1 --workdir=/tmp/selfie
 
