@@ -220,7 +220,7 @@ def test_what_is_missing_or_wrong_is_one_line_and_nothing_runs(cloud, command):
     assert WRONG.get(command, f"{command.partition('=')[0]} is not set: export") in done.stderr
 
 
-@pytest.mark.parametrize("lost", ["75", "PREEMPTED", "SUSPENDED", "FAILED"])
+@pytest.mark.parametrize("lost", ["75", "143", "PREEMPTED", "SUSPENDED", "FAILED"])
 def test_a_lost_spot_tpu_is_replaced_until_the_run_is_finished(cloud, lost):
     (cloud.folder / "outcomes").write_text(f"{lost}\n0\n")
     done = cloud.run("./spot.sh", *TRAIN)
@@ -257,7 +257,7 @@ def test_spot_prints_each_command_once(cloud):
 def test_skypilot_runs_a_command_that_exists():
     task = yaml.safe_load((FOLDER / "skypilot.yaml").read_text())
     assert task["resources"]["use_spot"] is True
-    assert task["resources"]["job_recovery"] == {"recover_on_exit_codes": [75]}
+    assert task["resources"]["job_recovery"] == {"recover_on_exit_codes": [75, 143]}
     words = shlex.split(task["run"])
     assert words[1:4] == ["-m", "cifsel.main", "--config=$CONFIG"]
     assert words[-1] == "--workdir=$WORKDIR"

@@ -12,8 +12,9 @@ set -euo pipefail
 
 need CLUSTER my-cluster
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
-# exec: the SIGTERM that XPK passes on reaches Python, which saves and exits with 75.
+# exec: the SIGTERM that XPK passes on reaches Python, which saves and exits with 75, or
+# with 143 where there is nothing to save.
 line="pip install --quiet '.[tpu]' && exec $(training python "$@")"
 run xpk workload create --cluster="$CLUSTER" --workload="$NAME" "${where[@]}" --tpu-type="$TYPE" \
   --num-slices=1 --base-docker-image=python:3.12 --script-dir="$checkout" --max-restarts=10 \
-  --restart-on-exit-codes=1,75 --command="$line"
+  --restart-on-exit-codes=1,75,143 --command="$line"

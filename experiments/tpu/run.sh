@@ -4,7 +4,8 @@
 #     WORKDIR=gs://my-bucket/effnet experiments/tpu/run.sh --config=configs/effnet.py
 #
 # On each VM, ~/run.log has what it says, ~/run.status 'running' or, in the end, the exit status:
-# 0 finished, 75 interrupted with everything saved, 2 bad input. The same command goes on.
+# 0 finished, 75 interrupted with everything saved, 143 with nothing to save, 2 bad input. The same
+# command goes on.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 . "$(dirname "$0")/settings.sh"

@@ -54,7 +54,7 @@ until finished > /dev/null 2>&1; do
     *running*) wrong=0 ;;
     *new*) "$here/install.sh" && "$here/run.sh" "$@" || true ;;
     none) "$here/create.sh" --spot || true ;;
-    gone | *75*) "$here/delete.sh" || true ;;
+    gone | *75* | *143*) "$here/delete.sh" || true ;;
     2 | 130) give_up "the training ended with status $now" ;;
     offline | creating | accepted | waiting* | provisioning | deleting) wrong=$((wrong - 1)) ;;
   esac # Else another look: when a VM is taken away, the training on the others fails before.
