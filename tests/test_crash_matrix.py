@@ -15,7 +15,7 @@ from experiments import crash_matrix, run_results
 ROOT = Path(__file__).parents[1]
 RUN = (
     "--config=configs/quickstart.py --config.task=task1 --config.model=efficientnetv2-mini"
-    " --config.epochs=3 --config.train_examples=500 --config.test_examples=100"
+    " --config.epochs=2 --config.train_examples=200 --config.test_examples=100"
     " --config.checkpoint_minutes=0.0"
 )
 
