@@ -1,9 +1,11 @@
-"""Scores a run's weights on its validation images at several resolutions.
+"""Scores a run's weights on its validation images at several resolutions, mirrored or not.
 
     python -m experiments.resolution RUN 96 112 128
+    python -m experiments.resolution RUN 128 --mirror off on
 
 The run may have been trained at any of them: which one a network should be used at is another
-question than which one it was trained at.
+question than which one it was trained at, and so is whether to average over each image and its
+mirror image. Gains are paired, over the first line.
 """
 
 import dataclasses
@@ -14,23 +16,33 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import command, evaluate, features, inference, prepare, restore, usage, workdir
+from cifsel.comparison import paired
 
 
-def score(run: str, sizes: list[int]) -> None:
-    """Prints accuracy and loss at each size."""
+def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
+    """Prints accuracy and loss at each size, mirrored and not; as the run did if not said."""
     folder = epath.Path(run)
     trained = restore.trained(folder)
     val = prepare.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
+    first = None
     for size in sizes:
-        view = dataclasses.replace(trained.view, image_size=size)
-        forward = functools.partial(features.logits(trained.model, view), trained.variables)
-        logits = inference.map_batches(forward, val.images, 64)
-        right = int(np.sum(logits.argmax(1) == val.labels))
-        low, high = evaluate.wilson(right, len(val))
-        print(
-            f"{size:>4} px: {right / len(val):.2%} of {len(val):,} validation images"
-            f" ({low:.1%} to {high:.1%}), loss {evaluate.cross_entropy(logits, val.labels):.3f}"
-        )
+        for mirror in mirrors or [trained.view.mirror]:
+            view = dataclasses.replace(trained.view, image_size=size, mirror=mirror)
+            forward = functools.partial(features.logits(trained.model, view), trained.variables)
+            logits = inference.map_batches(forward, val.images, 64)
+            right = logits.argmax(1) == val.labels
+            low, high = evaluate.wilson(int(right.sum()), len(val))
+            line = (
+                f"{size:>4} px{', mirrored' if mirror else ''}: {right.mean():.2%} of"
+                f" {len(val):,} validation images ({low:.1%} to {high:.1%}),"
+                f" loss {evaluate.cross_entropy(logits, val.labels):.3f}"
+            )
+            if first is None:
+                first = right
+            else:
+                gain = paired.difference(right[np.newaxis], first[np.newaxis])
+                line += f", gain {gain.mean:+.2%} ({gain.low:+.1%} to {gain.high:+.1%})"
+            print(line, flush=True)
 
 
 def main() -> None:
@@ -38,9 +50,12 @@ def main() -> None:
     parser = usage.Parser("experiments.resolution", __doc__)
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="to score it at")
+    words = "average over mirrored images ('on'), or not; default: as the run did"
+    parser.add_argument("--mirror", nargs="+", choices=("on", "off"), default=[], help=words)
     flags = parser.parse_args()
     command.start()
-    command.guarded(lambda: score(flags.run, flags.sizes))
+    mirrors = [word == "on" for word in flags.mirror]
+    command.guarded(lambda: score(flags.run, flags.sizes, mirrors))
 
 
 if __name__ == "__main__":
