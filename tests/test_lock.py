@@ -37,7 +37,7 @@ def run(tmp_path):
 def test_second_is_told_who_is_first(run):
     who = rf"in use by process {os.getpid()} on {re.escape(socket.gethostname())} since \d{{4}}-"
     for _ in range(2):
-        with lock.alone(run), pytest.raises(UserError, match=who) as error:  # noqa: SIM117
+        with lock.alone(run), pytest.raises(UserError, match=who) as error:  # noqa: SIM117 - the inner one must fail
             with lock.alone(run):
                 pytest.fail("both run")
         assert str(error.value).isprintable()
