@@ -55,7 +55,7 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
     import jax.numpy as jnp
     import optax
 
-    from cifsel import memory, optim, steps
+    from cifsel import features, memory, optim, steps
     from cifsel.data import augment
     from cifsel.models.classifier import build
 
@@ -68,7 +68,7 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
         part: jax.tree_util.tree_map_with_path(some_values, shapes[part])
         for part in ("params", "batch_stats")
     }
-    forward = jax.jit(built.apply)
+    forward = features.logits(built, features.View(size, "bilinear", mirror=False))
     data = {"inputs": jnp.asarray(images), "labels": jnp.asarray(labels)}
     rates = jax.tree.map(lambda _: 1.0, variables["params"])
     tx = optim.make(
