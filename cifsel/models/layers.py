@@ -1,4 +1,4 @@
-"""The convolutions that both backbones are made of, batch norm behind them, and stochastic depth.
+"""The convolutions that both backbones are made of, with batch norm, and stochastic depth.
 
 Some have two forms. XLA's own is the right one on TPU and GPU; on a CPU XLA runs a grouped
 convolution 4 to 22 times slower than the same sum written as one shifted multiply-add per kernel
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cifsel.models import on_cpu
+from cifsel.models.batch_norm import BatchNorm, FixedNorm
 from cifsel.models.on_cpu import xla_conv
 
 Array = jax.Array
@@ -135,29 +136,6 @@ class Conv3x3(nn.Module):
         )
 
 
-class FixedNorm(nn.Module):
-    """Batch norm by its running statistics, as the affine map of each channel that it then is.
-
-    Its variables are those of nn.BatchNorm, so that either reads what the other has written.
-
-    Attributes:
-      epsilon: added to the variance.
-    """
-
-    epsilon: float
-
-    @nn.compact
-    def __call__(self, features: int) -> tuple[Array, Array]:
-        """Returns scale and bias, (features,) float32 each: the norm of x is x * scale + bias."""
-        ones, zeros = nn.initializers.ones, nn.initializers.zeros
-        scale = self.param("scale", ones, (features,), jnp.float32)
-        bias = self.param("bias", zeros, (features,), jnp.float32)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
-        var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
-        scale = scale * jax.lax.rsqrt(var.value + self.epsilon)
-        return scale, bias - mean.value * scale
-
-
 class DropPath(nn.Module):
     """Stochastic depth (Huang et al. 2016): drops the residual branch of whole examples.
 
@@ -197,11 +175,5 @@ class Norm:
             # Folded into the kernel: no pass over the activations of its own, forward or backward.
             scale, bias = FixedNorm(self.epsilon, name=name)(features)
             return conv(x, scale) + bias.astype(self.dtype)
-        norm = nn.BatchNorm(
-            use_running_average=False,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            dtype=self.dtype,
-            name=name,
-        )
+        norm = BatchNorm(self.epsilon, self.momentum, name=name)
         return norm(conv(x))

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
@@ -71,18 +70,6 @@ def test_both_forms_of_the_matrix_product_agree(rows, channels, features, seed):
     x = jnp.asarray(rng.normal(size=(rows, channels)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(channels, features)), jnp.float32)
     agree([on_cpu.matmul, jnp.dot], x, kernel)
-
-
-def test_a_fixed_norm_is_the_batch_norm_that_it_replaces():
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(2, 3, 3, 4)), jnp.float32)
-    variables = {
-        "params": {"scale": rng.normal(size=4), "bias": rng.normal(size=4)},
-        "batch_stats": {"mean": rng.normal(size=4), "var": rng.uniform(0.1, 2, 4)},
-    }
-    scale, bias = layers.FixedNorm(1e-3).apply(variables, 4)
-    expected = nn.BatchNorm(use_running_average=True, epsilon=1e-3).apply(variables, x)
-    np.testing.assert_allclose(x * scale + bias, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_depthwise_is_a_correlation_of_each_channel():
