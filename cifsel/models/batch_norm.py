@@ -62,6 +62,7 @@ def _variables(module: nn.Module, features: int) -> tuple[Array, Array, Any, Any
     )
 
 
+@jax.custom_vjp
 def normalise(
     x: Array, scale: Array, bias: Array, epsilon: float
 ) -> tuple[Array, tuple[Array, Array]]:
@@ -77,18 +78,12 @@ def normalise(
       (B, H, W, C) of x's dtype, and the mean and the variance (C,) float32, which pass no gradient
       on.
     """
-    y, mean, var = _normalise(x, scale, bias, epsilon)
-    return y, (jax.lax.stop_gradient(mean), jax.lax.stop_gradient(var))
-
-
-@jax.custom_vjp
-def _normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
     return _forward(x, scale, bias, epsilon)[0]
 
 
 def _forward(
     x: Array, scale: Array, bias: Array, epsilon: float
-) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+) -> tuple[tuple[Array, tuple[Array, Array]], tuple[Array, ...]]:
     wide = x.astype(jnp.float32)
     mean = wide.mean(_POSITIONS)
     # Not from the differences to the mean, which would be one more pass over x.
@@ -96,11 +91,11 @@ def _forward(
     inverse = jax.lax.rsqrt(var + epsilon)
     slope = scale * inverse
     y = (wide * slope + (bias - mean * slope)).astype(x.dtype)
-    return (y, mean, var), (x, mean, inverse, slope)
+    return (y, (mean, var)), (x, mean, inverse, slope)
 
 
 def _backward(
-    saved: tuple[Array, ...], grads: tuple[Array, Array, Array]
+    saved: tuple[Array, ...], grads: tuple[Array, tuple[Array, Array]]
 ) -> tuple[Array, Array, Array, None]:
     """Two sums and one map over the activations; autodiff takes four sums (the paper's page 4)."""
     x, mean, inverse, slope = saved
@@ -114,4 +109,4 @@ def _backward(
     return of_x.astype(x.dtype), of_scale, of_bias, None
 
 
-_normalise.defvjp(_forward, _backward)
+normalise.defvjp(_forward, _backward)

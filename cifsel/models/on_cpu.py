@@ -23,7 +23,7 @@ Padding = tuple[Pair, Pair]
 _TERMS = 16
 # Channels up to which a dense convolution is one matrix product: those of an image.
 _FEW = 3
-# The kinds of operations that it gets: none.
+# The kinds of operations that XLA hands to YNNPACK: none.
 _WITHOUT_YNNPACK = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
