@@ -3,11 +3,14 @@
 Both modules have the variables of nn.BatchNorm, so that each reads what the others have written.
 """
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from cifsel.models import silu
 
 Array = jax.Array
 _POSITIONS = (0, 1, 2)  # axes of (B, H, W, C) that statistics are taken over
@@ -42,14 +45,28 @@ class BatchNorm(nn.Module):
     momentum: float
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """(B, H, W, C) -> (B, H, W, C) of x's dtype; statistics are float32."""
+    def __call__(self, x: Array, activate: bool = False) -> Array:
+        """(B, H, W, C) -> (B, H, W, C) of x's dtype, SiLU of that if asked; float32 statistics."""
         scale, bias, *running = _variables(self, x.shape[-1])
-        y, statistics = normalise(x, scale, bias, self.epsilon)
+        if activate:
+            y, statistics = jax.lax.platform_dependent(
+                x, scale, bias, cpu=self._activated_on_cpu, default=self._activated
+            )
+        else:
+            y, statistics = normalise(x, scale, bias, self.epsilon, False)
         if not self.is_initializing():
             for variable, new in zip(running, statistics, strict=True):
                 variable.value = self.momentum * variable.value + (1 - self.momentum) * new
         return y
+
+    def _activated_on_cpu(
+        self, x: Array, scale: Array, bias: Array
+    ) -> tuple[Array, tuple[Array, Array]]:
+        return normalise(x, scale, bias, self.epsilon, True)
+
+    def _activated(self, x: Array, scale: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
+        y, statistics = normalise(x, scale, bias, self.epsilon, False)
+        return nn.silu(y), statistics
 
 
 def _variables(module: nn.Module, features: int) -> tuple[Array, Array, Any, Any]:
@@ -62,9 +79,9 @@ def _variables(module: nn.Module, features: int) -> tuple[Array, Array, Any, Any
     )
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def normalise(
-    x: Array, scale: Array, bias: Array, epsilon: float
+    x: Array, scale: Array, bias: Array, epsilon: float, activate: bool
 ) -> tuple[Array, tuple[Array, Array]]:
     """Each channel to mean `bias` and standard deviation `scale`, over the batch and positions.
 
@@ -73,16 +90,17 @@ def normalise(
       scale: (C,) float32.
       bias: (C,) float32.
       epsilon: added to the variance.
+      activate: apply SiLU, in the form for CPUs.
 
     Returns:
       (B, H, W, C) of x's dtype, and the mean and the variance (C,) float32, which pass no gradient
       on.
     """
-    return _forward(x, scale, bias, epsilon)[0]
+    return _forward(x, scale, bias, epsilon, activate)[0]
 
 
 def _forward(
-    x: Array, scale: Array, bias: Array, epsilon: float
+    x: Array, scale: Array, bias: Array, epsilon: float, activate: bool
 ) -> tuple[tuple[Array, tuple[Array, Array]], tuple[Array, ...]]:
     wide = x.astype(jnp.float32)
     mean = wide.mean(_POSITIONS)
@@ -90,23 +108,33 @@ def _forward(
     var = jnp.maximum(jnp.square(wide).mean(_POSITIONS) - jnp.square(mean), 0.0)
     inverse = jax.lax.rsqrt(var + epsilon)
     slope = scale * inverse
-    y = (wide * slope + (bias - mean * slope)).astype(x.dtype)
-    return (y, (mean, var)), (x, mean, inverse, slope)
+    shift = bias - mean * slope
+    y = wide * slope + shift
+    y = (silu.silu(y) if activate else y).astype(x.dtype)
+    return (y, (mean, var)), (x, mean, inverse, slope, shift)
 
 
 def _backward(
-    saved: tuple[Array, ...], grads: tuple[Array, tuple[Array, Array]]
-) -> tuple[Array, Array, Array, None]:
+    epsilon: float,
+    activate: bool,
+    saved: tuple[Array, ...],
+    grads: tuple[Array, tuple[Array, Array]],
+) -> tuple[Array, Array, Array]:
     """Two sums and one map over the activations; autodiff takes four sums (the paper's page 4)."""
-    x, mean, inverse, slope = saved
+    del epsilon
+    x, mean, inverse, slope, shift = saved
+    if activate:
+        x = jax.lax.optimization_barrier(x)  # See silu.
     wide, grad = x.astype(jnp.float32), grads[0].astype(jnp.float32)
+    if activate:
+        grad *= silu.slope(wide * slope + shift)
     of_bias = grad.sum(_POSITIONS)
     of_scale = (grad * (wide - mean)).sum(_POSITIONS) * inverse
     count = x.size // x.shape[-1]
     # Of x: slope * (grad - mean of grad - normalised x * mean of grad * normalised x).
     along = -slope * inverse * of_scale / count
     of_x = slope * grad + along * (wide - mean) - slope * of_bias / count
-    return of_x.astype(x.dtype), of_scale, of_bias, None
+    return of_x.astype(x.dtype), of_scale, of_bias
 
 
 normalise.defvjp(_forward, _backward)

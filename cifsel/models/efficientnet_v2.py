@@ -182,7 +182,7 @@ class _ConvBlock(nn.Module):
             conv: nn.Module = layers.Conv3x3(self.features, 2, dtype, name="conv")
         else:
             conv = layers.PointwiseConv(self.features, dtype, name="conv")
-        return nn.silu(self.norm(x, conv, self.features, "conv_bn"))
+        return self.norm(x, conv, self.features, "conv_bn", activate=True)
 
 
 class _Block(nn.Module):
@@ -199,29 +199,31 @@ class _Block(nn.Module):
         inputs = x
         wide = x.shape[-1] * self.stage.expand
         if not self.stage.fused:
-            x = nn.silu(self._conv1x1(x, wide, "expand"))
+            x = self._conv1x1(x, wide, "expand", activate=True)
             depthwise = layers.DepthwiseConv(
                 stride=self.stride, dtype=self.norm.dtype, name="depthwise"
             )
-            x = nn.silu(self.norm(x, depthwise, wide, "depthwise_bn"))
+            x = self.norm(x, depthwise, wide, "depthwise_bn", activate=True)
             x = self._squeeze_excite(x, max(1, int(inputs.shape[-1] * SE_RATIO)))
             x = self._conv1x1(x, self.features, "project")
         elif self.stage.expand > 1:
-            x = nn.silu(self._conv3x3(x, wide, "expand"))
+            x = self._conv3x3(x, wide, "expand")
             x = self._conv1x1(x, self.features, "project")
         else:
-            x = nn.silu(self._conv3x3(x, self.features, "project"))
+            x = self._conv3x3(x, self.features, "project")
         if self.stride == 1 and inputs.shape[-1] == self.features:
             x = inputs + layers.DropPath(self.drop_path)(x, train)
         return x
 
-    def _conv1x1(self, x: jax.Array, features: int, name: str) -> jax.Array:
+    def _conv1x1(
+        self, x: jax.Array, features: int, name: str, *, activate: bool = False
+    ) -> jax.Array:
         conv = layers.PointwiseConv(features, dtype=self.norm.dtype, name=f"{name}_conv")
-        return self.norm(x, conv, features, f"{name}_bn")
+        return self.norm(x, conv, features, f"{name}_bn", activate=activate)
 
     def _conv3x3(self, x: jax.Array, features: int, name: str) -> jax.Array:
         conv = layers.Conv3x3(features, self.stride, self.norm.dtype, name=f"{name}_conv")
-        return self.norm(x, conv, features, f"{name}_bn")
+        return self.norm(x, conv, features, f"{name}_bn", activate=True)
 
     def _squeeze_excite(self, x: jax.Array, reduced: int) -> jax.Array:
         """Scales each channel by a gate computed from the means of all (Hu et al. 2018)."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cifsel.models import on_cpu
+from cifsel.models import on_cpu, silu
 from cifsel.models.batch_norm import BatchNorm, FixedNorm
 from cifsel.models.on_cpu import xla_conv
 
@@ -169,11 +169,21 @@ class Norm:
     momentum: float
     epsilon: float
 
-    def __call__(self, x: Array, conv: nn.Module, features: int, name: str) -> Array:
-        """The convolution `conv` of x, normalised by the child `name` of the calling module."""
+    def __call__(
+        self, x: Array, conv: nn.Module, features: int, name: str, *, activate: bool = False
+    ) -> Array:
+        """The convolution `conv` of x, normalised by the child `name` of the calling module.
+
+        With `activate`, SiLU of that, which has another form on a CPU.
+        """
         if self.fixed:
             # Folded into the kernel: no pass over the activations of its own, forward or backward.
             scale, bias = FixedNorm(self.epsilon, name=name)(features)
-            return conv(x, scale) + bias.astype(self.dtype)
+            x, bias = conv(x, scale), bias.astype(self.dtype)
+            if not activate:
+                return x + bias
+            return jax.lax.platform_dependent(
+                x, bias, cpu=silu.biased, default=lambda x, bias: nn.silu(x + bias)
+            )
         norm = BatchNorm(self.epsilon, self.momentum, name=name)
-        return norm(conv(x))
+        return norm(conv(x), activate)

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,14 +58,42 @@ def test_it_is_flaxs_with_its_gradients(shape, mean, seed):
     )
 
 
-def test_gradients_are_those_of_small_changes():
+class FlaxAndSilu(nn.Module):
+    """Flax's batch norm with SiLU behind it."""
+
+    @nn.compact
+    def __call__(self, x):
+        options = {"momentum": MOMENTUM, "epsilon": EPSILON}
+        return nn.silu(nn.BatchNorm(use_running_average=False, name="norm", **options)(x))
+
+
+class OursAndSilu(nn.Module):
+    """The same in one."""
+
+    @nn.compact
+    def __call__(self, x):
+        return batch_norm.BatchNorm(EPSILON, MOMENTUM, name="norm")(x, activate=True)
+
+
+def test_with_silu_it_is_flaxs_with_silu_behind_it():
+    rng = np.random.default_rng(0)
+    x, weights = jnp.asarray(rng.normal(3, 2, (2, 4, 3, 5, 7)), jnp.float32)
+    variables = {part: {"norm": of} for part, of in some_variables(7, rng).items()}
+    found, expected = (everything(m(), variables, x, weights) for m in (OursAndSilu, FlaxAndSilu))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected
+    )
+
+
+@pytest.mark.parametrize("activate", [False, True])
+def test_gradients_are_those_of_small_changes(activate):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(1, 2, (4, 3, 3, 2)), jnp.float32)
     scale, bias = (jnp.asarray(rng.normal(size=2), jnp.float32) for _ in range(2))
 
     @jax.jit
     def function(x, scale, bias):
-        return jnp.sin(batch_norm.normalise(x, scale, bias, EPSILON)[0])
+        return jnp.sin(batch_norm.normalise(x, scale, bias, EPSILON, activate)[0])
 
     check_grads(function, (x, scale, bias), order=1, modes=["rev"], rtol=1e-2)
 
@@ -85,7 +114,7 @@ def test_statistics_pass_no_gradient_on():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 3, 4)), jnp.float32)
 
     def of_statistics(x):
-        mean, var = batch_norm.normalise(x, jnp.ones(4), jnp.zeros(4), EPSILON)[1]
+        mean, var = batch_norm.normalise(x, jnp.ones(4), jnp.zeros(4), EPSILON, False)[1]
         return (mean + var).sum()
 
     np.testing.assert_array_equal(jax.grad(of_statistics)(x), np.zeros(x.shape))
