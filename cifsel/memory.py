@@ -1,18 +1,15 @@
-"""Keeps freed memory in the process, in large pages, for the next step of training to take."""
+"""Keeps freed memory in the process, so that the next step of training does not ask for it anew."""
 
 import contextlib
 import ctypes
 import functools
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
-# From Linux's mman-common.h; and what a large page of an x86 has, or a part of one elsewhere.
-_MADV_HUGEPAGE, _LARGE_PAGE = 14, 2**21
 # Where Linux says which control groups this process is in, and keeps what they may use.
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -34,27 +31,6 @@ def keep_freed() -> None:
     libc.mallopt(_M_MMAP_MAX, 0)
     libc.mallopt(_M_ARENA_MAX, 1)
     libc.mallopt(_M_TRIM_THRESHOLD, -1)
-    _grow_in_large_pages(libc)
-
-
-def _grow_in_large_pages(libc: ctypes.CDLL) -> None:
-    """Reserves half of the memory for the heap, to be had in pages of 2 MiB when it is used.
-
-    A step goes through more memory than the processor can keep the places of in pages of 4 KiB, and
-    is slower by what those happen to be: by nothing in one process, by a third in the next.
-    """
-    if {resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)} != {
-        resource.RLIM_INFINITY
-    }:
-        return  # There what is reserved counts as used.
-    size = _available() // 2
-    block = libc.malloc(size) if size > _LARGE_PAGE else None
-    if not block:
-        return
-    first = -(-block // _LARGE_PAGE) * _LARGE_PAGE
-    libc.madvise(first, block + size - first, _MADV_HUGEPAGE)
-    # It stays in the heap, whose end it is: nothing is given back.
-    libc.free(block)
 
 
 def release_when_short() -> None:
@@ -66,7 +42,6 @@ def release_when_short() -> None:
     libc = _glibc()
     if libc is not None and _taken() > _available() / 2:
         libc.malloc_trim(0)
-        _grow_in_large_pages(libc)
 
 
 def _taken() -> int:
@@ -106,9 +81,4 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     libc = ctypes.CDLL(None)
     # musl has a mallopt, too, which does nothing.
-    if not hasattr(libc, "gnu_get_libc_version"):
-        return None
-    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    libc.free.argtypes = [ctypes.c_void_p]
-    return libc
+    return libc if hasattr(libc, "gnu_get_libc_version") else None

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -41,36 +40,6 @@ def test_what_is_freed_is_kept_until_memory_is_short(kept, short, given_back):
     command = [sys.executable, "-c", SCRIPT, kept, short]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert tuple(float(megabytes) > 150 for megabytes in found) == given_back
-
-
-HEAP = """
-import resource, sys
-from pathlib import Path
-from cifsel import memory
-
-resource.setrlimit(getattr(resource, sys.argv[1]), (int(sys.argv[2]),) * 2)
-memory.keep_freed()
-block = b"x" * (200 * 2**20)
-place = id(block) + 100 * 2**20
-for line in Path("/proc/self/smaps").read_text().splitlines():
-    first, *rest = line.split()
-    if not first.endswith(":"):
-        low, high = (int(part, 16) for part in first.split("-"))
-    elif first == "VmFlags:" and low <= place < high:
-        print("hg" in rest)
-"""
-
-
-@pytest.mark.skipif(
-    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="Linux has no large pages here"
-)
-@pytest.mark.parametrize(("limit", "large"), [(-1, "True"), (2**40, "False")])
-@pytest.mark.parametrize("of", ["RLIMIT_AS", "RLIMIT_DATA"])
-def test_large_blocks_lie_in_large_pages_unless_the_process_may_not_reserve_any(of, limit, large):
-    command = [sys.executable, "-c", HEAP, of, str(limit)]
-    assert (
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == large
-    )
 
 
 @pytest.fixture
