@@ -8,24 +8,25 @@ from experiments.bench import machine, work
 
 @pytest.mark.parametrize("peer", ["cifsel", "keras-tensorflow"])
 def test_a_worker_does_every_kind_of_work(peer):
-    found = bench.measure([peer], "mobilenet", 32, 2, dtype="float32", rounds=2)
+    found = bench.measure([peer], "mobilenet", 32, 2, dtype="float32", rounds=2, processes=1)
     assert [entry["kind"] for entry in found] == list(work.KINDS)
     for entry in found:
         assert len(entry["seconds"]) == 2
+        assert len(entry["seconds_by_process"]) == 1
         assert entry["images_per_second"] > 0
         assert entry["peak_gigabytes"] > 0.1
 
 
-def test_a_worker_that_fails_says_why():
+def test_a_worker_that_fails_says_why(tmp_path):
     with pytest.raises(SystemExit, match="no-such-model"):
-        bench.Worker("cifsel", "no-such-model", 32, 2, "float32")
+        bench.Worker("cifsel", "no-such-model", 32, 2, "float32", cache=str(tmp_path))
 
 
 def test_a_row_has_speeds_the_ratio_and_the_share_of_the_matrix_rate():
     common = {"model": "mobilenet", "size": 128, "batch": 8, "kind": "train, fixed BN"}
     entries = [
-        {**common, "peer": peer, "seconds": [seconds] * 4, "images_per_second": 8 / seconds,
-         "compile_seconds": 1.5, "peak_gigabytes": 2.0}
+        {**common, "peer": peer, "seconds": [seconds] * 4, "seconds_by_process": [seconds],
+         "images_per_second": 8 / seconds, "compile_seconds": 1.5, "peak_gigabytes": 2.0}
         for peer, seconds in (("cifsel", 0.1), ("keras-tensorflow", 0.2))
     ]  # fmt: skip
     rates = {"forward_gflops": {"mobilenet": {"128": 0.5}}, "matmul_gflops": 240.0}
@@ -37,3 +38,20 @@ def test_a_row_has_speeds_the_ratio_and_the_share_of_the_matrix_rate():
 def test_operations_are_those_of_the_paper():
     # Table 4 of the MobileNet paper: 569 million multiply-adds at 224 px.
     assert machine.forward_gflops("mobilenet", 224) / 2 == pytest.approx(0.569, rel=0.06)
+
+
+def test_the_ratio_is_that_of_the_medians_with_its_range_over_processes():
+    ours, theirs = (
+        bench.together(
+            tuple(
+                {"kind": "forward", "peer": peer, "seconds": [seconds] * 3, "first_seconds": 9.0,
+                 "page_faults": 0, "peak_gigabytes": seconds, "start_seconds": 1.0}
+                for seconds in by_process
+            ),
+            batch=8,
+        )
+        for peer, by_process in (("cifsel", (1.0, 2.0, 4.0)), ("keras-tensorflow", (3.0, 3.0, 2.0)))
+    )  # fmt: skip
+    assert (ours["images_per_second"], ours["compile_seconds"]) == (4.0, 8.0)
+    assert ours["peak_gigabytes"] == 4.0
+    assert bench.ratio(ours, theirs) == "1.50 (0.50 to 3.00)"

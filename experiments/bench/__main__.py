@@ -3,7 +3,9 @@
     python -m experiments.bench --json=bench.json
 
 Every peer runs in a process of its own, all of them started by this one, and they take turns
-(A B C A B C), so that a slow moment of the machine hits all alike. Only one works at a time.
+(A B C A B C), so that a slow moment of the machine hits all alike. Only one works at a time. And
+all of that several times, in new processes: on a virtual machine one process may be 1.4 times as
+fast as the next that does the same, by the pages it happens to get.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -29,11 +32,14 @@ PASSES = {"forward": 1, "train, fixed BN": 3, "train, trained BN": 3, "pipeline"
 class Worker:
     """A peer in its own process."""
 
-    def __init__(self, peer: str, model: str, size: int, batch: int, dtype: str) -> None:
+    def __init__(
+        self, peer: str, model: str, size: int, batch: int, dtype: str, *, cache: str
+    ) -> None:
         arguments = [peer, model, str(size), str(batch), dtype]
         began = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "experiments.bench.worker", *arguments],
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -62,42 +68,69 @@ class Worker:
 
 
 def measure(
-    peers: list[str], model: str, size: int, batch: int, *, dtype: str, rounds: int
+    peers: list[str],
+    model: str,
+    size: int,
+    batch: int,
+    *,
+    dtype: str,
+    rounds: int,
+    processes: int,
 ) -> list[dict[str, Any]]:
     """One entry per kind of work and peer."""
-    workers = {peer: Worker(peer, model, size, batch, dtype) for peer in peers}
-    found = []
-    for kind in work.KINDS:
-        first = {peer: worker.do(kind) for peer, worker in workers.items()}
-        for _ in range(WARM_UP - 1):
-            for worker in workers.values():
-                worker.do(kind)
-        times: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
-        for _ in range(rounds):
-            for peer, worker in workers.items():
-                times[peer].append(worker.do(kind))
-        for peer in peers:
-            seconds = [answer["seconds"] for answer in times[peer]]
-            found.append(
-                {
-                    "model": model,
-                    "size": size,
-                    "batch": batch,
-                    "dtype": dtype,
-                    "kind": kind,
-                    "peer": peer,
-                    "seconds": seconds,
-                    "images_per_second": batch / statistics.median(seconds),
-                    # What the first call takes longer is compiling.
-                    "compile_seconds": first[peer]["seconds"] - statistics.median(seconds),
-                    "page_faults": statistics.median(a["page_faults"] for a in times[peer]),
-                    "peak_gigabytes": times[peer][-1]["peak_gigabytes"],
-                    "start_seconds": workers[peer].start_seconds,
-                }
+    with tempfile.TemporaryDirectory() as cache:  # What is compiled is compiled once.
+        repeated = []
+        for _ in range(processes):
+            workers = {peer: Worker(peer, model, size, batch, dtype, cache=cache) for peer in peers}
+            repeated.append(
+                [entry for kind in work.KINDS for entry in turns(workers, kind, rounds)]
             )
-    for worker in workers.values():
-        worker.end()
-    return found
+            for worker in workers.values():
+                worker.end()
+    about = {"model": model, "size": size, "batch": batch, "dtype": dtype}
+    return [about | together(entries, batch) for entries in zip(*repeated, strict=True)]
+
+
+def turns(workers: dict[str, Worker], kind: str, rounds: int) -> list[dict[str, Any]]:
+    """What each worker says of one kind of work, done in turns after a warm-up."""
+    first = {peer: worker.do(kind) for peer, worker in workers.items()}
+    for _ in range(WARM_UP - 1):
+        for worker in workers.values():
+            worker.do(kind)
+    times: dict[str, list[dict[str, float]]] = {peer: [] for peer in workers}
+    for _ in range(rounds):
+        for peer, worker in workers.items():
+            times[peer].append(worker.do(kind))
+    return [
+        {
+            "kind": kind,
+            "peer": peer,
+            "seconds": [answer["seconds"] for answer in answers],
+            "first_seconds": first[peer]["seconds"],
+            "page_faults": statistics.median(answer["page_faults"] for answer in answers),
+            "peak_gigabytes": answers[-1]["peak_gigabytes"],
+            "start_seconds": workers[peer].start_seconds,
+        }
+        for peer, answers in times.items()
+    ]
+
+
+def together(entries: tuple[dict[str, Any], ...], batch: int) -> dict[str, Any]:
+    """One entry for the same work in several processes."""
+    first = entries[0]
+    medians = [statistics.median(entry["seconds"]) for entry in entries]
+    return {
+        "kind": first["kind"],
+        "peer": first["peer"],
+        "seconds": [seconds for entry in entries for seconds in entry["seconds"]],
+        "seconds_by_process": medians,
+        "images_per_second": batch / statistics.median(medians),
+        # What the first call of the first process takes longer is compiling.
+        "compile_seconds": first["first_seconds"] - medians[0],
+        "page_faults": statistics.median(entry["page_faults"] for entry in entries),
+        "peak_gigabytes": max(entry["peak_gigabytes"] for entry in entries),
+        "start_seconds": first["start_seconds"],
+    }
 
 
 def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, Any]) -> list[str]:
@@ -110,7 +143,7 @@ def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, An
             if all(other[key] == entry[key] for key in ("model", "size", "batch", "kind"))
         }
         speeds = [same[peer]["images_per_second"] for peer in peers]
-        ratios = [f"{speeds[0] / speed:.2f}" for speed in speeds[1:]]
+        ratios = [ratio(same[peers[0]], same[peer]) for peer in peers[1:]]
         needed = machine["forward_gflops"][entry["model"]][str(entry["size"])]
         share = PASSES[entry["kind"]] * needed * speeds[0] / machine["matmul_gflops"]
         spread = [
@@ -129,6 +162,14 @@ def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, An
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
+
+
+def ratio(ours: dict[str, Any], other: dict[str, Any]) -> str:
+    """How many times as fast, by the medians, and where it lies process by process."""
+    pairs = zip(other["seconds_by_process"], ours["seconds_by_process"], strict=True)
+    found = [theirs / our for theirs, our in pairs]
+    middle = f"{ours['images_per_second'] / other['images_per_second']:.2f}"
+    return middle if len(found) == 1 else f"{middle} ({min(found):.2f} to {max(found):.2f})"
 
 
 def spread_of(entry: dict[str, Any]) -> float:
@@ -169,7 +210,8 @@ def parser() -> argparse.ArgumentParser:
     add("--sizes", nargs="+", type=int, default=[96, 128, 224], help="pixels")
     add("--batch", type=int, default=32, help="images per call")
     add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of activations")
-    add("--rounds", type=int, default=7, help="calls of each that count")
+    add("--rounds", type=int, default=7, help="calls of each process that count")
+    add("--processes", type=int, default=3, help="how often all is done, in new processes")
     add("--json", type=Path, help="write everything measured there")
     return made
 
@@ -185,7 +227,8 @@ def main() -> None:
         f"{machine['processor']}, {os.cpu_count()} cores, jax {machine['jax']}:"
         f" {flags.dtype} matrix product {machine['matmul_gflops']:.0f} GFLOP/s,"
         f" memory {machine['copy_gigabytes']:.0f} GB/s;"
-        f" batches of {flags.batch}, medians of {flags.rounds} and half their quartiles' distance"
+        f" batches of {flags.batch}, medians of {flags.processes} times {flags.rounds}"
+        " and half their quartiles' distance"
     )
     print("\n".join(header(flags.peers)), flush=True)
     about = {"date": datetime.date.today().isoformat(), "command": sys.argv[1:], "machine": machine}
@@ -204,6 +247,7 @@ def main() -> None:
                 flags.batch,
                 dtype=flags.dtype,
                 rounds=flags.rounds,
+                processes=flags.processes,
             )
             print("\n".join(table(measured, flags.peers, machine)), flush=True)
             results["results"] += measured
