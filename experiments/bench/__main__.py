@@ -3,9 +3,8 @@
     python -m experiments.bench --json=bench.json
 
 Every peer runs in a process of its own, all of them started by this one, and they take turns
-(A B C A B C), so that a slow moment of the machine hits all alike. Only one works at a time. And
-all of that several times, in new processes: on a virtual machine one process may be 1.4 times as
-fast as the next that does the same, by the pages it happens to get.
+(A B C A B C), one at a time, so that a slow moment of the machine hits all alike. All of that is
+done in several new processes: by luck one may be 1.4 times as fast as the next.
 """
 
 import argparse
@@ -207,11 +206,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help=f"which: {', '.join(work.MODELS)}",
     )
-    add("--sizes", nargs="+", type=int, default=[96, 128, 224], help="pixels")
-    add("--batch", type=int, default=32, help="images per call")
+    add("--sizes", nargs="+", type=int, default=[96, 128, 224], metavar="PX", help="pixels")
+    add("--batch", type=int, metavar="N", default=32, help="images per call")
     add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of activations")
-    add("--rounds", type=int, default=7, help="calls of each process that count")
-    add("--processes", type=int, default=3, help="how often all is done, in new processes")
+    add("--rounds", type=int, metavar="N", default=7, help="calls of each process that count")
+    add("--processes", type=int, default=3, metavar="N", help="how often, in new processes")
     add("--json", type=Path, help="write everything measured there")
     return made
 
