@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cifsel import rendering, usage
+from experiments.bench.__main__ import ratios
 
 FOLDER = Path(__file__).parent
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
@@ -24,25 +25,28 @@ KINDS = {
 
 
 def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
-    """Images per second as a multiple of the peer's, a row per kind of work, model and size."""
-    speeds = {
-        (one["kind"], one["model"], one["size"], one["peer"]): one["images_per_second"]
-        for one in results
-    }
+    """Images per second as a multiple of the peer's, a row per kind of work, model and size.
+
+    Lines go from the lowest to the highest ratio of a pair of processes.
+    """
+    found = {(one["kind"], one["model"], one["size"], one["peer"]): one for one in results}
     # What comes before the model is the same for both.
     rows = [
         key
         for kind in KINDS
-        for key in speeds
+        for key in found
         if key[0] == kind and key[3] == OURS and (kind != "pipeline" or key[1] == "mobilenet")
     ]
     for row, (kind, model, size, _) in enumerate(rows):
-        ratio = speeds[kind, model, size, OURS] / speeds[kind, model, size, PEER]
+        ours, other = (found[kind, model, size, peer] for peer in (OURS, PEER))
+        ratio = ours["images_per_second"] / other["images_per_second"]
+        range_ = min(ratios(ours, other)), max(ratios(ours, other))
         colour = rendering.GREY
         if kind != "pipeline":
             colour = rendering.BLUE if model == "mobilenet" else rendering.ORANGE
         axes.barh(row, ratio, color=colour)
-        axes.text(ratio + 0.02, row, f"{ratio:.2f}", va="center")
+        axes.plot(range_, (row, row), color=rendering.INK, linewidth=1)
+        axes.text(max(1.0, *range_) + 0.02, row, f"{ratio:.2f}", va="center")
     names = [
         f"{KINDS[kind]}, {MODELS[model] + ', ' if kind != 'pipeline' else ''}{size} px"
         for kind, model, size, _ in rows
@@ -51,6 +55,7 @@ def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
     axes.invert_yaxis()
     axes.axvline(1.0, color=rendering.INK, linewidth=1)
     axes.grid(visible=False, axis="y")
+    axes.set_xlabel("lines: lowest and highest of three pairs of processes")
     axes.set_title("Images per second, as a multiple of Keras on TensorFlow")
 
 
@@ -70,7 +75,7 @@ def draw_times(axes: Axes, runs: dict[str, list[dict[str, Any]]]) -> None:
         axes.text(0 if inside else mean, row, text, va="center", color="white" if inside else None)
     axes.set_yticks([])
     axes.invert_yaxis()
-    axes.set_title("Seconds from the command to the result, and test accuracy (B0)")
+    axes.set_title("Seconds from the command to the result; test accuracy")
 
 
 @rendering.styled

@@ -165,10 +165,15 @@ def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, An
 
 def ratio(ours: dict[str, Any], other: dict[str, Any]) -> str:
     """How many times as fast, by the medians, and where it lies process by process."""
-    pairs = zip(other["seconds_by_process"], ours["seconds_by_process"], strict=True)
-    found = [theirs / our for theirs, our in pairs]
+    found = ratios(ours, other)
     middle = f"{ours['images_per_second'] / other['images_per_second']:.2f}"
     return middle if len(found) == 1 else f"{middle} ({min(found):.2f} to {max(found):.2f})"
+
+
+def ratios(ours: dict[str, Any], other: dict[str, Any]) -> list[float]:
+    """How many times as fast in each pair of processes that took turns."""
+    pairs = zip(other["seconds_by_process"], ours["seconds_by_process"], strict=True)
+    return [theirs / our for theirs, our in pairs]
 
 
 def spread_of(entry: dict[str, Any]) -> float:
