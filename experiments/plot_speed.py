@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cifsel import rendering, usage
-from experiments.bench.__main__ import ratios
+from experiments.bench.__main__ import times_as_fast
 
 FOLDER = Path(__file__).parent
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
@@ -27,7 +27,7 @@ KINDS = {
 def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
     """Images per second as a multiple of the peer's, a row per kind of work, model and size.
 
-    Lines go from the lowest to the highest ratio of a pair of processes.
+    Lines go from the slowest to the fastest pair of processes.
     """
     found = {(one["kind"], one["model"], one["size"], one["peer"]): one for one in results}
     # What comes before the model is the same for both.
@@ -39,14 +39,13 @@ def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
     ]
     for row, (kind, model, size, _) in enumerate(rows):
         ours, other = (found[kind, model, size, peer] for peer in (OURS, PEER))
-        ratio = ours["images_per_second"] / other["images_per_second"]
-        range_ = min(ratios(ours, other)), max(ratios(ours, other))
+        ratio, low, high = times_as_fast(ours, other)
         colour = rendering.GREY
         if kind != "pipeline":
             colour = rendering.BLUE if model == "mobilenet" else rendering.ORANGE
         axes.barh(row, ratio, color=colour)
-        axes.plot(range_, (row, row), color=rendering.INK, linewidth=1)
-        axes.text(max(1.0, *range_) + 0.02, row, f"{ratio:.2f}", va="center")
+        axes.plot((low, high), (row, row), color=rendering.INK, linewidth=1)
+        axes.text(max(1.0, high) + 0.02, row, f"{ratio:.2f}", va="center")
     names = [
         f"{KINDS[kind]}, {MODELS[model] + ', ' if kind != 'pipeline' else ''}{size} px"
         for kind, model, size, _ in rows
@@ -55,7 +54,7 @@ def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
     axes.invert_yaxis()
     axes.axvline(1.0, color=rendering.INK, linewidth=1)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("lines: lowest and highest of three pairs of processes")
+    axes.set_xlabel("lines: from the slowest to the fastest pair of processes")
     axes.set_title("Images per second, as a multiple of Keras on TensorFlow")
 
 
@@ -75,7 +74,7 @@ def draw_times(axes: Axes, runs: dict[str, list[dict[str, Any]]]) -> None:
         axes.text(0 if inside else mean, row, text, va="center", color="white" if inside else None)
     axes.set_yticks([])
     axes.invert_yaxis()
-    axes.set_title("Seconds from the command to the result; test accuracy")
+    axes.set_title("Seconds from the command to the result, B0; test accuracy")
 
 
 @rendering.styled

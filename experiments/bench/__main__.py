@@ -4,7 +4,7 @@
 
 Every peer runs in a process of its own, all of them started by this one, and they take turns
 (A B C A B C), one at a time, so that a slow moment of the machine hits all alike. All of that is
-done in several new processes: by luck one may be 1.4 times as fast as the next.
+done in several new processes: one may be 1.4 times as fast as the next that does the same.
 """
 
 import argparse
@@ -165,15 +165,15 @@ def table(entries: list[dict[str, Any]], peers: list[str], machine: dict[str, An
 
 def ratio(ours: dict[str, Any], other: dict[str, Any]) -> str:
     """How many times as fast, by the medians, and where it lies process by process."""
-    found = ratios(ours, other)
-    middle = f"{ours['images_per_second'] / other['images_per_second']:.2f}"
-    return middle if len(found) == 1 else f"{middle} ({min(found):.2f} to {max(found):.2f})"
+    middle, low, high = times_as_fast(ours, other)
+    return f"{middle:.2f}" if low == high else f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def ratios(ours: dict[str, Any], other: dict[str, Any]) -> list[float]:
-    """How many times as fast in each pair of processes that took turns."""
+def times_as_fast(ours: dict[str, Any], other: dict[str, Any]) -> tuple[float, float, float]:
+    """By the medians, and in the slowest and the fastest pair of processes that took turns."""
     pairs = zip(other["seconds_by_process"], ours["seconds_by_process"], strict=True)
-    return [theirs / our for theirs, our in pairs]
+    found = [theirs / our for theirs, our in pairs]
+    return ours["images_per_second"] / other["images_per_second"], min(found), max(found)
 
 
 def spread_of(entry: dict[str, Any]) -> float:
@@ -212,9 +212,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"which: {', '.join(work.MODELS)}",
     )
     add("--sizes", nargs="+", type=int, default=[96, 128, 224], metavar="PX", help="pixels")
-    add("--batch", type=int, metavar="N", default=32, help="images per call")
+    add("--batch", type=int, default=32, metavar="N", help="images per call")
     add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of activations")
-    add("--rounds", type=int, metavar="N", default=7, help="calls of each process that count")
+    add("--rounds", type=int, default=7, metavar="N", help="calls of each process that count")
     add("--processes", type=int, default=3, metavar="N", help="how often, in new processes")
     add("--json", type=Path, help="write everything measured there")
     return made
