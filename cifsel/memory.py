@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # From glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 # Where Linux says which control groups this process is in, and keeps what they may use.
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -17,20 +17,25 @@ _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def keep_freed() -> None:
     """Tells glibc to keep what is freed; call before JAX starts its threads.
 
-    XLA's CPU backend allocates gigabytes for every step and frees them after it. glibc's default
-    gives them back to the system each time, which then has to find, and fill with zeros, half a
-    million pages for the next step: a third of the time of a training step at 128 px
+    XLA's CPU backend allocates a block of a gigabyte or so for every step and frees it after it.
+    glibc's default gives it back to the system each time, which then has to find, and fill with
+    zeros, as many pages for the next step: a third of the time of a training step at 128 px
     (experiments/README.md). `release_when_short` is the other half of it. Without glibc (macOS,
     musl) nothing is done.
     """
     libc = _glibc()
     if libc is None:
         return
-    # Not from mmap, which is given back at once; and so from one heap for all threads, since the
-    # others' heaps have no room for large blocks and would turn to mmap nevertheless.
+    import jax  # Only here: who asks for help need not wait for it.
+
+    # Not from mmap, which is given back at once, but from the heap.
     libc.mallopt(_M_MMAP_MAX, 0)
-    libc.mallopt(_M_ARENA_MAX, 1)
     libc.mallopt(_M_TRIM_THRESHOLD, -1)
+    # Only the heap of the main thread has room for such a block; in those of other threads it
+    # would come from mmap nevertheless. So the thread that calls a step has to allocate it, too.
+    # The other way, one heap for all threads, has them search the hundred thousand holes that
+    # compiling leaves in it, one thread at a time.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def release_when_short() -> None:

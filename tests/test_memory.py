@@ -1,5 +1,6 @@
 """Freed memory stays in the process until it takes too much of the machine's."""
 
+import os
 import subprocess
 import sys
 
@@ -40,6 +41,33 @@ def test_what_is_freed_is_kept_until_memory_is_short(kept, short, given_back):
     command = [sys.executable, "-c", SCRIPT, kept, short]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert tuple(float(megabytes) > 150 for megabytes in found) == given_back
+
+
+PROGRAM = """
+import resource, sys
+from cifsel import memory
+
+if sys.argv[1] == "keep":
+    memory.keep_freed()
+import jax, jax.numpy as jnp
+
+# Its result is small, and the matrix in between of 144 MB.
+f = jax.jit(lambda x: jnp.outer(x, jnp.sin(x)) @ x)
+x = jnp.ones(6000)
+for _ in range(9):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    f(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.parametrize(("kept", "most", "least"), [("default", 1e9, 20_000), ("keep", 2_000, 0)])
+def test_what_a_compiled_program_uses_in_between_is_kept_for_its_next_call(kept, most, least):
+    # 144 MB are 35,000 pages.
+    command = [sys.executable, "-c", PROGRAM, kept]
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}
+    found = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    assert least <= int(found) <= most
 
 
 @pytest.fixture
