@@ -32,7 +32,8 @@ def keep_freed() -> None:
     libc.mallopt(_M_MMAP_MAX, 0)
     libc.mallopt(_M_TRIM_THRESHOLD, -1)
     # Only the heap of the main thread has room for such a block; in those of other threads it
-    # would come from mmap nevertheless. So the thread that calls a step has to allocate it, too.
+    # would come from mmap nevertheless. So the thread that calls a step has to allocate it, too,
+    # which it does if the inputs are there (`sharding.divide`).
     # The other way, one heap for all threads, has them search the hundred thousand holes that
     # compiling leaves in it, one thread at a time.
     jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -154,7 +154,7 @@ def divide(array: np.ndarray, axis: int) -> jax.Array:
 
     Each process puts only the parts of its own devices there.
     """
-    return jax.make_array_from_callback(array.shape, split(axis), lambda part: array[part])
+    return _there(jax.make_array_from_callback(array.shape, split(axis), lambda part: array[part]))
 
 
 def rows(array: np.ndarray, positions: np.ndarray, axis: int) -> jax.Array:
@@ -167,7 +167,16 @@ def rows(array: np.ndarray, positions: np.ndarray, axis: int) -> jax.Array:
         return array[positions[(part or ())[: positions.ndim]]]
 
     shape = (*positions.shape, *array.shape[1:])
-    return jax.make_array_from_callback(shape, split(axis), picked)
+    return _there(jax.make_array_from_callback(shape, split(axis), picked))
+
+
+def _there(array: jax.Array) -> jax.Array:
+    """On a CPU, waits until the array is copied.
+
+    JAX leaves a program whose inputs are still on their way to another thread, whose heap has no
+    room for what the program needs: see `memory.keep_freed`.
+    """
+    return jax.block_until_ready(array) if jax.default_backend() == "cpu" else array
 
 
 def fetch(array: jax.Array) -> np.ndarray:

@@ -68,6 +68,7 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
         part: jax.tree_util.tree_map_with_path(some_values, shapes[part])
         for part in ("params", "batch_stats")
     }
+    variables = jax.device_put(variables)  # Where a run has them.
     forward = features.logits(built, features.View(size, "bilinear", mirror=False))
     data = {"inputs": jnp.asarray(images), "labels": jnp.asarray(labels)}
     rates = jax.tree.map(lambda _: 1.0, variables["params"])
