@@ -49,15 +49,17 @@ from cifsel import memory
 
 if sys.argv[1] == "keep":
     memory.keep_freed()
-import jax, jax.numpy as jnp
+import jax, jax.numpy as jnp, numpy as np
+from cifsel import sharding
 
 # Its result is small, and the matrix in between of 144 MB.
-f = jax.jit(lambda x: jnp.outer(x, jnp.sin(x)) @ x)
-x = jnp.ones(6000)
-for _ in range(9):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    f(x).block_until_ready()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+f = jax.jit(lambda x: jnp.outer(x[0], jnp.sin(x[1])) @ x[2])
+x = np.ones((100, 6000), np.float32)  # Takes a moment to copy.
+for call in range(40):
+    if call == 10:  # The heap is as large as it gets.
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    f(sharding.divide(x, 0)).block_until_ready()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 30)
 """
 
 
