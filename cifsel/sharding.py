@@ -154,7 +154,7 @@ def divide(array: np.ndarray, axis: int) -> jax.Array:
 
     Each process puts only the parts of its own devices there.
     """
-    return _there(jax.make_array_from_callback(array.shape, split(axis), lambda part: array[part]))
+    return _divided(array.shape, axis, lambda part: array[part])
 
 
 def rows(array: np.ndarray, positions: np.ndarray, axis: int) -> jax.Array:
@@ -167,15 +167,16 @@ def rows(array: np.ndarray, positions: np.ndarray, axis: int) -> jax.Array:
         return array[positions[(part or ())[: positions.ndim]]]
 
     shape = (*positions.shape, *array.shape[1:])
-    return _there(jax.make_array_from_callback(shape, split(axis), picked))
+    return _divided(shape, axis, picked)
 
 
-def _there(array: jax.Array) -> jax.Array:
-    """On a CPU, waits until the array is copied.
+def _divided(shape: tuple[int, ...], axis: int, part: Callable[[Any], np.ndarray]) -> jax.Array:
+    """An array of the parts that `part` makes; on a CPU, it is there on return.
 
     JAX leaves a program whose inputs are still on their way to another thread, whose heap has no
     room for what the program needs: see `memory.keep_freed`.
     """
+    array = jax.make_array_from_callback(shape, split(axis), part)
     return jax.block_until_ready(array) if jax.default_backend() == "cpu" else array
 
 
