@@ -122,4 +122,4 @@ def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:
         outputs = jnp.stack([apply(variables, images) for images in view.of(images)])
         return outputs.mean(0)
 
-    return jax.jit(forward, compiler_options=on_cpu.forward_options())
+    return jax.jit(forward, compiler_options=on_cpu.compiler_options())

@@ -12,6 +12,7 @@ from flax import struct
 
 from cifsel import accumulate, optim
 from cifsel.data import augment
+from cifsel.models import on_cpu
 from cifsel.models.classifier import Classifier
 
 Array = jax.Array
@@ -297,4 +298,5 @@ def make_scan(
             return step(state, {name: array[0] for name, array in batches.items()}, key)
         return jax.lax.scan(lambda state, batch: (step(state, batch, key), None), state, batches)[0]
 
-    return jax.jit(scan, donate_argnums=0, out_shardings=sharding)
+    options = on_cpu.compiler_options()
+    return jax.jit(scan, donate_argnums=0, out_shardings=sharding, compiler_options=options)

@@ -9,7 +9,6 @@ import pytest
 
 from cifsel import features
 from cifsel.data import transforms
-from cifsel.models import on_cpu
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 SIZE = 24
@@ -61,31 +60,3 @@ def test_images_are_judged_one_by_one(model, images):
     together = forward(variables, images)
     alone = forward(variables, images[[2, 2, 1]])
     np.testing.assert_allclose(np.asarray(together)[[2, 2, 1]], alone, atol=1e-5)
-
-
-def test_a_cpu_runs_forward_passes_without_ynnpack(build_tiny, variables_of, images):
-    model = build_tiny()
-    view = features.View(SIZE, "bilinear", mirror=False)
-    arguments = variables_of(model, SIZE), images
-    assert "ynn_fusion" not in features.logits(model, view).lower(*arguments).compile().as_text()
-
-
-class TestForwardOptions:
-    @pytest.fixture(autouse=True)
-    def anew(self):
-        on_cpu.forward_options.cache_clear()
-        yield
-        on_cpu.forward_options.cache_clear()
-
-    def test_none_for_an_accelerator(self, monkeypatch):
-        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        assert on_cpu.forward_options() is None
-
-    def test_none_where_xla_does_not_know_them(self, monkeypatch):
-        monkeypatch.setattr(on_cpu, "_WITHOUT_YNNPACK", {"xla_cpu_no_such_option": ""})
-        assert on_cpu.forward_options() is None
-
-    def test_those_that_xla_knows(self, monkeypatch):
-        # One that all versions have.
-        monkeypatch.setattr(on_cpu, "_WITHOUT_YNNPACK", {"xla_cpu_prefer_vector_width": "256"})
-        assert on_cpu.forward_options() == {"xla_cpu_prefer_vector_width": "256"}

@@ -23,25 +23,28 @@ Padding = tuple[Pair, Pair]
 _TERMS = 16
 # Channels up to which a dense convolution is one matrix product: those of an image.
 _FEW = 3
-# The kinds of operations that XLA hands to YNNPACK: none.
-_WITHOUT_YNNPACK = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# Products that sum over the rows, or the columns, of both operands.
+_OVER_ROWS, _OVER_COLUMNS = (((0,), (0,)), ((), ())), (((1,), (1,)), ((), ()))
+# The kinds of operations that XLA hands to YNNPACK.
+_SUMS_BY_YNNPACK = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
 
 
 @functools.cache
-def forward_options() -> dict[str, str] | None:
-    """What to compile a pass without gradients with, on a CPU, where XLA has the option.
+def compiler_options() -> dict[str, str] | None:
+    """What to compile forward passes and training steps with, on a CPU, where XLA has the option.
 
-    Since JAX 0.10.1, XLA hands matrix products and dense convolutions to YNNPACK on a CPU. Eigen,
-    which has them otherwise, runs the forward pass of EfficientNetV2 in 0.85 of the time, but
-    training steps in twice the time (experiments/README.md).
+    Since JAX 0.10.1, XLA hands sums, matrix products and dense convolutions to YNNPACK on a CPU.
+    Without its sums, training steps take twice as long; but dense convolutions are quicker by
+    Eigen, which has them otherwise: EfficientNetV2's forward pass takes 0.82 of the time, its
+    training steps 0.92 (experiments/README.md).
     """
     if jax.default_backend() != "cpu":
         return None
     try:
-        jax.jit(lambda x: x, compiler_options=_WITHOUT_YNNPACK)(0.0)
+        jax.jit(lambda x: x, compiler_options=_SUMS_BY_YNNPACK)(0.0)
     except jax.errors.JaxRuntimeError:  # An XLA without the option has no YNNPACK, either.
         return None
-    return _WITHOUT_YNNPACK
+    return _SUMS_BY_YNNPACK
 
 
 def _keeping_inputs(operation: Callable[..., Array]) -> Callable[..., Any]:
@@ -71,9 +74,14 @@ def _depthwise_backward(
     x, kernel = saved
     # Without the barrier, XLA computes what led to `grads` again for every kernel position.
     grads = jax.lax.optimization_barrier(grads)
+    k = len(kernel)
+
+    def send(grads: Array) -> Callable[[int, int], Array]:
+        return lambda i, j: grads * kernel[i, j, 0]
+
     return (
-        _input_gradient(grads, kernel, stride, padding, x.shape),
-        _kernel_gradient(_pad(x, padding), grads, stride, kernel.shape[0]),
+        _input_gradient(grads, send, k=k, stride=stride, padding=padding, shape=x.shape),
+        _kernel_gradient(_pad(x, padding), grads, stride, k),
     )
 
 
@@ -81,25 +89,34 @@ depthwise.defvjp(_keeping_inputs(depthwise), _depthwise_backward)
 
 
 def _input_gradient(
-    grads: Array, kernel: Array, stride: int, padding: Padding, shape: tuple[int, ...]
+    grads: Array,
+    send: Callable[[Array], Callable[[int, int], Array]],
+    *,
+    k: int,
+    stride: int,
+    padding: Padding,
+    shape: tuple[int, ...],
 ) -> Array:
-    """Correlates with the flipped kernel: each pixel of the input gathers the outputs it went to.
+    """Each pixel of the input gathers from the outputs it went to.
 
+    `send` is given gradients of outputs (B, h, w, D) and returns a function of kernel positions:
+    what each of these outputs sends back through that position, (B, h, w, C).
     Pixels of one phase (row and column modulo the stride) gather from the same kernel positions, so
     that each phase is a sum of plain windows, and no zeros are put between the gradients.
     """
     batch, height, width, channels = shape
-    k = kernel.shape[0]
     rows, columns = -(-height // stride), -(-width // stride)
     # A pixel went to outputs before and after its own place; beyond the edge these are zeros.
     first = [max(0, -((low - k + 1) // stride)) for low, _ in padding]
     past = [max(0, (low + stride - 1) // stride) for low, _ in padding]
-    grads = _pad(
-        grads,
-        (
-            (first[0], max(0, past[0] + rows - grads.shape[1])),
-            (first[1], max(0, past[1] + columns - grads.shape[2])),
-        ),
+    sent = send(
+        _pad(
+            grads,
+            (
+                (first[0], max(0, past[0] + rows - grads.shape[1])),
+                (first[1], max(0, past[1] + columns - grads.shape[2])),
+            ),
+        )
     )
 
     def phase(a: int, b: int) -> Array:
@@ -109,7 +126,7 @@ def _input_gradient(
             column, past_column = divmod(b + padding[1][0] - j, stride)
             if past_row == past_column == 0:
                 start = (first[0] + row, first[1] + column)
-                total += _window(grads, start, (rows, columns), (1, 1)) * kernel[i, j, 0]
+                total += _window(sent(i, j), start, (rows, columns), (1, 1))
         return total
 
     phases = [jnp.stack([phase(a, b) for b in range(stride)], 3) for a in range(stride)]
@@ -142,11 +159,10 @@ def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:
 
 def _over_rows(a: Array, b: Array) -> Array:
     """a.T @ b. The left operand is transposed on the way, so let it be the narrow one."""
-    rows = (((0,), (0,)), ((), ()))
     if a.shape[1] <= b.shape[1]:
-        return jax.lax.dot_general(a, b, rows)
+        return jax.lax.dot_general(a, b, _OVER_ROWS)
     # The barrier keeps XLA from exchanging them again.
-    return jax.lax.optimization_barrier(jax.lax.dot_general(b, a, rows)).T
+    return jax.lax.optimization_barrier(jax.lax.dot_general(b, a, _OVER_ROWS)).T
 
 
 @jax.custom_vjp
@@ -157,8 +173,7 @@ def matmul(x: Array, kernel: Array) -> Array:
 
 def _matmul_backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    transposed = (((1,), (1,)), ((), ()))
-    return jax.lax.dot_general(grads, kernel, transposed), _over_rows(x, grads)
+    return jax.lax.dot_general(grads, kernel, _OVER_COLUMNS), _over_rows(x, grads)
 
 
 matmul.defvjp(_keeping_inputs(matmul), _matmul_backward)
@@ -188,8 +203,21 @@ def _conv_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], grads: Array
 ) -> tuple[Array, Array]:
     x, kernel = saved
-    of_input = jax.linear_transpose(lambda x: xla_conv(x, kernel, stride, padding), x)
-    return of_input(grads)[0], _dense_kernel_gradient(x, grads, stride, padding, len(kernel))
+    k, _, channels, features = kernel.shape
+
+    def send(grads: Array) -> Callable[[int, int], Array]:
+        rows = grads.reshape(-1, features)
+        sent = jax.lax.dot_general(rows, kernel.reshape(-1, features), _OVER_COLUMNS)
+        sent = sent.reshape(*grads.shape[:3], k, k, channels)
+        return lambda i, j: sent[:, :, :, i, j]
+
+    if features > channels:
+        # XLA's own fills a stride with zeros, and is slower even where there are none to fill.
+        of_input = _input_gradient(grads, send, k=k, stride=stride, padding=padding, shape=x.shape)
+    else:
+        transposed = jax.linear_transpose(lambda x: xla_conv(x, kernel, stride, padding), x)
+        of_input = transposed(grads)[0]
+    return of_input, _dense_kernel_gradient(x, grads, stride, padding, k)
 
 
 _xla_conv.defvjp(_keeping_inputs(_xla_conv), _conv_backward)
