@@ -22,6 +22,31 @@ def test_a_worker_that_fails_says_why(tmp_path):
         bench.Worker("cifsel", "no-such-model", 32, 2, "float32", cache=str(tmp_path))
 
 
+def test_a_checkout_is_measured_by_its_own_code(tmp_path):
+    worker = tmp_path / "experiments/bench/worker.py"
+    worker.parent.mkdir(parents=True)
+    for folder in (worker.parent, worker.parent.parent):
+        (folder / "__init__.py").touch()
+    worker.write_text(
+        """import json, sys
+print(json.dumps({}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({"seconds": 3.0, "page_faults": 0, "peak_gigabytes": 1.0}), flush=True)
+"""
+    )
+    peer = bench.peer(f"cifsel@{tmp_path}")
+    found = bench.measure([peer], "mobilenet", 32, 6, dtype="float32", rounds=2, processes=2)
+    assert [entry["images_per_second"] for entry in found] == [2.0] * len(work.KINDS)
+
+
+@pytest.mark.parametrize("peer", ["keras", "cifsel@", "cifsel@/nowhere", "torch-timm@/tmp"])
+def test_what_is_no_peer_is_refused(peer, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        bench.parser().parse_args(["--peers", peer])
+    assert f"{peer}: " in capsys.readouterr().err
+
+
 def test_a_row_has_speeds_the_ratio_and_the_share_of_the_matrix_rate():
     common = {"model": "mobilenet", "size": 128, "batch": 8, "kind": "train, fixed BN"}
     entries = [
