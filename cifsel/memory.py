@@ -42,8 +42,8 @@ def keep_freed() -> None:
 def release_when_short() -> None:
     """Gives back what is free if this process takes more than half of the memory; call often.
 
-    What is kept may come to two or three times what is used at any time: a step may begin before
-    the block of the one before is free, and small arrays may lie in the middle of a free block.
+    What is kept may come to more than is used at any time: small arrays may lie in the middle of a
+    free block, so that the next one does not fit.
     """
     libc = _glibc()
     if libc is not None and _taken() > _available() / 2:
