@@ -203,21 +203,10 @@ def _conv_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], grads: Array
 ) -> tuple[Array, Array]:
     x, kernel = saved
-    k, _, channels, features = kernel.shape
-
-    def send(grads: Array) -> Callable[[int, int], Array]:
-        rows = grads.reshape(-1, features)
-        sent = jax.lax.dot_general(rows, kernel.reshape(-1, features), _OVER_COLUMNS)
-        sent = sent.reshape(*grads.shape[:3], k, k, channels)
-        return lambda i, j: sent[:, :, :, i, j]
-
-    if features > channels:
-        # XLA's own fills a stride with zeros, and is slower even where there are none to fill.
-        of_input = _input_gradient(grads, send, k=k, stride=stride, padding=padding, shape=x.shape)
-    else:
-        transposed = jax.linear_transpose(lambda x: xla_conv(x, kernel, stride, padding), x)
-        of_input = transposed(grads)[0]
-    return of_input, _dense_kernel_gradient(x, grads, stride, padding, k)
+    return (
+        _dense_input_gradient(x, kernel, grads, stride, padding),
+        _dense_kernel_gradient(x, grads, stride, padding, len(kernel)),
+    )
 
 
 _xla_conv.defvjp(_keeping_inputs(_xla_conv), _conv_backward)
@@ -233,6 +222,28 @@ def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+def _dense_input_gradient(
+    x: Array, kernel: Array, grads: Array, stride: int, padding: Padding
+) -> Array:
+    """(B, H, W, C): where the kernel widens, one matrix product for all of its positions.
+
+    XLA's own fills a stride with zeros, and is slower even where there are none to fill. Where the
+    kernel narrows, the product would be wider than the gradients many times over.
+    """
+    k, _, channels, features = kernel.shape
+    if features <= channels:
+        transposed = jax.linear_transpose(lambda x: xla_conv(x, kernel, stride, padding), x)
+        return transposed(grads)[0]
+
+    def send(grads: Array) -> Callable[[int, int], Array]:
+        rows = grads.reshape(-1, features)
+        sent = jax.lax.dot_general(rows, kernel.reshape(-1, features), _OVER_COLUMNS)
+        sent = sent.reshape(*grads.shape[:3], k, k, channels)
+        return lambda i, j: sent[:, :, :, i, j]
+
+    return _input_gradient(grads, send, k=k, stride=stride, padding=padding, shape=x.shape)
 
 
 def _dense_kernel_gradient(x: Array, grads: Array, stride: int, padding: Padding, k: int) -> Array:
