@@ -1,15 +1,11 @@
 """Times forward passes and training steps beside Keras and PyTorch, in alternation, as ratios.
 
     python -m experiments.bench --json=bench.json
+    python -m experiments.bench --peers cifsel cifsel@/tmp/before    # a checkout before a change
 
 Every peer runs in a process of its own, all of them started by this one, and they take turns
 (A B C A B C), one at a time, so that a slow moment of the machine hits all alike. All of that is
 done in several new processes: one may be 1.4 times as fast as the next that does the same.
-
-What a change brought is measured beside a checkout from before it:
-
-    git worktree add /tmp/before COMMIT
-    python -m experiments.bench --peers cifsel cifsel@/tmp/before --sizes 128
 """
 
 import argparse
