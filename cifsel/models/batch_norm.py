@@ -129,7 +129,8 @@ def _backward(
     if activate:
         grad *= silu.slope(wide * slope + shift)
     of_bias = grad.sum(_POSITIONS)
-    of_scale = (grad * (wide - mean)).sum(_POSITIONS) * inverse
+    # Not with wide - mean inside, which XLA's CPU backend would write to memory for the sum.
+    of_scale = ((grad * wide).sum(_POSITIONS) - mean * of_bias) * inverse
     count = x.size // x.shape[-1]
     # Of x: slope * (grad - mean of grad - normalised x * mean of grad * normalised x).
     along = -slope * inverse * of_scale / count

@@ -138,11 +138,12 @@ def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:
     """(k, k, 1, C): sums of products of the gradients with each window of the padded input.
 
     First over small blocks of positions, each as one expression that is vectorised over channels,
-    then over all blocks: XLA's own reduction of such a product is several times slower.
+    then over all blocks: XLA's own reduction of such a product is several times slower. Three
+    windows of a row are as many as XLA computes in one pass over memory.
     """
-    _, rows, columns, channels = grads.shape
-    high = _divisor(rows, _TERMS // 2)
-    wide = _divisor(columns, _TERMS // high)
+    _, rows, columns, _ = grads.shape
+    wide = _divisor(columns, _TERMS)
+    high = _divisor(rows, _TERMS // wide)
     blocks, steps = (rows // high, columns // wide), (stride * high, stride * wide)
 
     def partial_sums(i: int, j: int) -> Array:
@@ -152,9 +153,11 @@ def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:
             total += here * _window(x, (i + a * stride, j + b * stride), blocks, steps)
         return total
 
-    sums = jnp.stack([partial_sums(i, j) for i, j in _positions(k)], 3)
-    sums = jax.lax.optimization_barrier(sums)
-    return sums.sum((0, 1, 2)).reshape(k, k, 1, channels)
+    def of_row(i: int) -> Array:
+        sums = jnp.stack([partial_sums(i, j) for j in range(k)], 3)
+        return jax.lax.optimization_barrier(sums).sum((0, 1, 2))
+
+    return jnp.stack([of_row(i) for i in range(k)])[:, :, None]
 
 
 def _over_rows(a: Array, b: Array) -> Array:
