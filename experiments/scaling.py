@@ -4,7 +4,8 @@
     python -m experiments.scaling --json=experiments/scaling.json --plot=experiments/scaling.png
 
 Images are noise: what is computed does not depend on what is in them, and the probe is given a
-fixed number of iterations.
+fixed number of iterations. Every point is measured in several new processes, for how much memory
+one takes at most is partly luck.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from cifsel import rendering, usage
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
 ITERATIONS = 100  # of the probe: about what a penalty takes on real features
 ROUNDS = 5
+PROCESSES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,28 +122,31 @@ def probe_seconds(point: Point) -> float:
 
 
 def sweep(path: Path) -> None:
-    """Measures every point in a process of its own, and writes as it goes."""
+    """Measures every point in a process of its own, all of them PROCESSES times; writes at once."""
     about = {
         "date": datetime.date.today().isoformat(),
         "cores": os.cpu_count(),
         "iterations": ITERATIONS,
     }
-    results = []
-    for varied, (kind, values) in SWEEPS.items():
-        for model in MODELS:
-            for value in values:
-                changed: dict[str, Any] = {varied: value}
-                point = Point(model, kind, **changed)
-                arguments = ["--point", json.dumps(dataclasses.asdict(point))]
-                done = subprocess.run(
-                    [sys.executable, "-m", "experiments.scaling", *arguments],
-                    stdout=subprocess.PIPE,
-                    check=True,
-                )
-                results.append({"varied": varied, "value": value, "model": model})
-                results[-1] |= json.loads(done.stdout)
-                print(results[-1], flush=True)
-                path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+    results: list[dict[str, Any]] = [
+        {"varied": varied, "value": value, "model": model, "seconds": [], "peak_gigabytes": []}
+        for varied, (_, values) in SWEEPS.items()
+        for model in MODELS
+        for value in values
+    ]
+    for one in PROCESSES * results:
+        changed: dict[str, Any] = {one["varied"]: one["value"]}
+        point = Point(one["model"], SWEEPS[one["varied"]][0], **changed)
+        arguments = ["--point", json.dumps(dataclasses.asdict(point))]
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments.scaling", *arguments],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        for name, figure in json.loads(done.stdout).items():
+            one[name].append(figure)
+        print(one, flush=True)
+        path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
 
 
 def exponent(values: list[float], seconds: list[float]) -> float:
@@ -159,12 +164,17 @@ def draw(results: list[dict[str, Any]]) -> Figure:
         powers = []
         for model, name in MODELS.items():
             there = [one for one in results if (one["varied"], one["model"]) == (varied, model)]
-            seconds, memory = ([one[key] for one in there] for key in ("seconds", "peak_gigabytes"))
-            upper.plot(values, seconds, "o-", color=colours[model], label=name)
-            lower.plot(values, memory, "o-", color=colours[model])
-            powers.append(f"{exponent(list(values[-3:]), seconds[-3:]):.2f}")
+            for axes, key in ((upper, "seconds"), (lower, "peak_gigabytes")):
+                low, middle, high = np.transpose(
+                    [np.quantile(one[key], (0, 0.5, 1)) for one in there]
+                )
+                axes.plot(values, middle, "o-", color=colours[model], label=name)
+                axes.fill_between(values, low, high, color=colours[model], alpha=0.2, linewidth=0)
+                if axes is upper:
+                    powers.append(f"{exponent(list(values[-3:]), list(middle[-3:])):.2f}")
         upper.set_title(f"power {' and '.join(powers)}")
         upper.set(xscale="log", yscale="log")
+        upper.margins(y=0.4)  # So that an axis of little change has more than one label.
         upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         upper.yaxis.set_major_formatter("{x:g}")
         upper.yaxis.set_minor_formatter(NullFormatter())
@@ -176,7 +186,8 @@ def draw(results: list[dict[str, Any]]) -> Figure:
     grid[0, 0].set_ylabel("seconds")
     grid[1, 0].set_ylabel("peak memory, GB")
     figure.suptitle(
-        "Cost on 2 CPU cores. Power: of the last three points; 1 where twice as much takes twice"
+        "Cost on 2 CPU cores: medians and ranges of three processes. "
+        "Power: of the last three points; 1 where twice as much takes twice"
     )
     return figure
 
