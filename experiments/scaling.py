@@ -171,7 +171,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
                 axes.plot(values, middle, "o-", color=colours[model], label=name)
                 axes.fill_between(values, low, high, color=colours[model], alpha=0.2, linewidth=0)
                 if axes is upper:
-                    powers.append(f"{exponent(list(values[-3:]), list(middle[-3:])):.2f}")
+                    powers.append(f"{exponent(list(values[-3:]), list(middle[-3:])):z.2f}")
         upper.set_title(f"power {' and '.join(powers)}")
         upper.set(xscale="log", yscale="log")
         upper.margins(y=0.4)  # So that an axis of little change has more than one label.
