@@ -122,7 +122,7 @@ def probe_seconds(point: Point) -> float:
 
 
 def sweep(path: Path) -> None:
-    """Measures every point in a process of its own, all of them PROCESSES times; writes at once."""
+    """Measures every point in a process of its own, and all of them again; writes as it goes."""
     about = {
         "date": datetime.date.today().isoformat(),
         "cores": os.cpu_count(),
@@ -165,13 +165,11 @@ def draw(results: list[dict[str, Any]]) -> Figure:
         for model, name in MODELS.items():
             there = [one for one in results if (one["varied"], one["model"]) == (varied, model)]
             for axes, key in ((upper, "seconds"), (lower, "peak_gigabytes")):
-                low, middle, high = np.transpose(
-                    [np.quantile(one[key], (0, 0.5, 1)) for one in there]
-                )
+                low, middle, high = np.quantile([one[key] for one in there], (0, 0.5, 1), axis=1)
                 axes.plot(values, middle, "o-", color=colours[model], label=name)
                 axes.fill_between(values, low, high, color=colours[model], alpha=0.2, linewidth=0)
-                if axes is upper:
-                    powers.append(f"{exponent(list(values[-3:]), list(middle[-3:])):z.2f}")
+            seconds = [statistics.median(one["seconds"]) for one in there]
+            powers.append(f"{exponent(list(values[-3:]), seconds[-3:]):z.2f}")
         upper.set_title(f"power {' and '.join(powers)}")
         upper.set(xscale="log", yscale="log")
         upper.margins(y=0.4)  # So that an axis of little change has more than one label.
@@ -186,7 +184,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
     grid[0, 0].set_ylabel("seconds")
     grid[1, 0].set_ylabel("peak memory, GB")
     figure.suptitle(
-        "Cost on 2 CPU cores: medians and ranges of three processes. "
+        f"Cost on 2 CPU cores: medians and ranges of {PROCESSES} processes. "
         "Power: of the last three points; 1 where twice as much takes twice"
     )
     return figure
