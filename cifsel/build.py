@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from cifsel.data import cifar, splits, synthetic
+from cifsel.data import cifar, drawn_images, splits
 from cifsel.models.classifier import Classifier, build, initial
+from cifsel.models.weights import download, h5_file, keras_h5
 from cifsel.terminal import say
-from cifsel.weights import download, h5_file, keras_h5
 
 Tree = Any
 
@@ -20,7 +20,7 @@ def dataset(config: ConfigDict) -> splits.Dataset:
     """The images a config asks for, with their split."""
     if config.dataset == "drawn":
         say("drawing 50 classes of synthetic images (these are not photographs)")
-        found = synthetic.drawn_classes(
+        found = drawn_images.drawn_classes(
             train_per_class=100, val_per_class=50, test_per_class=50, seed=config.split_seed
         )
     else:

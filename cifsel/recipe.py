@@ -9,9 +9,9 @@ from typing import Any
 import optax
 from ml_collections import ConfigDict
 
-from cifsel import optim, steps
 from cifsel.data import augment
 from cifsel.models.classifier import Classifier
+from cifsel.training import optim, steps
 
 Tree = Any
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifsel import compare, remote, summaries, train
+from cifsel import compare, train
+from cifsel.runtime import remote
 from cifsel.terminal import say
+from cifsel.workdir import summaries
 
 
 def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> dict[str, Any]:

@@ -13,29 +13,19 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import config as config_lib
-from cifsel import (
-    diagnosis,
-    features,
-    finetune,
-    inference,
-    lock,
-    prepare,
-    probe,
-    profiling,
-    recipe,
-    remote,
-    report,
-    sharding,
-    steps,
-    workdir,
-)
-from cifsel.checkpoints import Checkpoints
+from cifsel import build, recipe, workdir
+from cifsel.config import loading as config_lib
+from cifsel.config.validation import validate
 from cifsel.data import augment, splits
+from cifsel.evaluation import features, inference
 from cifsel.models.classifier import Classifier
-from cifsel.summaries import Writer
+from cifsel.reports import run_report
+from cifsel.runtime import remote, sharding
 from cifsel.terminal import say
-from cifsel.validation import validate
+from cifsel.training import diagnosis, loop, probe, profiling, steps
+from cifsel.workdir import lock
+from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.summaries import Writer
 
 Tree = Any
 
@@ -72,16 +62,16 @@ def _from_data_to_metrics(
 ) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with _timed(seconds, "data"):
-        dataset = prepare.dataset(config)
+        dataset = build.dataset(config)
     with _timed(seconds, "weights"):
-        model, variables, weights = prepare.model(config, len(dataset.class_names))
+        model, variables, weights = build.model(config, len(dataset.class_names))
         variables = sharding.everywhere(variables)
     workdir.write_json(run / workdir.CONFIG, settings)
-    results = report.Report(run, dataset, writer)
+    results = run_report.Report(run, dataset, writer)
     results.start(settings, variables, augmented_samples(config, dataset.train))
 
     job = Job(config, run, dataset, model)
-    solution, progress = None, finetune.Progress()
+    solution, progress = None, loop.Progress()
     with Checkpoints(run) as checkpoints:
         meta = _about(settings, dataset, weights)
         if config.method == "probe" or config.init_head == "probe":
@@ -99,7 +89,7 @@ def _from_data_to_metrics(
         with _timed(seconds, name):
             logits[name] = predictions(job, variables, solution, name, split)
     cost = _cost(job, variables, seconds)
-    found = report.Results(logits, progress, solution, cost, weights)
+    found = run_report.Results(logits, progress, solution, cost, weights)
     metrics = results.finish(settings, found)
     workdir.remove_cached(run)
     return metrics
@@ -187,7 +177,7 @@ def predictions(
 
 def fine_tune(
     job: Job, variables: Tree, checkpoints: Checkpoints, meta: dict[str, Any], writer: Writer
-) -> tuple[Tree, finetune.Progress]:
+) -> tuple[Tree, loop.Progress]:
     """Descends gradients; returns the best variables and how it went."""
     config, model, dataset = job.config, job.model, job.dataset
     train, val = dataset.train.images, dataset.val.images
@@ -200,12 +190,12 @@ def fine_tune(
         if objective.on_features:
             train = job.cached("train_maps", forward, variables, dataset.train)
     learning_rate, rates, tx = recipe.optimizer(config, model, variables["params"], len(train))
-    trainer = finetune.Trainer(
+    trainer = loop.Trainer(
         steps.make_scan(model, tx, rates, objective, sharding.replicated()),
         predict,
         (train, dataset.train.labels),
         (val, dataset.val.labels),
-        plan=finetune.Plan(
+        plan=loop.Plan(
             epochs=config.epochs,
             batch_size=config.batch_size,
             patience=config.patience,

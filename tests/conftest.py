@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from cifsel import features, optim, steps
 from cifsel.data import augment
+from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier, Head
+from cifsel.training import optim, steps
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

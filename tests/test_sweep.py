@@ -2,7 +2,8 @@
 
 import pytest
 
-from cifsel import compare, config, task1, train
+from cifsel import compare, sweep, train
+from cifsel.config import loading
 from cifsel.errors import UserError
 from configs import effnet, mobilenet
 from experiments import task1 as command
@@ -24,7 +25,7 @@ def calls(monkeypatch):
 def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
     configs = [mobilenet.get_config(), effnet.get_config()]
     configs[0].seed = configs[1].seed = 5
-    compared = task1.run(configs, str(tmp_path), seeds=2)
+    compared = sweep.run(configs, str(tmp_path), seeds=2)
     assert [(model, seed) for model, seed, _ in calls] == [
         ("mobilenet", 5),
         ("efficientnetv2-b0", 5),
@@ -76,6 +77,6 @@ TUNED = {"train_size", "learning_rate", "frozen_bn", "augment.one_random"}
 @pytest.mark.parametrize(("recipe", "tuned"), [("probe", set()), ("finetune", TUNED)])
 def test_configs_of_both_models_differ_by_the_model_and_what_was_tuned(recipe, tuned):
     """What makes the comparison fair: the same images, sizes, epochs and head."""
-    pair = [config.to_json(model.get_config(recipe)) for model in (mobilenet, effnet)]
-    fields = {line.partition(":")[0] for line in config.differences(*pair)}
+    pair = [loading.to_json(model.get_config(recipe)) for model in (mobilenet, effnet)]
+    fields = {line.partition(":")[0] for line in loading.differences(*pair)}
     assert fields == {"model", "name"} | tuned

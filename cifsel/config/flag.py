@@ -9,12 +9,13 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from cifsel import command, usage
-from cifsel import config as config_lib
+from cifsel.config import command_line
+from cifsel.config import loading as config_lib
 from cifsel.errors import UserError
+from cifsel.runtime import command
 
 # Configs import configs.common, from whichever folder the command is given in.
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 sys.path.append(str(_ROOT))
 # absl's own --help says nothing of --config; its --helpfull has pages of other libraries' flags.
 _HELP = {"-h", "-help", "--help", "--helpshort"}
@@ -64,10 +65,14 @@ def _show_help(given: str = "") -> NoReturn:
         base = _ROOT / "configs" / ("selfie.py" if config.get("task") == "selfie" else "common.py")
         meanings: dict[str, str] = {}
         for path in (base, Path(file)):
-            meanings |= usage.comments(path.read_text(errors="replace")) if path.is_file() else {}
-        listed = f"fields of {given}, for --config.FIELD=VALUE:\n{usage.fields(config, meanings)}"
+            meanings |= (
+                command_line.comments(path.read_text(errors="replace")) if path.is_file() else {}
+            )
+        listed = (
+            f"fields of {given}, for --config.FIELD=VALUE:\n{command_line.fields(config, meanings)}"
+        )
     name = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else "cifsel.main"
-    shown = usage.Parser(name, main.__doc__, listed)
+    shown = command_line.Parser(name, main.__doc__, listed)
     for flag in (flags.FLAGS["config"], *flags.FLAGS.get_key_flags_for_module(sys.argv[0])):
         said = flag.help + (f" Default: {flag.default}." if flag.default else "")
         shown.add_argument(f"--{flag.name}", help=" ".join(said.split()).replace("%", "%%"))

@@ -37,7 +37,7 @@ def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
     Raises:
       UserError: there is no such field, or it cannot have that value.
     """
-    from cifsel.validation import bad, validate  # With JAX, which takes a second.
+    from cifsel.config.validation import bad, validate  # With JAX, which takes a second.
 
     copied = copy.deepcopy(config).lock()
     known = fields(config)

@@ -12,7 +12,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifsel.data import augment, crops, transforms
+from cifsel.data import augment, transforms
+from cifsel.data.photos import crops
 from cifsel.errors import UserError, one_line
 from cifsel.models.classifier import MODELS
 

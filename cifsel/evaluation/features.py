@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cifsel.data import transforms
-from cifsel.models import on_cpu
 from cifsel.models.classifier import Classifier
+from cifsel.models.cpu import convolutions
 
 Array = jax.Array
 Tree = Any
@@ -122,4 +122,4 @@ def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:
         outputs = jnp.stack([apply(variables, images) for images in view.of(images)])
         return outputs.mean(0)
 
-    return jax.jit(forward, compiler_options=on_cpu.compiler_options())
+    return jax.jit(forward, compiler_options=convolutions.compiler_options())

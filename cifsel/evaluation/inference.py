@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from cifsel import sharding
+from cifsel.runtime import sharding
 from cifsel.terminal import image_bar
 
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import features
 from cifsel.data import transforms
+from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
-from cifsel.restore import Trained
+from cifsel.prediction.restore import Trained
 
 Array = jax.Array
 Tree = Any

@@ -14,12 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from cifsel import evaluate, features, gradcam, inference, remote, restore, workdir
-from cifsel.checkpoints import FOLDER, Checkpoints
-from cifsel.data.crops import Cropper
+from cifsel import workdir
+from cifsel.data.photos.crops import Cropper
 from cifsel.errors import UserError
+from cifsel.evaluation import features, inference, scoring
 from cifsel.models import classifier
-from cifsel.paths import exists, expanded
+from cifsel.prediction import gradcam, restore
+from cifsel.runtime import remote
+from cifsel.runtime.paths import exists, expanded
+from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 
 Tree = Any
 TASK1, SELFIE = "task1", "selfie"
@@ -81,7 +84,7 @@ class Predictor:
 
     def probabilities(self, shown: np.ndarray) -> np.ndarray:
         """(N, S, S, 3) uint8 as `show` gives them, N >= 1 -> (N, K) float64."""
-        return evaluate.softmax(self.logits(shown) / self.temperature)
+        return scoring.softmax(self.logits(shown) / self.temperature)
 
     def unsure(self, probabilities: np.ndarray) -> np.ndarray:
         """(N, K) -> (N,) bool: which answers are not to be believed; none of TASK1's."""

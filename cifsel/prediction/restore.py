@@ -7,10 +7,11 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import features, prepare
-from cifsel.checkpoints import FOLDER, Checkpoints
+from cifsel import build
 from cifsel.errors import UserError
+from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
+from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 
 Tree = Any
 # Of checkpoints that do not say: those of CIFAR-100 and of drawn images.
@@ -54,7 +55,7 @@ def trained(run: epath.Path) -> Trained:
         if about["config"].get("task") == "selfie":
             raise UserError(f"{run} is of task 2: give the workdir of a run of task 1")
         config = ConfigDict(about["config"])
-        model, init = prepare.classifier(config, len(about["class_names"]))
+        model, init = build.classifier(config, len(about["class_names"]))
         variables = checkpoints.model(jax.eval_shape(init, jax.random.key(0)))
     view = features.View(config.image_size, config.resize, config.mirror)
     side = about.get("image_side", _SIDE_BEFORE)

@@ -16,11 +16,13 @@ from absl import app, flags
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from cifsel import command, config_flag, recipe, sharding, terminal
+from cifsel import recipe, terminal
+from cifsel.config import flag
+from cifsel.config.validation import validate
 from cifsel.errors import UserError
 from cifsel.preflight import chips, compiler, programs
+from cifsel.runtime import command, sharding
 from cifsel.terminal import duration, say
-from cifsel.validation import validate
 
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "v5e:2x4", "The slice: a kind of chip, and how many there are along each side."
@@ -207,7 +209,7 @@ def main(argv: Sequence[str]) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
 
     def run() -> None:
-        config = config_flag.CONFIG.value
+        config = flag.CONFIG.value
         validate(config)
         show(config, _TOPOLOGY.value, examine(config, _TOPOLOGY.value))
 
@@ -215,4 +217,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=config_flag.parse_flags)
+    app.run(main, flags_parser=flag.parse_flags)

@@ -16,9 +16,9 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from cifsel import cache
 from cifsel.errors import UserError
 from cifsel.preflight.programs import Program
+from cifsel.runtime import cache
 
 # Raised when what is kept of a compilation changes its meaning.
 _FORMAT = 1

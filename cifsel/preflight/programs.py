@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from cifsel import features, prepare, recipe, sharding, steps
+from cifsel import build, recipe
 from cifsel.errors import UserError
+from cifsel.evaluation import features
+from cifsel.runtime import sharding
+from cifsel.training import steps
 
 Tree = Any
 _CLASSES, _PIXELS = 50, 32  # Of both data sets.
@@ -41,7 +44,7 @@ class Program:
 
 def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
     """What a config's run calls on a mesh of TPUs, in the order of the run."""
-    model, init = prepare.classifier(config, _CLASSES, platform="tpu")
+    model, init = build.classifier(config, _CLASSES, platform="tpu")
     whole = NamedSharding(mesh, PartitionSpec())
     variables = _placed(jax.eval_shape(init, jax.random.key(0)), whole)
     view = features.View(config.image_size, config.resize, config.mirror)

@@ -12,8 +12,19 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from cifsel import evaluate
-from cifsel.rendering import BLUE, DPI, GREEN, GREY, INK, ORANGE, PERCENT, percent, plain, styled
+from cifsel.evaluation import scoring
+from cifsel.reports.style import (
+    BLUE,
+    DPI,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PERCENT,
+    percent,
+    plain,
+    styled,
+)
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -257,7 +268,7 @@ def reliability(table: Mapping[str, np.ndarray]) -> Figure:
         clip_on=False,
         label="the same, at its mean confidence",
     )
-    error = evaluate.expected_calibration_error(table)
+    error = scoring.expected_calibration_error(table)
     upper.set_title(f"Reliability: calibration error {percent(error, 1)} in {len(count)} bins")
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     upper.legend(loc="upper left")

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cifsel.rendering import BLUE, GREEN, ORANGE
+from cifsel.reports.style import BLUE, GREEN, ORANGE
 
 # The latter three, of Okabe and Ito as well, are pale on white: there the markers have to help.
 _COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9"), "osD^vPX"

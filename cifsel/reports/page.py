@@ -15,8 +15,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cifsel import figures, rendering, summaries, workdir
+from cifsel import workdir
 from cifsel.errors import printable
+from cifsel.reports import figures, style
+from cifsel.workdir import summaries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Page:
         shown = {chart.name: chart.figure for chart in self.charts}
         shown |= {gallery.name: _grid(gallery) for gallery in self.galleries if gallery.tiles}
         for name, figure in shown.items():
-            pixels = rendering.save(figure, folder / "figures" / f"{name}.png")
+            pixels = style.save(figure, folder / "figures" / f"{name}.png")
             writer.write_images(0, {name: pixels})
         # Names of folders need not be text.
         markdown, page = (
@@ -135,7 +137,7 @@ class Page:
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cifsel"),
+        loader=jinja2.PackageLoader("cifsel.reports"),
         autoescape=lambda name: bool(name and name.endswith(".html.jinja")),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -161,10 +163,10 @@ def _chart(chart: Chart) -> dict[str, Any]:
     }
     if chart.large:
         width, height = chart.figure.get_size_inches() * chart.figure.dpi
-        png = _data_uri(rendering.to_png(chart.figure), "png")
+        png = _data_uri(style.to_png(chart.figure), "png")
         return shown | {"png": png, "width": round(width), "height": round(height)}
     # Made by matplotlib from texts that it escapes itself.
-    return shown | {"svg": Markup(rendering.to_svg(chart.figure, chart.title))}
+    return shown | {"svg": Markup(style.to_svg(chart.figure, chart.title))}
 
 
 def _gallery(gallery: Gallery) -> dict[str, Any]:

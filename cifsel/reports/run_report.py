@@ -16,10 +16,14 @@ import numpy as np
 from etils import epath
 from matplotlib.figure import Figure
 
-from cifsel import evaluate, figures, probe, rendering, summaries, workdir
+from cifsel import workdir
 from cifsel.data.splits import Dataset
-from cifsel.finetune import Progress
+from cifsel.evaluation import scoring
+from cifsel.reports import figures, style
 from cifsel.terminal import duration, say, show_table
+from cifsel.training import probe
+from cifsel.training.loop import Progress
+from cifsel.workdir import summaries
 
 # Shown in the grid of predictions: enough to judge, few enough to look at.
 SHOWN = 48
@@ -84,7 +88,7 @@ class Report:
         """Scores the predictions and writes everything; metrics.json last, as it ends the run."""
         dataset = self._dataset
         scores = {
-            name: evaluate.score(
+            name: scoring.score(
                 results.logits[name],
                 split.labels,
                 dataset.class_names,
@@ -131,12 +135,12 @@ class Report:
             )
             self._figure(step, "probe_l2", path)
         logits, labels = results.logits["test"], dataset.test.labels
-        counts = evaluate.confusion(labels, logits.argmax(1), len(dataset.class_names))
+        counts = scoring.confusion(labels, logits.argmax(1), len(dataset.class_names))
         names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
         self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names))
         self._figure(step, "worst_classes", figures.worst_classes(metrics["test"]["per_class"]))
-        probabilities = evaluate.softmax(logits)
-        table = evaluate.calibration(probabilities, labels)
+        probabilities = scoring.softmax(logits)
+        table = scoring.calibration(probabilities, labels)
         self._figure(step, "reliability", figures.reliability(table))
 
         chosen = np.random.default_rng(0).permutation(len(labels))[:SHOWN]
@@ -151,7 +155,7 @@ class Report:
         self._figure(step, "test_predictions", grid)
 
     def _figure(self, step: int, name: str, figure: Figure) -> None:
-        pixels = rendering.save(figure, self._run / "figures" / f"{name}.png")
+        pixels = style.save(figure, self._run / "figures" / f"{name}.png")
         self._writer.write_images(step, {name: pixels})
 
     def _scalars(self, scores: dict[str, Any], results: Results) -> None:
@@ -162,7 +166,7 @@ class Report:
         }
         self._writer.write_scalars(results.step, shown)
         logits = results.logits["test"]
-        sure = evaluate.softmax(logits).max(1)
+        sure = scoring.softmax(logits).max(1)
         right = logits.argmax(1) == self._dataset.test.labels
         distributions = {"final_test/confidence_when_right": sure[right]}
         distributions["final_test/confidence_when_wrong"] = sure[~right]

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from absl import flags
 from absl import logging as absl_logging
 
-from cifsel import cache, memory
 from cifsel.errors import printable
-from cifsel.stopping import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
+from cifsel.runtime import cache, memory
+from cifsel.runtime.signals import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
 from cifsel.terminal import say
 
 # Of threads that others have left behind, after the last word has been said.
@@ -30,7 +30,7 @@ def guarded(run: Callable[[], object]) -> None:
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
         sys.exit(TRY_AGAIN if terminated else INTERRUPTED)
     except Exception as error:
-        from cifsel import failures  # It imports JAX, for which --help need not wait.
+        from cifsel.runtime import failures  # It imports JAX, for which --help need not wait.
 
         if (known := failures.explained(error)) is None:
             raise

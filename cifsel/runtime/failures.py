@@ -5,9 +5,10 @@ import os
 import re
 import traceback
 
-from cifsel import remote, workdir
+from cifsel import workdir
 from cifsel.errors import UserError, causes, one_line
-from cifsel.stopping import BAD_INPUT, TRY_AGAIN
+from cifsel.runtime import remote
+from cifsel.runtime.signals import BAD_INPUT, TRY_AGAIN
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _AGAIN = "give the same command again, which goes on from the last checkpoint"

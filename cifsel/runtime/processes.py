@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 from cifsel.errors import UserError
-from cifsel.stopping import INTERRUPTED, TRY_AGAIN, Interrupted
+from cifsel.runtime.signals import INTERRUPTED, TRY_AGAIN, Interrupted
 
 _RETRY = 0.2  # seconds
 _GRACE = 3.0  # seconds
@@ -72,7 +72,9 @@ def together(host: str, port: int, processes: int, process: int, timeout: float)
 
 def _leave(error: BaseException) -> None:
     """Ends the process as `error` would, with the status that `command.guarded` gives it."""
-    from cifsel import failures  # It asks, by way of others, this module for who takes part.
+    from cifsel.runtime import (
+        failures,  # It asks, by way of others, this module for who takes part.
+    )
 
     sys.stdout.flush()
     sys.stderr.flush()

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from etils import epath
 
 from cifsel.errors import UserError, causes
-from cifsel.paths import expanded
+from cifsel.runtime.paths import expanded
 
 AnyPath: TypeAlias = Path | epath.Path
 # How long to wait for an answer before saying that there is none, in seconds.

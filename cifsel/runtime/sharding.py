@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cifsel.errors import UserError
-from cifsel.processes import together
+from cifsel.runtime.processes import together
 
 Tree = Any
 AXIS = "data"

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 
 from cifsel.errors import one_line
-from cifsel.paths import is_file
+from cifsel.runtime.paths import is_file
 
 # Of 80,000 files and more; many more than a zip of photos has.
 MAX_LIST_BYTES = 8_000_000

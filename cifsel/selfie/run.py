@@ -8,18 +8,23 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import config as config_lib
-from cifsel import lock, predictor, remote, report, workdir
-from cifsel.checkpoints import Checkpoints
-from cifsel.data import crops, drawn_faces, photo_groups, photos
-from cifsel.protocol import evidence, folds, scores
-from cifsel.protocol.candidates import Album, Candidate
-from cifsel.protocol.sources import Source, sources
-from cifsel.selfie_report import report as selfie_report
-from cifsel.selfie_report import words
-from cifsel.summaries import Writer
+from cifsel import workdir
+from cifsel.config import loading as config_lib
+from cifsel.config.validation import validate
+from cifsel.data import drawn_faces
+from cifsel.data.photos import crops, grouping, labelled
+from cifsel.prediction import predictor
+from cifsel.reports import run_report
+from cifsel.runtime import remote
+from cifsel.selfie.protocol import evidence, folds, scores
+from cifsel.selfie.protocol.candidates import Album, Candidate
+from cifsel.selfie.protocol.sources import Source, sources
+from cifsel.selfie.report import report as selfie_report
+from cifsel.selfie.report import words
 from cifsel.terminal import duration, say, show_table
-from cifsel.validation import validate
+from cifsel.workdir import lock
+from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.summaries import Writer
 
 
 def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def _from_photos_to_metrics(
     chosen = choose(candidates)
     found = describe(config, album, candidates, chosen)
     found["seconds"] = {"all": time.perf_counter() - began}
-    found |= {"config": settings, **report.environment()}
+    found |= {"config": settings, **run_report.environment()}
     with Checkpoints(target) as checkpoints:
         model, about = final(config, album, candidates[chosen])
         checkpoints.save(0, model=model, meta=about | {"config": settings})
@@ -80,12 +85,12 @@ def _from_photos_to_metrics(
     return found
 
 
-def read(config: ConfigDict) -> photos.Photos:
+def read(config: ConfigDict) -> labelled.Photos:
     """Reads the photos and says what they are."""
     if config.photos == "drawn":
         found = drawn_faces.drawn_faces()
     else:
-        found = photos.load(config.photos, skip_unreadable=config.skip_unreadable)
+        found = labelled.load(config.photos, skip_unreadable=config.skip_unreadable)
     counts = np.bincount(found.labels)
     named = [f"{n} {name}" for n, name in zip(counts, found.class_names, strict=True)]
     say(f"{len(found.images)} photos: {', '.join(named)}")
@@ -94,19 +99,19 @@ def read(config: ConfigDict) -> photos.Photos:
     return found
 
 
-def look(config: ConfigDict, found: photos.Photos, image_size: int) -> Album:
+def look(config: ConfigDict, found: labelled.Photos, image_size: int) -> Album:
     """The photos as the model is shown them, and which of them belong together."""
     people = None
     if config.people_csv:
-        people = photo_groups.people_from_csv(config.people_csv)
-        photo_groups.check_people(people, found.names, config.people_csv)
+        people = grouping.people_from_csv(config.people_csv)
+        grouping.check_people(people, found.names, config.people_csv)
     elif config.people_pattern:
-        people = photo_groups.people_from_names(found.names, config.people_pattern)
-    groups = photo_groups.groups(found, burst_seconds=config.burst_seconds, people=people)
+        people = grouping.people_from_names(found.names, config.people_pattern)
+    groups = grouping.groups(found, burst_seconds=config.burst_seconds, people=people)
     folds.check(found.labels, groups, found.class_names)
     cropper = crops.Cropper(config.crop, config.crop_margin, config.crop_fallback)
     shown = cropper.show(found.images, found.names, image_size)
-    copies = photo_groups.near_duplicates(found.images)
+    copies = grouping.near_duplicates(found.images)
     say(
         f"{groups.max() + 1} groups that are held out together; {len(copies)} pairs of copies;"
         f" shown at {image_size} px, crop {config.crop}"

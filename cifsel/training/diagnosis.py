@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cifsel import steps
 from cifsel.models.classifier import Classifier
+from cifsel.training import steps
 
 Array = jax.Array
 Tree = Any

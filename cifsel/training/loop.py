@@ -9,14 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel import evaluate, inference, memory, profiling, sharding, steps
-from cifsel.checkpoints import Checkpoints
-from cifsel.clock import Clock
 from cifsel.data import batches
 from cifsel.errors import UserError
-from cifsel.stopping import Interrupted, stop_requests
-from cifsel.summaries import Writer
+from cifsel.evaluation import inference, scoring
+from cifsel.runtime import memory, sharding
+from cifsel.runtime.signals import Interrupted, stop_requests
 from cifsel.terminal import duration, say, step_bar
+from cifsel.training import profiling, steps
+from cifsel.training.clock import Clock
+from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.summaries import Writer
 
 Tree = Any
 # Longer than this is worth a word about quicker choices, in seconds.
@@ -193,7 +195,7 @@ class Trainer:
             "step": int(state.step),
             "train_loss": float(sums.loss / sums.images),
             "train_accuracy": float(sums.correct / sums.images),
-            "val_loss": evaluate.cross_entropy(logits, labels),
+            "val_loss": scoring.cross_entropy(logits, labels),
             "val_accuracy": float(np.mean(logits.argmax(1) == labels)),
             "learning_rate": float(self._learning_rate(int(state.step) - 1)),
             "grad_norm": float(sums.grad_norm / sums.steps),

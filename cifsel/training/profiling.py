@@ -7,7 +7,7 @@ from typing import Self
 from clu import profiler
 from etils import epath
 
-from cifsel import sharding
+from cifsel.runtime import sharding
 from cifsel.terminal import say
 
 

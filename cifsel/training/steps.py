@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from cifsel import accumulate, optim
 from cifsel.data import augment
-from cifsel.models import on_cpu
 from cifsel.models.classifier import Classifier
+from cifsel.models.cpu import convolutions
+from cifsel.training import accumulation, optim
 
 Array = jax.Array
 Tree = Any
@@ -170,14 +170,14 @@ def gradients(
     model: Classifier,
     rates: Tree,
     objective: Objective,
-) -> tuple[Tree, accumulate.Found]:
+) -> tuple[Tree, accumulation.Found]:
     """The gradient of a step's mean loss, and what was found on the way; see `train_step`."""
     inputs, targets, dropout_key = shown(state, batch, key, model, objective)
     gradient = functools.partial(
         _gradient, params=state.params, model=model, rates=rates, objective=objective
     )
     whole = batch | {"inputs": inputs, "targets": targets}
-    return accumulate.in_parts(
+    return accumulation.in_parts(
         gradient, whole, state.batch_stats, dropout_key, objective.accum_steps
     )
 
@@ -217,11 +217,11 @@ def _gradient(
     model: Classifier,
     rates: Tree,
     objective: Objective,
-) -> tuple[Tree, accumulate.Found]:
+) -> tuple[Tree, accumulation.Found]:
     """What `part` adds to the gradient of the mean loss over `images` images."""
     mask = part["mask"]
 
-    def loss_fn(params: Tree) -> tuple[Array, accumulate.Found]:
+    def loss_fn(params: Tree) -> tuple[Array, accumulation.Found]:
         variables = {"params": optim.freeze(params, rates), "batch_stats": batch_stats}
         logits, changed = _forward(model, objective, variables, part["inputs"], dropout_key)
         total = jnp.sum(optax.softmax_cross_entropy(logits, part["targets"]) * mask)
@@ -230,7 +230,7 @@ def _gradient(
             activity = jnp.sum(jnp.abs(hidden), axis=-1)
             loss += objective.activity_l1 * jnp.sum(activity * mask) / images
         correct = jnp.sum((logits.argmax(-1) == part["labels"]) * mask)
-        return loss, accumulate.Found(total, correct, changed.get("batch_stats", batch_stats))
+        return loss, accumulation.Found(total, correct, changed.get("batch_stats", batch_stats))
 
     return jax.grad(loss_fn, has_aux=True)(params)
 
@@ -298,5 +298,5 @@ def make_scan(
             return step(state, {name: array[0] for name, array in batches.items()}, key)
         return jax.lax.scan(lambda state, batch: (step(state, batch, key), None), state, batches)[0]
 
-    options = on_cpu.compiler_options()
+    options = convolutions.compiler_options()
     return jax.jit(scan, donate_argnums=0, out_shardings=sharding, compiler_options=options)

@@ -20,9 +20,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from cifsel import checksums, remote, sharding, workdir
+from cifsel import workdir
 from cifsel.errors import UserError
+from cifsel.runtime import remote, sharding
 from cifsel.terminal import say
+from cifsel.workdir import checksums
 
 Tree = Any
 FOLDER = "checkpoints"

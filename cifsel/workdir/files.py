@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from etils import epath
 
-from cifsel import config as config_lib
-from cifsel import remote, sharding, zips
+from cifsel.config import loading as config_lib
 from cifsel.errors import UserError, one_line
-from cifsel.paths import exists, is_file
+from cifsel.runtime import remote, sharding, zips
+from cifsel.runtime.paths import exists, is_file
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 CACHE = "cache"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from etils import epath
 
-from cifsel import remote, sharding
 from cifsel.errors import UserError
+from cifsel.runtime import remote, sharding
 
 NAME = "run.lock"
 

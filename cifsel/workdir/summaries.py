@@ -23,7 +23,7 @@ from clu import asynclib
 from clu import parameter_overview as clu_parameter_overview
 from etils import epath
 
-from cifsel import remote
+from cifsel.runtime import remote
 
 # What TensorFlow reads once, while it loads. The level alone leaves two lines about oneDNN on the
 # terminal (2.21 prints them before it looks at the level), and event files need no oneDNN.

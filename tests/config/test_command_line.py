@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cifsel import config as config_lib
-from cifsel import usage
+from cifsel.config import command_line
+from cifsel.config import loading as config_lib
 from configs import common, effnet, quickstart, selfie
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 COMMANDS = (
     "cifsel.compare",
     "cifsel.predict",
@@ -123,7 +123,7 @@ def test_help_of_preflight():
 def meanings(*modules):
     found = {}
     for module in modules:
-        found |= usage.comments(inspect.getsource(module))
+        found |= command_line.comments(inspect.getsource(module))
     return found
 
 
@@ -138,14 +138,14 @@ def test_every_field_has_its_meaning():
 
 def test_fields_are_listed_in_the_order_of_the_file():
     found = meanings(common, effnet)
-    text = usage.fields(effnet.get_config(), found)
+    text = command_line.fields(effnet.get_config(), found)
     starts = [line.split()[0] for line in text.splitlines() if line[2] != " "]
     assert starts == list(found)
     assert max(map(len, text.splitlines())) <= 100
 
 
 def test_a_config_within_a_config_is_one_line():
-    lines = usage.fields(quickstart.get_config(), meanings(common, quickstart)).splitlines()
+    lines = command_line.fields(quickstart.get_config(), meanings(common, quickstart)).splitlines()
     assert [" ".join(line.split()) for line in lines if "selfie" in line] == [
         "selfie = ... ConfigDict: task 2, see configs/selfie.py"
     ]

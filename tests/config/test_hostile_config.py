@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 
-from cifsel import config as config_lib
-from cifsel import validation
+from cifsel.config import loading as config_lib
+from cifsel.config import validation
 from cifsel.data import augment
 from cifsel.errors import UserError, printable
 from configs import effnet, mobilenet, quickstart, selfie
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 
 
 def ready():

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from cifsel import config as config_lib
-from cifsel import validation
+from cifsel.config import loading as config_lib
+from cifsel.config import validation
 from cifsel.errors import UserError
 from configs import selfie
 

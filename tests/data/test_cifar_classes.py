@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cifsel.data import subset
+from cifsel.data import cifar_classes
 from cifsel.errors import UserError
 
 PLANTS_AND_THINGS = [
@@ -16,7 +16,7 @@ PLANTS_AND_THINGS = [
     "vehicles_1",
     "vehicles_2",
 ]
-COARSE = sorted([*subset.ANIMALS_AND_PEOPLE, *PLANTS_AND_THINGS])
+COARSE = sorted([*cifar_classes.ANIMALS_AND_PEOPLE, *PLANTS_AND_THINGS])
 
 # The 50 numbers in CIFAR-100's alphabetical order, found independently of the module's names: the
 # 51 of the notebook less pear (57), plus tiger (88).
@@ -33,7 +33,7 @@ def pairs():
     for index, number in enumerate(rest):
         coarse[number] = COARSE.index(PLANTS_AND_THINGS[index // 5])
     animals = sorted(
-        (name, group) for group, members in subset._FINE_OF.items() for name in members
+        (name, group) for group, members in cifar_classes._FINE_OF.items() for name in members
     )
     for number, (name, group) in zip(IDS, animals, strict=True):
         names[number] = name
@@ -43,13 +43,13 @@ def pairs():
 
 def derive(names, coarse, coarse_names=COARSE):
     fine = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 3))
-    return subset.animals_and_people(names, coarse_names, fine, coarse[fine])
+    return cifar_classes.animals_and_people(names, coarse_names, fine, coarse[fine])
 
 
 def test_ten_groups_of_five():
-    assert len(subset.ANIMALS_AND_PEOPLE) == 10
-    assert list(subset.ANIMALS_AND_PEOPLE) == sorted(subset.ANIMALS_AND_PEOPLE)
-    assert len({name for names in subset._FINE_OF.values() for name in names}) == 50
+    assert len(cifar_classes.ANIMALS_AND_PEOPLE) == 10
+    assert list(cifar_classes.ANIMALS_AND_PEOPLE) == sorted(cifar_classes.ANIMALS_AND_PEOPLE)
+    assert len({name for names in cifar_classes._FINE_OF.values() for name in names}) == 50
 
 
 def test_derives_the_fifty():
@@ -96,7 +96,7 @@ def test_two_coarse_labels_for_one_class_are_refused():
     fine = np.append(np.arange(100), 88)
     labels = np.append(coarse, COARSE.index("people"))
     with pytest.raises(UserError, match="tiger comes with two coarse labels"):
-        subset.animals_and_people(names, COARSE, fine, labels)
+        cifar_classes.animals_and_people(names, COARSE, fine, labels)
 
 
 def test_a_missing_class_is_refused():
@@ -104,11 +104,11 @@ def test_a_missing_class_is_refused():
     fine = np.delete(np.arange(100), 88)
     message = "are bear, leopard, lion, wolf in .* expected bear, leopard, lion, tiger, wolf: not"
     with pytest.raises(UserError, match=message):
-        subset.animals_and_people(names, COARSE, fine, coarse[fine])
+        cifar_classes.animals_and_people(names, COARSE, fine, coarse[fine])
 
 
 def test_a_group_without_images_is_refused():
     names, coarse = pairs()
     fine = np.flatnonzero(coarse != COARSE.index("people"))
     with pytest.raises(UserError, match="classes of people are none in this data set"):
-        subset.animals_and_people(names, COARSE, fine, coarse[fine])
+        cifar_classes.animals_and_people(names, COARSE, fine, coarse[fine])

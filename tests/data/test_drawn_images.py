@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from cifsel.data import synthetic
+from cifsel.data import drawn_images
 from cifsel.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return synthetic.drawn_classes(train_per_class=20, val_per_class=5, test_per_class=10, seed=0)
+    return drawn_images.drawn_classes(
+        train_per_class=20, val_per_class=5, test_per_class=10, seed=0
+    )
 
 
 def test_has_the_structure_of_the_real_data(drawn):
@@ -35,7 +37,7 @@ def test_no_image_occurs_twice(drawn):
 
 def test_seed_decides_everything(drawn):
     sizes = {"train_per_class": 2, "val_per_class": 1, "test_per_class": 1}
-    first, again, other = (synthetic.drawn_classes(**sizes, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (drawn_images.drawn_classes(**sizes, seed=seed) for seed in (3, 3, 4))
     assert first.fingerprint == again.fingerprint != other.fingerprint
     np.testing.assert_array_equal(first.test.images, again.test.images)
 
@@ -58,7 +60,7 @@ def test_shapes_give_the_class_away():
     radius, angle = np.hypot(u, v), np.arctan2(v, u)
     masks = [
         shape(count, u, v, radius, angle) < 0
-        for shape, counts in synthetic._FAMILIES.values()
+        for shape, counts in drawn_images._FAMILIES.values()
         for count in counts
     ]
     assert all(0.08 < mask.mean() < 0.8 for mask in masks)
@@ -73,4 +75,4 @@ def test_shapes_give_the_class_away():
 def test_out_of_range(name, value):
     given = {"train_per_class": 1, "val_per_class": 1, "test_per_class": 1, "seed": 0}
     with pytest.raises(UserError, match=f"{name} is {value}"):
-        synthetic.drawn_classes(**{**given, name: value})
+        drawn_images.drawn_classes(**{**given, name: value})

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifsel import features
 from cifsel.data import transforms
+from cifsel.evaluation import features
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 SIZE = 24

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifsel import inference, sharding
+from cifsel.evaluation import inference
+from cifsel.runtime import sharding
 
 
 class TestMapBatches:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cifsel import features, gradcam, restore
+from cifsel.evaluation import features
+from cifsel.prediction import gradcam, restore
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from etils import epath
 
-from cifsel import config as config_lib
-from cifsel import features, gradcam, predictor
-from cifsel.checkpoints import FOLDER, Checkpoints
-from cifsel.data import crops, transforms
+from cifsel.config import loading as config_lib
+from cifsel.data import transforms
+from cifsel.data.photos import crops
 from cifsel.errors import UserError
+from cifsel.evaluation import features
 from cifsel.models import classifier
+from cifsel.prediction import gradcam, predictor
+from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 from configs import effnet
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")

@@ -10,11 +10,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from cifsel import config as config_lib
-from cifsel import sharding
+from cifsel.config import loading as config_lib
 from cifsel.errors import UserError
 from cifsel.preflight import __main__ as preflight
 from cifsel.preflight import chips, compiler, programs
+from cifsel.runtime import sharding
 from configs import common
 
 # Of JAX's own cache, where other tests of this process have turned it on.
@@ -210,7 +210,7 @@ def test_the_command(tmp_path):
     def run():
         return subprocess.run(
             [*command, "--config.train_size=0", "--topology=v6e:2x2"],
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             env=env,
             capture_output=True,
             text=True,

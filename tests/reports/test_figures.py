@@ -7,8 +7,9 @@ import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
-from cifsel import evaluate, figures, rendering
 from cifsel.errors import UserError
+from cifsel.evaluation import scoring
+from cifsel.reports import figures, style
 
 # Alphabetical, as in the data; grouped it must read cod, eel, ant, bee.
 NAMES = ("ant", "bee", "cod_fish", "eel")
@@ -42,31 +43,29 @@ def labels(ticks):
 class TestRendering:
     def test_png_and_array_show_the_same_picture_at_the_asked_size(self):
         figure = figures.training_curves(history(3))
-        width, height = figure.get_size_inches() * rendering.DPI
-        rgb = rendering.to_rgb(figure)
+        width, height = figure.get_size_inches() * style.DPI
+        rgb = style.to_rgb(figure)
         assert rgb.dtype == np.uint8
         assert rgb.shape == (round(height), round(width), 3)
-        np.testing.assert_array_equal(decode(rendering.to_png(figure)), rgb)
+        np.testing.assert_array_equal(decode(style.to_png(figure)), rgb)
 
     def test_a_users_own_settings_change_nothing_and_stay_as_they_are(self):
-        plain = rendering.to_png(figures.training_curves(history(3)))
+        plain = style.to_png(figures.training_curves(history(3)))
         own = {"font.size": 30, "axes.facecolor": "black", "savefig.dpi": 30, "xtick.labelsize": 2}
         with mpl.rc_context(own):
-            assert rendering.to_png(figures.training_curves(history(3))) == plain
+            assert style.to_png(figures.training_curves(history(3))) == plain
             assert {key: mpl.rcParams[key] for key in own} == own
 
     def test_names_are_never_read_as_formulas(self):
         entry = {"examples": 1, "accuracy": 0.0, "interval": [0.0, 0.8]}
-        rendering.to_rgb(
-            figures.worst_classes({r"$\nosuch$": entry})
-        )  # as a formula it would raise
+        style.to_rgb(figures.worst_classes({r"$\nosuch$": entry}))  # as a formula it would raise
 
     def test_save_writes_the_png_and_nothing_else(self, tmp_path):
         figure = figures.image_grid(np.zeros((1, 4, 4, 3), np.uint8))
         path = tmp_path / "grid.png"
         path.write_bytes(b"an older one")
-        rendering.save(figure, path)
-        assert path.read_bytes() == rendering.to_png(figure)
+        style.save(figure, path)
+        assert path.read_bytes() == style.to_png(figure)
         assert list(tmp_path.iterdir()) == [path]
 
     def test_save_that_fails_leaves_the_old_file_whole(self, tmp_path, monkeypatch):
@@ -78,9 +77,9 @@ class TestRendering:
                 file.write(data[: len(data) // 2])
             raise OSError("disk full")
 
-        monkeypatch.setattr(type(rendering.epath.Path(path)), "write_bytes", half_written)
+        monkeypatch.setattr(type(style.epath.Path(path)), "write_bytes", half_written)
         with pytest.raises(UserError, match="disk full"):
-            rendering.save(figures.image_grid(np.zeros((1, 4, 4, 3), np.uint8)), path)
+            style.save(figures.image_grid(np.zeros((1, 4, 4, 3), np.uint8)), path)
         assert path.read_bytes() == b"an older one"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -90,7 +89,7 @@ class TestImageGrid:
     def test_every_pixel_is_shown_as_a_block_of_its_own_colour(self, size, scale):
         images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
         captions = ["one", "two\nlines", ""]
-        rgb = rendering.to_rgb(figures.image_grid(images, captions, columns=2, title="Grid"))
+        rgb = style.to_rgb(figures.image_grid(images, captions, columns=2, title="Grid"))
         places = [find(rgb, image.repeat(scale, 0).repeat(scale, 1)) for image in images]
         (top, left), (right_top, right_left), (below_top, below_left) = places
         assert right_top == top
@@ -106,14 +105,14 @@ class TestImageGrid:
         assert verdicts == ["right", "wrong"]
         grid = figures.image_grid(np.zeros((2, 8, 8, 3), np.uint8), captions, verdicts)
         shown = {text.get_text(): text.get_color() for text in grid.texts}
-        assert shown[captions[0]] == rendering.GREEN
-        assert shown[captions[1]] == rendering.ORANGE
+        assert shown[captions[0]] == style.GREEN
+        assert shown[captions[1]] == style.ORANGE
         assert len(grid.images) == 2
 
     def test_captions_do_not_reach_into_their_neighbours(self):
         caption = ["caterpillar\n✗ aquarium fish 100 %"] * 3
         figure = figures.image_grid(np.zeros((3, 32, 32, 3), np.uint8), caption)
-        rendering.to_rgb(figure)
+        style.to_rgb(figure)
         boxes = [text.get_window_extent() for text in figure.texts if text.get_text()]
         assert len(boxes) == 3
         for first, second in itertools.pairwise(boxes):
@@ -153,8 +152,8 @@ class TestTrainingCurves:
 
     def test_a_single_epoch_can_be_seen(self):
         figure = figures.training_curves(history(1))
-        rgb = rendering.to_rgb(figure)
-        for colour in (rendering.BLUE, rendering.ORANGE):
+        rgb = style.to_rgb(figure)
+        for colour in (style.BLUE, style.ORANGE):
             assert np.any(np.all(rgb == np.array(to_rgba(colour)[:3]) * 255, axis=-1))
         for axes in figure.axes:
             low, high = axes.get_xlim()
@@ -163,7 +162,7 @@ class TestTrainingCurves:
     def test_missing_values_leave_gaps(self):
         gappy = [{"epoch": 1, "val_accuracy": None}, {"epoch": 2, "val_accuracy": 0.5}]
         figure = figures.training_curves(gappy)
-        rendering.to_rgb(figure)
+        style.to_rgb(figure)
         assert "epoch 2" in figure.axes[1].get_title(loc="right")
 
     def test_nothing_is_marked_without_validation(self):
@@ -206,14 +205,14 @@ class TestConfusionMatrix:
         (axes,) = figure.axes
         assert axes.child_axes == []
         assert sorted(labels(axes.texts)) == ["10", "30", "70", "90"]
-        assert rendering.to_rgb(figure).shape[0] > 300
+        assert style.to_rgb(figure).shape[0] > 300
 
     def test_fifty_names_stay_apart(self):
         coarse_of = np.arange(50) % 10
         names = [f"aquarium_fish_{k}" for k in range(50)]
         coarse = [f"large_omnivores_and_herbivores_{k}" for k in range(10)]
         figure = figures.confusion_matrix(np.eye(50, dtype=int) * 100, names, coarse, coarse_of)
-        rgb = rendering.to_rgb(figure)
+        rgb = style.to_rgb(figure)
         axes = figure.axes[0]
         boxes = [tick.get_window_extent() for tick in axes.get_yticklabels()]
         assert min(box.height for box in boxes) >= 9  # pixels: can be read
@@ -229,7 +228,7 @@ class TestConfusionMatrix:
 
 class TestWorstClasses:
     def test_the_worst_come_first_with_their_intervals(self):
-        scored = evaluate.score(
+        scored = scoring.score(
             np.eye(4, dtype=np.float32)[[0, 1, 1, 2, 1, 2]],
             np.array([0, 0, 0, 2, 2, 2]),
             NAMES,
@@ -254,11 +253,11 @@ class TestWorstClasses:
 def test_reliability_shows_the_table():
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.full(5, 0.5), 300)
-    table = evaluate.calibration(probabilities, rng.integers(0, 5, 300), bins=10)
+    table = scoring.calibration(probabilities, rng.integers(0, 5, 300), bins=10)
     upper, lower = figures.reliability(table).axes
     assert [bar.get_height() for bar in upper.patches] == pytest.approx(list(table["accuracy"]))
     assert sum(bar.get_height() for bar in lower.patches) == pytest.approx(1)
-    error = evaluate.expected_calibration_error(table)
+    error = scoring.expected_calibration_error(table)
     assert f"{100 * error:.1f} % in 10 bins" in upper.get_title(loc="left")
     diagonal, means = upper.lines
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
@@ -275,5 +274,5 @@ def test_l2_path_is_sorted_logarithmic_and_marks_the_choice():
         np.testing.assert_allclose(path.get_ydata(), values)
         assert set(mark.get_xdata()) == {1e-2}
         assert "chosen, 0.01" in axes.get_xlabel()
-    rendering.to_rgb(figure)
+    style.to_rgb(figure)
     assert "10⁻²" in labels(figure.axes[0].get_xticklabels())

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifsel import command
 from cifsel.errors import UserError
-from cifsel.stopping import Interrupted
+from cifsel.runtime import command
+from cifsel.runtime.signals import Interrupted
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def failing(error):

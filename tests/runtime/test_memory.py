@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cifsel import memory
+from cifsel.runtime import memory
 
 pytestmark = pytest.mark.skipif(
     memory._glibc() is None, reason="glibc's allocator is what is being told"

@@ -9,7 +9,7 @@ from pathlib import Path
 import ports
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WAIT = 3.0
 # Meets the others, then does what its last argument says.
 PROGRAM = """

@@ -16,12 +16,16 @@ import pytest
 from absl import logging
 from etils import epath
 
-from cifsel import predict, predictor, remote, summaries, workdir
-from cifsel.checkpoints import Checkpoints
+from cifsel import predict, workdir
 from cifsel.comparison import runs
-from cifsel.data import cifar, photo_groups, photo_search, photos
+from cifsel.data import cifar
+from cifsel.data.photos import grouping, labelled, search
 from cifsel.errors import UserError
-from cifsel.weights import download, h5_file
+from cifsel.models.weights import download, h5_file
+from cifsel.prediction import predictor
+from cifsel.runtime import remote
+from cifsel.workdir import summaries
+from cifsel.workdir.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.usefixtures("gs")
 BUCKET = "gs://bucket"
@@ -188,7 +192,7 @@ def test_summaries_that_cannot_be_written_are_one_warning(gs, monkeypatch):
 
 
 def people(address):
-    photo_groups.people_from_csv(address)
+    grouping.people_from_csv(address)
 
 
 def weights_in(address):
@@ -198,12 +202,12 @@ def weights_in(address):
 
 def found(address):
     with contextlib.ExitStack() as stack:
-        items = photo_search.find([address], stack)
+        items = search.find([address], stack)
         raise UserError(f"{address}: {predict._there(items[0]).problem}")
 
 
 READERS = (
-    photos.load, people, found, runs.read, predictor.load, download.use_file, weights_in,
+    labelled.load, people, found, runs.read, predictor.load, download.use_file, weights_in,
 )  # fmt: skip
 
 
@@ -294,7 +298,7 @@ def test_the_command_says_it_in_one_line(gs):
     done = subprocess.run(
         [sys.executable, "-m", "cifsel.main", "--config=configs/quickstart.py",
          "--workdir=gs://nobucket/run"],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         # Of google-api-core, on Pythons that it will soon no longer support.
         env=os.environ | {"PYTHONWARNINGS": "ignore::FutureWarning"},
         capture_output=True, text=True, timeout=100, check=False,

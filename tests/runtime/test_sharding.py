@@ -12,10 +12,10 @@ import numpy as np
 import ports
 import pytest
 
-from cifsel import sharding
 from cifsel.errors import UserError
+from cifsel.runtime import sharding
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EPOCHS = 2
 # Batch norm trains, so that its statistics must be those of the whole batch. The last batch is not
 # full, and the 50 test images are no multiple of the devices. With seed 4 the first epoch has seven

@@ -11,12 +11,16 @@ from etils import epath
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from cifsel import config as config_lib
-from cifsel import features, predictor, restore, selfie, summaries, workdir
-from cifsel.checkpoints import Checkpoints
+from cifsel import workdir
+from cifsel.config import loading as config_lib
 from cifsel.data import drawn_faces
 from cifsel.errors import UserError
+from cifsel.evaluation import features
 from cifsel.models import classifier
+from cifsel.prediction import predictor, restore
+from cifsel.selfie import run as selfie_run
+from cifsel.workdir import summaries
+from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
 from configs import selfie as selfie_config
 
@@ -65,7 +69,7 @@ def settings(task1, folder, /, **fields):
 
 
 def run(config, folder):
-    return selfie.run(config, str(folder), summaries.Summaries())
+    return selfie_run.run(config, str(folder), summaries.Summaries())
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifsel import diagnosis, optim, steps
 from cifsel.data import augment
+from cifsel.training import diagnosis, optim, steps
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, SIZE = 5, 32

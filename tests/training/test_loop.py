@@ -11,15 +11,15 @@ import optax
 import pytest
 from etils import epath
 
-from cifsel import finetune, profiling, steps
-from cifsel.checkpoints import Checkpoints
 from cifsel.errors import UserError
-from cifsel.stopping import Interrupted
-from cifsel.summaries import Summaries
+from cifsel.runtime.signals import Interrupted
+from cifsel.training import loop, profiling, steps
+from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.summaries import Summaries
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 COUNT, BATCH, CLASSES, EPOCHS = 10, 4, 5, 3  # 3 steps an epoch, the last one with 2 images
-PLAN = finetune.Plan(
+PLAN = loop.Plan(
     epochs=EPOCHS, batch_size=BATCH, patience=0, steps_per_call=1, checkpoint_minutes=60.0, seed=7
 )
 META = {"class_names": ["a", "b"]}
@@ -34,7 +34,7 @@ def make_split(count, seed):
 def train(folder, scan, predict, state, profile_steps=0, **plan):
     """Runs the loop in a folder, in which it may have run before."""
     with Checkpoints(epath.Path(folder)) as checkpoints:
-        trainer = finetune.Trainer(
+        trainer = loop.Trainer(
             scan,
             predict,
             make_split(COUNT, 1),
@@ -269,7 +269,7 @@ def test_second_ctrl_c_stops_at_once(tmp_path):
 
 @pytest.mark.parametrize("long", [True, False])
 def test_long_run_says_so(tmp_path, capsys, monkeypatch, long):
-    monkeypatch.setattr(finetune, "LONG_RUN", 0.0 if long else 1e9)
+    monkeypatch.setattr(loop, "LONG_RUN", 0.0 if long else 1e9)
     train(tmp_path, CountingScan(), predict_with_accuracies([1] * 3), counting_state())
     assert capsys.readouterr().out.count("Going on; Ctrl-C saves and stops") == long
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from cifsel import optim
+from cifsel.training import optim
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 LAYERS = ("stem", "middle", "top")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from cifsel import probe
+from cifsel.training import probe
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, FEATURES = 4, 6

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from cifsel import optim, steps
 from cifsel.data import augment
 from cifsel.models.classifier import Classifier, Head, initial
+from cifsel.training import optim, steps
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, SIZE, RATE = 5, 32, 0.05

@@ -11,9 +11,10 @@ import optax
 import pytest
 from etils import epath
 
-from cifsel import checkpoints, steps
-from cifsel.checkpoints import Checkpoints
 from cifsel.errors import UserError
+from cifsel.training import steps
+from cifsel.workdir import checkpoints
+from cifsel.workdir.checkpoints import Checkpoints
 
 META = {"config": {"seed": 3, "data_dir": None}, "class_names": ["a", "b"], "accuracy": 0.5}
 

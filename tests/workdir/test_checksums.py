@@ -16,9 +16,9 @@ from test_checkpoints import (
     zeros,
 )
 
-from cifsel import checkpoints, checksums
-from cifsel.checkpoints import Checkpoints
 from cifsel.errors import UserError
+from cifsel.workdir import checkpoints, checksums
+from cifsel.workdir.checkpoints import Checkpoints
 
 
 def flip(path):

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from cifsel import lock, quickstart, selfie, summaries, train
+from cifsel import quickstart, train
 from cifsel.errors import UserError
+from cifsel.selfie import run as selfie_run
+from cifsel.workdir import lock, summaries
 from configs import effnet
 from configs import quickstart as quickstart_config
 from configs import selfie as selfie_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from etils import epath
@@ -120,7 +122,7 @@ def test_every_task_keeps_others_out(run, task):
         "task1": lambda: train.train_and_evaluate(
             effnet.get_config(), str(run), summaries.Summaries()
         ),
-        "selfie": lambda: selfie.run(drawn_selfie(), str(run), summaries.Summaries()),
+        "selfie": lambda: selfie_run.run(drawn_selfie(), str(run), summaries.Summaries()),
         "quickstart": lambda: quickstart.run(quickstart_config.get_config(), str(run)),
     }[task]
     with lock.alone(run):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ON_ONE = """
 import os, runpy
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])

@@ -13,7 +13,7 @@ import pytest
 from absl import logging
 from PIL import Image
 
-from cifsel import summaries
+from cifsel.workdir import summaries
 
 
 def python(source):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from etils import epath
 
-from cifsel import remote, zips
-from cifsel.data.photo import MAX_FILE_BYTES
+from cifsel.data.photos.reader import MAX_FILE_BYTES
 from cifsel.errors import UserError, one_line, printable
-from cifsel.paths import exists, is_file, is_folder
-from cifsel.remote import AnyPath
+from cifsel.runtime import remote, zips
+from cifsel.runtime.paths import exists, is_file, is_folder
+from cifsel.runtime.remote import AnyPath
 
 # Photos hardly compress any further; small drawings may.
 MAX_ZIP_RATIO, ANY_RATIO_BYTES = 200, 1_000_000

@@ -26,10 +26,10 @@ from PIL import Image
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from cifsel import remote
-from cifsel.data.photos import Photos
+from cifsel.data.photos.labelled import Photos
 from cifsel.errors import UserError, one_line
-from cifsel.paths import expanded
+from cifsel.runtime import remote
+from cifsel.runtime.paths import expanded
 
 # The windows of least correlation of copies (compressed to quality 10, halved, mirrored, 20 %
 # brighter or darker, 30 % more contrast) correlate by .989 or more, of the bent faces above by .982

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cifsel import remote
-from cifsel.data.photo import Photo, decode
-from cifsel.data.photo_files import LAYOUT, File, content, is_zip, listing
+from cifsel.data.photos.files import LAYOUT, File, content, is_zip, listing
+from cifsel.data.photos.reader import Photo, decode
 from cifsel.errors import UserError, printable
-from cifsel.paths import expanded
+from cifsel.runtime import remote
+from cifsel.runtime.paths import expanded
 
 MAX_FILES, MAX_ZIP_BYTES = 5_000, 2_000_000_000
 # Of memory, for photos of which each has 2 MB at most: some thousands of them.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from etils import epath
 
-from cifsel import remote
-from cifsel.data import photo_files
+from cifsel.data.photos import files
 from cifsel.errors import UserError, one_line, printable
-from cifsel.paths import expanded, is_folder
-from cifsel.remote import AnyPath
+from cifsel.runtime import remote
+from cifsel.runtime.paths import expanded, is_folder
+from cifsel.runtime.remote import AnyPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Item:
     """
 
     photo: str
-    file: photo_files.File
+    file: files.File
 
 
 def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
@@ -66,7 +66,7 @@ def _matches(pattern: str) -> list[str]:
     return [
         one
         for one in found
-        if not any(photo_files.is_litter(part) for part in Path(one).parts if part not in said)
+        if not any(files.is_litter(part) for part in Path(one).parts if part not in said)
     ]
 
 
@@ -104,14 +104,14 @@ def _is_there(path: AnyPath) -> bool:
 
 def _inside(photo: str, path: AnyPath, stack: contextlib.ExitStack) -> list[Item]:
     """A file itself, or what is in a folder or zip, zips in a folder included."""
-    if not is_folder(path) and not photo_files.is_zip(path):
+    if not is_folder(path) and not files.is_zip(path):
         # Of this machine, `decode` says more of what is wrong with it.
         missing = remote.is_remote(path) and not path.exists()
         problem = "no such file" if missing else ""
-        return [Item(photo, photo_files.File(printable(photo), path, problem=problem))]
+        return [Item(photo, files.File(printable(photo), path, problem=problem))]
     items = []
-    for file in photo_files.listing(path, "", stack):
-        zipped = file.archive is None and photo_files.is_zip(file.path)
+    for file in files.listing(path, "", stack):
+        zipped = file.archive is None and files.is_zip(file.path)
         for one in _in_zip(file.path, stack) if zipped else [file]:
             inner = f"/{one.member.filename}" if one.member else ""
             name = f"{one.path}{inner}"
@@ -119,12 +119,12 @@ def _inside(photo: str, path: AnyPath, stack: contextlib.ExitStack) -> list[Item
     return items
 
 
-def _in_zip(path: AnyPath, stack: contextlib.ExitStack) -> list[photo_files.File]:
+def _in_zip(path: AnyPath, stack: contextlib.ExitStack) -> list[files.File]:
     """The photos in a zip that is one file of many; one that is damaged is an unreadable file."""
     try:
-        return list(photo_files.listing(path, "", stack))
+        return list(files.listing(path, "", stack))
     except UserError as error:
-        return [photo_files.File(str(path), path, problem=reason(error, path))]
+        return [files.File(str(path), path, problem=reason(error, path))]
 
 
 def reason(error: UserError, name: object) -> str:

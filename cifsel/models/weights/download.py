@@ -21,10 +21,10 @@ from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cifsel import cache, remote
 from cifsel.errors import UserError, one_line
-from cifsel.paths import expanded
-from cifsel.weights import h5_file, keras_h5
+from cifsel.models.weights import h5_file, keras_h5
+from cifsel.runtime import cache, remote
+from cifsel.runtime.paths import expanded
 
 MOBILENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
 EFFICIENTNET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/"

@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import IMAGENET_MEAN, IMAGENET_STD
-from cifsel.weights.h5_file import read_tensors
+from cifsel.models.weights.h5_file import read_tensors
 
 # Keras names of the layers that do not follow from the names here by formatting alone.
 _MOBILENET_STEM = {"conv": "conv1", "conv_bn": "conv1_bn"}

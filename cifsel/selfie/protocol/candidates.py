@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel import features, inference, predictor
 from cifsel.comparison import paired
-from cifsel.data.photos import Photos
+from cifsel.data.photos.labelled import Photos
+from cifsel.evaluation import features, inference
 from cifsel.models.classifier import Classifier
-from cifsel.protocol import folds as folds_lib
-from cifsel.protocol import logistic, nested, scores, tuning
-from cifsel.protocol.folds import Folds
-from cifsel.protocol.sources import Source
+from cifsel.prediction import predictor
+from cifsel.selfie.protocol import folds as folds_lib
+from cifsel.selfie.protocol import logistic, nested, scores, tuning
+from cifsel.selfie.protocol.folds import Folds
+from cifsel.selfie.protocol.sources import Source
 from cifsel.terminal import say
 
 Tree = Any

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from cifsel.protocol import folds as folds_lib
-from cifsel.protocol import nested, scores
-from cifsel.protocol.folds import Folds
+from cifsel.selfie.protocol import folds as folds_lib
+from cifsel.selfie.protocol import nested, scores
+from cifsel.selfie.protocol.folds import Folds
 
 # Shares of the groups that are left to learn from, for the learning curve.
 SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel.protocol import logistic
-from cifsel.protocol.folds import Folds
+from cifsel.selfie.protocol import logistic
+from cifsel.selfie.protocol.folds import Folds
 
 Array = jax.Array
 # What the temperature of the softmax may be.

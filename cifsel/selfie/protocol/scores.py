@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
-from cifsel import evaluate
-from cifsel.protocol.folds import Folds
+from cifsel.evaluation import scoring
+from cifsel.selfie.protocol.folds import Folds
 
 # A prediction counts as sure where those as confident, out of fold, were right this often.
 SURE = 0.9
@@ -44,7 +44,7 @@ def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> 
     """
     repeats, count, num_classes = probabilities.shape
     predicted = probabilities.argmax(2)
-    confusion = np.mean([evaluate.confusion(labels, one, num_classes) for one in predicted], axis=0)
+    confusion = np.mean([scoring.confusion(labels, one, num_classes) for one in predicted], axis=0)
     accuracy = float(np.trace(confusion) / count)
     trials = len(np.unique(groups))
     own = np.take_along_axis(probabilities, labels[None, :, None], axis=2)
@@ -94,7 +94,7 @@ def wilson_share(share: float, trials: int) -> tuple[float, float]:
       trials: 1 or more.
     """
     # Rounding may take all of them a hair beyond their number.
-    return evaluate.wilson(min(share * trials, trials), trials)
+    return scoring.wilson(min(share * trials, trials), trials)
 
 
 def sure_from(probabilities: np.ndarray, labels: np.ndarray) -> float | None:

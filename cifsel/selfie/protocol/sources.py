@@ -6,12 +6,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from cifsel import predictor, remote, restore
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
-from cifsel.paths import expanded
+from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.prediction import predictor, restore
+from cifsel.runtime import remote
+from cifsel.runtime.paths import expanded
 from cifsel.terminal import say
-from cifsel.weights import download, h5_file, keras_h5
 
 Tree = Any
 IMAGENET = "ImageNet weights"  # begins the names of candidates that started from these

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from cifsel import features
+from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
-from cifsel.protocol import logistic, nested
-from cifsel.protocol.folds import Folds
+from cifsel.selfie.protocol import logistic, nested
+from cifsel.selfie.protocol.folds import Folds
 
 Array = jax.Array
 Tree = Any

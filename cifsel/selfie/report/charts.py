@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from cifsel import narrow
-from cifsel.rendering import BLUE, GREY, INK, ORANGE, PERCENT, percent, plain, styled
+from cifsel.reports import layout
+from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, percent, plain, styled
 
 # More names than this make a figure that nobody reads to its end.
 NAMED = 40
@@ -57,31 +57,31 @@ def per_photo(
     if len(labels) <= NAMED:
         places = np.empty(len(labels))
         places[order] = np.arange(len(labels))
-        figure, (axes,) = narrow.panels(0.9 + 0.22 * len(labels))
+        figure, (axes,) = layout.panels(0.9 + 0.22 * len(labels))
         axes.set_yticks(range(len(labels)), [shortened(names[index]) for index in order])
         axes.hlines(places, 0, given, color=GREY, linewidth=0.7, alpha=0.6)
     else:
         places = labels + _spread(given, labels)
-        figure, (axes,) = narrow.panels(
+        figure, (axes,) = layout.panels(
             0.9 + (0.9 if len(class_names) < 5 else 0.6) * len(class_names)
         )
-        ticks = [narrow.wrapped(plain(name), width=16) for name in class_names]
+        ticks = [layout.wrapped(plain(name), width=16) for name in class_names]
         axes.set_yticks(range(len(class_names)), ticks)
     axes.axvline(1 / len(class_names), **_GUESSING)
-    looks = {True: narrow.look(0), False: narrow.look(1, marker="X")}
+    looks = {True: layout.look(0), False: layout.look(1, marker="X")}
     for verdict, look in looks.items():
         axes.plot(given[right == verdict], places[right == verdict], **look, clip_on=False)
     entries = [
-        narrow.entry(f"right: {right.sum()} of {len(right)}", **looks[True]),
-        narrow.entry(f"wrong: {(~right).sum()} of {len(right)}", **looks[False]),
-        narrow.entry("guessing", **_GUESSING),
+        layout.entry(f"right: {right.sum()} of {len(right)}", **looks[True]),
+        layout.entry(f"wrong: {(~right).sum()} of {len(right)}", **looks[False]),
+        layout.entry("guessing", **_GUESSING),
     ]
-    narrow.legend(figure, entries)
+    layout.legend(figure, entries)
     edge = (places.max() + 0.6, -0.6)
     axes.set(xlim=(0, 1), ylim=edge, xlabel="probability that it gave to the true class")
     axes.xaxis.set_major_formatter(PERCENT)
     axes.grid(visible=False, axis="y")
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 def _spread(given: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -107,26 +107,26 @@ def accuracies(
       chosen: the candidate that the final model comes from.
     """
     protocols = list(dict.fromkeys(name for one in estimates.values() for name in one))
-    figure, (axes,) = narrow.panels(1.0 + 0.75 * len(estimates))
+    figure, (axes,) = layout.panels(1.0 + 0.75 * len(estimates))
     every = [guessing]
     ticks = []
     for row, (name, by_protocol) in enumerate(estimates.items()):
         for protocol, one in by_protocol.items():
             place = protocols.index(protocol)
             y = row + 0.22 * (place - (len(protocols) - 1) / 2)
-            axes.plot([one.low, one.high], [y, y], color=narrow.look(place)["color"])
-            axes.plot(one.accuracy, y, **narrow.look(place))
+            axes.plot([one.low, one.high], [y, y], color=layout.look(place)["color"])
+            axes.plot(one.accuracy, y, **layout.look(place))
             every += [one.low, one.high]
-        ticks.append(narrow.wrapped(f"{name} (chosen)" if name == chosen else name, width=20))
+        ticks.append(layout.wrapped(f"{name} (chosen)" if name == chosen else name, width=20))
     axes.axvline(guessing, **_GUESSING)
-    entries = [narrow.entry(name, **narrow.look(place)) for place, name in enumerate(protocols)]
-    entries.append(narrow.entry(f"guessing: {percent(guessing)}", **_GUESSING))
-    narrow.legend(figure, entries)
+    entries = [layout.entry(name, **layout.look(place)) for place, name in enumerate(protocols)]
+    entries.append(layout.entry(f"guessing: {percent(guessing)}", **_GUESSING))
+    layout.legend(figure, entries)
     axes.set_yticks(range(len(ticks)), ticks)
     axes.set(ylim=(len(ticks) - 0.5, -0.5), xlim=(min(every) - 0.03, max(every) + 0.03))
     axes.set_xlabel("of the photos right, with 95 % interval")
     axes.xaxis.set_major_formatter(PERCENT)
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 @styled
@@ -140,17 +140,17 @@ def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     classes = len(class_names)
     large = classes > FEW_CLASSES
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-9)
-    figure, (axes,) = narrow.panels(1.1 + (0.34 if large else 0.52) * classes)
+    figure, (axes,) = layout.panels(1.1 + (0.34 if large else 0.52) * classes)
     if large:
         figure.set_figwidth(2.4 + 0.42 * classes)
     texts = [[_count(value) for value in row] for row in counts]
     _cells(axes, shares, texts, np.where(np.eye(classes, dtype=bool), BLUE, ORANGE))
     width = 20 if large else max(6, 40 // classes)
-    names = [narrow.wrapped(plain(name), width=width) for name in class_names]
+    names = [layout.wrapped(plain(name), width=width) for name in class_names]
     axes.set_xticks(range(classes), names, rotation=90 if large or classes > 5 else 0)
-    axes.set_yticks(range(classes), [narrow.wrapped(plain(name), width=18) for name in class_names])
+    axes.set_yticks(range(classes), [layout.wrapped(plain(name), width=18) for name in class_names])
     axes.set(xlabel="what the model said", ylabel="what it is")
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 def _count(value: float) -> str:
@@ -169,20 +169,20 @@ def learning_curve(photos: Sequence[float], found: Sequence[Estimate], guessing:
       found: as many estimates.
       guessing: accuracy of always naming the most frequent class.
     """
-    figure, (axes,) = narrow.panels(3)
+    figure, (axes,) = layout.panels(3)
     values = np.array([(one.accuracy, one.low, one.high) for one in found]).T
     axes.fill_between(photos, values[1], values[2], color=BLUE, alpha=0.18, linewidth=0)
-    axes.plot(photos, values[0], **narrow.look(0, linestyle="-"))
+    axes.plot(photos, values[0], **layout.look(0, linestyle="-"))
     axes.axhline(guessing, **_GUESSING)
     entries = [
-        narrow.entry("right (shaded: 95 % interval)", **narrow.look(0, linestyle="-")),
-        narrow.entry(f"guessing: {percent(guessing)}", **_GUESSING),
+        layout.entry("right (shaded: 95 % interval)", **layout.look(0, linestyle="-")),
+        layout.entry(f"guessing: {percent(guessing)}", **_GUESSING),
     ]
-    narrow.legend(figure, entries)
+    layout.legend(figure, entries)
     axes.set_xlabel("photos to learn from")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7))
     axes.yaxis.set_major_formatter(PERCENT)
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 @styled
@@ -194,19 +194,19 @@ def epochs(passes: Sequence[int], losses: Sequence[float], guessing: float) -> F
       losses: as many losses, nats.
       guessing: loss of finding all classes equally likely.
     """
-    figure, (axes,) = narrow.panels(2.6)
-    axes.plot(passes, losses, **narrow.look(0, linestyle="-"))
+    figure, (axes,) = layout.panels(2.6)
+    axes.plot(passes, losses, **layout.look(0, linestyle="-"))
     axes.axhline(guessing, **_GUESSING)
-    narrow.legend(
+    layout.legend(
         figure,
         [
-            narrow.entry("log loss", **narrow.look(0, linestyle="-")),
-            narrow.entry(f"guessing: {guessing:.2f}", **_GUESSING),
+            layout.entry("log loss", **layout.look(0, linestyle="-")),
+            layout.entry(f"guessing: {guessing:.2f}", **_GUESSING),
         ],
     )
     axes.set(xlabel="epochs of fine-tuning, 0: the probe", ylabel="log loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 @styled
@@ -217,7 +217,7 @@ def permutation(accuracies: Sequence[float], observed: float) -> Figure:
       accuracies: balanced, one for each shuffling, at least one.
       observed: with the true labels.
     """
-    figure, (axes,) = narrow.panels(3)
+    figure, (axes,) = layout.panels(3)
     values = np.asarray(accuracies, float)
     # As wide as one more right answer, where accuracies are that coarse: else gaps would appear.
     distinct = np.unique(values.round(9))
@@ -226,15 +226,15 @@ def permutation(accuracies: Sequence[float], observed: float) -> Figure:
     axes.hist(values, edges, color=GREY, edgecolor="none", rwidth=0.92)
     axes.axvline(observed, color=ORANGE, linewidth=2.2)
     entries = [
-        narrow.entry(f"labels shuffled, {len(values):,} times", color=GREY, linewidth=6),
-        narrow.entry(f"true labels: {percent(observed, 1)}", color=ORANGE, linewidth=2.2),
+        layout.entry(f"labels shuffled, {len(values):,} times", color=GREY, linewidth=6),
+        layout.entry(f"true labels: {percent(observed, 1)}", color=ORANGE, linewidth=2.2),
     ]
-    narrow.legend(figure, entries)
+    layout.legend(figure, entries)
     axes.set(xlabel="right, mean over the classes", ylabel="shufflings")
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=False, axis="x")
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 @styled
@@ -248,12 +248,12 @@ def choices(shares: Mapping[tuple[str, int], float]) -> Figure:
     grids = sorted({grid for _, grid in shares})
     found = np.array([[shares.get((layer, grid), 0.0) for grid in grids] for layer in layers])
     texts = [[_share(share) for share in row] for row in found]
-    figure, (axes,) = narrow.panels(0.9 + 0.36 * len(layers))
+    figure, (axes,) = layout.panels(0.9 + 0.36 * len(layers))
     _cells(axes, found / found.max(), texts, np.full(found.shape, BLUE))
     axes.set_xticks(range(len(grids)), [f"{grid} × {grid}" for grid in grids])
     axes.set_yticks(range(len(layers)), layers)
     axes.set(xlabel="the picture is cut into", ylabel="layer")
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 def _share(share: float) -> str:
@@ -277,7 +277,7 @@ def _cells(
         alpha = _DARKEST * float(shades[row, column])
         axes.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=colour, alpha=alpha, linewidth=0))
         text = texts[row][column]
-        axes.text(column, row, text, ha="center", va="center", size=narrow.PRINT, color=INK)
+        axes.text(column, row, text, ha="center", va="center", size=layout.PRINT, color=INK)
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     axes.grid(visible=False)
     axes.tick_params(length=0)

@@ -11,12 +11,13 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from cifsel import gradcam, summaries
-from cifsel.page import Chart, Gallery, Page, Tile
-from cifsel.rendering import percent, plain
-from cifsel.selfie_report import charts, tables
-from cifsel.selfie_report.charts import Estimate
-from cifsel.selfie_report.tables import Found
+from cifsel.prediction import gradcam
+from cifsel.reports.page import Chart, Gallery, Page, Tile
+from cifsel.reports.style import percent, plain
+from cifsel.selfie.report import charts, tables
+from cifsel.selfie.report.charts import Estimate
+from cifsel.selfie.report.tables import Found
+from cifsel.workdir import summaries
 
 # Enough to judge, few enough to look at; pixels, sharp on a phone.
 SHOWN, SIDE = 48, 192

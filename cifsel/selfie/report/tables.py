@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cifsel.page import Table
-from cifsel.rendering import percent, plain
+from cifsel.reports.page import Table
+from cifsel.reports.style import percent, plain
 from cifsel.terminal import duration
 
 # How many of a kind are shown: of names in a sentence, of wrong answers, of settings.

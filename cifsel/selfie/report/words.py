@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cifsel.protocol.sources import IMAGENET
-from cifsel.rendering import percent, plain
+from cifsel.reports.style import percent, plain
+from cifsel.selfie.protocol.sources import IMAGENET
 
 Found = Mapping[str, Any]
 

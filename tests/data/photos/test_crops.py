@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel.data import crops, photos
+from cifsel.data.photos import crops, labelled
 from cifsel.errors import UserError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
@@ -209,7 +209,7 @@ def test_fallback_is_the_middle(finds):
 @pytest.fixture(scope="module")
 def selfies(real_data):
     pytest.importorskip("cv2", reason="no OpenCV")
-    return photos.load(str(real_data / "selfies"))
+    return labelled.load(str(real_data / "selfies"))
 
 
 def overlap(first, second):

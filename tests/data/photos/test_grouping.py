@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from cifsel.data import photo_groups, photos
+from cifsel.data.photos import grouping, labelled
 from cifsel.errors import UserError
 
 NOON = datetime(2026, 5, 4, 12)
@@ -20,7 +20,7 @@ def album(taken, images=None):
         images = [rng.integers(0, 255, (40, 40, 3), np.uint8) for _ in taken]
     names = tuple(f"c/{i}" for i in range(len(taken)))
     labels = np.zeros(len(taken), np.int32)
-    return photos.Photos(tuple(images), labels, names, ("c",), tuple(taken), ())
+    return labelled.Photos(tuple(images), labels, names, ("c",), tuple(taken), ())
 
 
 def blobs(seed):
@@ -68,13 +68,13 @@ OTHERS = {
 def test_copies_are_found(change):
     originals = [blobs(seed) for seed in range(8)]
     images = [np.asarray(image) for image in (*originals, *map(change, originals))]
-    assert photo_groups.near_duplicates(images) == [(i, i + 8, False) for i in range(8)]
+    assert grouping.near_duplicates(images) == [(i, i + 8, False) for i in range(8)]
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
 def test_other_pictures_are_no_copies(change):
     image = blobs(0)
-    assert photo_groups.near_duplicates([np.asarray(image), np.asarray(change(image))]) == []
+    assert grouping.near_duplicates([np.asarray(image), np.asarray(change(image))]) == []
 
 
 def test_what_changed_in_one_place_is_no_copy():
@@ -82,39 +82,39 @@ def test_what_changed_in_one_place_is_no_copy():
     before = np.array(blobs(0))
     after = before.copy()
     after[100:130, 80:120] = before[100:130, 80:120][::-1]
-    assert photo_groups.near_duplicates([before, after]) == []
+    assert grouping.near_duplicates([before, after]) == []
 
 
 def test_equal_pixels_are_exact():
     first, second = np.asarray(blobs(0)), np.asarray(blobs(1))
-    found = photo_groups.near_duplicates([first, second, first[:, ::-1].copy(), first.copy()])
+    found = grouping.near_duplicates([first, second, first[:, ::-1].copy(), first.copy()])
     assert found == [(0, 2, False), (0, 3, True), (2, 3, False)]
 
 
 def test_images_without_contrast_are_copies_only_if_equal():
     black, grey = np.zeros((20, 30, 3), np.uint8), np.full((20, 30, 3), 128, np.uint8)
     other_shape = black.reshape(30, 20, 3)
-    found = photo_groups.near_duplicates([black, grey, other_shape, black.copy()])
+    found = grouping.near_duplicates([black, grey, other_shape, black.copy()])
     assert found == [(0, 3, True)]
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_for_a_pair(count):
-    assert photo_groups.near_duplicates([np.asarray(blobs(0))] * count) == []
+    assert grouping.near_duplicates([np.asarray(blobs(0))] * count) == []
 
 
 def test_real_selfies_of_different_people_are_no_copies(real_data):
-    loaded = photos.load(str(real_data / "selfies"))
-    assert photo_groups.near_duplicates(loaded.images) == []
-    numbers = photo_groups.groups(loaded, burst_seconds=60)
+    loaded = labelled.load(str(real_data / "selfies"))
+    assert grouping.near_duplicates(loaded.images) == []
+    numbers = grouping.groups(loaded, burst_seconds=60)
     np.testing.assert_array_equal(numbers, np.arange(24))
 
 
 @pytest.mark.parametrize("change", COPIES.values(), ids=COPIES)
 def test_copies_of_real_selfies_are_found(real_data, change):
-    images = photos.load(str(real_data / "selfies")).images
+    images = labelled.load(str(real_data / "selfies")).images
     copies = [np.asarray(change(Image.fromarray(image))) for image in images]
-    found = photo_groups.near_duplicates([*images, *copies])
+    found = grouping.near_duplicates([*images, *copies])
     assert found == [(i, i + 24, False) for i in range(24)]
 
 
@@ -122,7 +122,7 @@ def test_copies_of_real_selfies_are_found(real_data, change):
 
 
 def numbers(taken, seconds=10.0, **options):
-    result = photo_groups.groups(album(taken), burst_seconds=seconds, **options)
+    result = grouping.groups(album(taken), burst_seconds=seconds, **options)
     assert result.dtype == np.int32
     return result.tolist()
 
@@ -150,7 +150,7 @@ def test_people_and_copies_join_groups():
     assert numbers([None] * 5, people=people) == [0, 1, 2, 3, 0]
     images = [np.asarray(blobs(i)) for i in (5, 6, 7)]
     images += [images[2][:, ::-1], images[1]]
-    joined = photo_groups.groups(album([*after(0, 500), None, *after(8), None], images),
+    joined = grouping.groups(album([*after(0, 500), None, *after(8), None], images),
                                  burst_seconds=10, people={"c/4": "x"})  # fmt: skip
     assert joined.tolist() == [0, 1, 0, 0, 1]  # 0 and 3 by time, 2 and 3 by copy
 
@@ -192,11 +192,11 @@ def test_people_from_csv(tmp_path):
     path = tmp_path / "people.csv"
     path.write_bytes('\ufeffphoto,person\r\n"a/1, 2.jpg", Anna \r\n\r\nb/cafe\u0301.jpg,Zoë\r\n'
                      'b/caf\u00e9.jpg,Zoë\r\n'.encode())  # fmt: skip
-    people = photo_groups.people_from_csv(path)
+    people = grouping.people_from_csv(path)
     assert people == {"a/1, 2.jpg": "Anna", "b/caf\u00e9.jpg": "Zoë"}
-    photo_groups.check_people(people, ["a/1, 2.jpg", "b/caf\u00e9.jpg", "c.jpg"], path)
+    grouping.check_people(people, ["a/1, 2.jpg", "b/caf\u00e9.jpg", "c.jpg"], path)
     with pytest.raises(UserError, match=r"people.csv: no photo 'a/1, 2.jpg' \(1 of 2 are unknown"):
-        photo_groups.check_people(people, ["b/caf\u00e9.jpg"], path)
+        grouping.check_people(people, ["b/caf\u00e9.jpg"], path)
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_odd_csv_files(tmp_path, content, expected):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=f"people.csv: .*{expected}") as caught:
-        photo_groups.people_from_csv(path)
+        grouping.people_from_csv(path)
     assert "\n" not in str(caught.value)
 
 
 def test_people_from_names():
     names = ["happy/anna_1.jpg", "sad/anna_2.jpg", "sad/ben_1.jpg", "sad/7.jpg"]
-    assert photo_groups.people_from_names(names, "/([a-z]+)_") == {
+    assert grouping.people_from_names(names, "/([a-z]+)_") == {
         "happy/anna_1.jpg": "anna",
         "sad/anna_2.jpg": "anna",
         "sad/ben_1.jpg": "ben",
@@ -244,4 +244,4 @@ def test_people_from_names():
 )
 def test_odd_patterns(pattern, expected):
     with pytest.raises(UserError, match=expected):
-        photo_groups.people_from_names(["sad/7.jpg"], pattern)
+        grouping.people_from_names(["sad/7.jpg"], pattern)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifsel import features, optim, steps
 from cifsel.data import augment
-from cifsel.models import on_cpu
+from cifsel.evaluation import features
+from cifsel.models.cpu import convolutions
+from cifsel.training import optim, steps
 
 SIZE = 24
 
@@ -46,7 +47,7 @@ def test_no_convolutions_or_products_are_left_to_ynnpack(programs):
 
 
 def test_sums_are():
-    options = on_cpu.compiler_options()
+    options = convolutions.compiler_options()
     if options is None:
         pytest.skip("this XLA has no YNNPACK")
     total = jax.jit(lambda x: x.sum((0, 1, 2)), compiler_options=options)
@@ -57,23 +58,25 @@ def test_sums_are():
 class TestCompilerOptions:
     @pytest.fixture(autouse=True)
     def anew(self):
-        on_cpu.compiler_options.cache_clear()
+        convolutions.compiler_options.cache_clear()
         yield
-        on_cpu.compiler_options.cache_clear()
+        convolutions.compiler_options.cache_clear()
 
     def test_none_for_an_accelerator(self, monkeypatch):
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        assert on_cpu.compiler_options() is None
+        assert convolutions.compiler_options() is None
 
     @pytest.mark.parametrize(
         "options",
         [{"xla_cpu_no_such_option": ""}, {"xla_cpu_experimental_ynn_fusion_type": "NO_SUCH_KIND"}],
     )
     def test_none_where_xla_does_not_know_them(self, monkeypatch, options):
-        monkeypatch.setattr(on_cpu, "_SUMS_BY_YNNPACK", options)
-        assert on_cpu.compiler_options() is None
+        monkeypatch.setattr(convolutions, "_SUMS_BY_YNNPACK", options)
+        assert convolutions.compiler_options() is None
 
     def test_those_that_xla_knows(self, monkeypatch):
         # One that all versions have.
-        monkeypatch.setattr(on_cpu, "_SUMS_BY_YNNPACK", {"xla_cpu_prefer_vector_width": "256"})
-        assert on_cpu.compiler_options() == {"xla_cpu_prefer_vector_width": "256"}
+        monkeypatch.setattr(
+            convolutions, "_SUMS_BY_YNNPACK", {"xla_cpu_prefer_vector_width": "256"}
+        )
+        assert convolutions.compiler_options() == {"xla_cpu_prefer_vector_width": "256"}

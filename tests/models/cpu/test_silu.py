@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from cifsel.models import silu
+from cifsel.models.cpu import silu
 
 
 def test_it_is_jaxs_near_and_far():

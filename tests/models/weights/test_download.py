@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from cifsel import remote
 from cifsel.errors import UserError
-from cifsel.weights import download, h5_file, keras_h5
+from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.runtime import remote
 
 NAME = "mobilenet_1_0_128_tf_no_top.h5"
 ARGS = {"alpha": 1.0, "resolution": 128, "top": False}

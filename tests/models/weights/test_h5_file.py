@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifsel.weights import h5_file, keras_h5
+from cifsel.models.weights import h5_file, keras_h5
 
 Write = Callable[..., Path]
 Filled = Callable[..., dict[str, np.ndarray]]

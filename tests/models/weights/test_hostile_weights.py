@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifsel.errors import UserError
-from cifsel.weights import download, h5_file
+from cifsel.models.weights import download, h5_file
 
 Tensors = dict[str, np.ndarray]
 Make = Callable[[h5py.Group], object]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from cifsel.errors import UserError, printable
 from cifsel.models import classifier
-from cifsel.weights import download, h5_file, keras_h5
+from cifsel.models.weights import download, h5_file, keras_h5
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "weights"
+DATA = Path(__file__).parents[4] / "shared" / "data" / "weights"
 
 Tensors = dict[str, np.ndarray]
 Filled = Callable[..., Tensors]

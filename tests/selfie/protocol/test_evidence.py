@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from cifsel.protocol import evidence, logistic, nested, scores
-from cifsel.protocol import folds as folds_lib
+from cifsel.selfie.protocol import evidence, logistic, nested, scores
+from cifsel.selfie.protocol import folds as folds_lib
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 L2 = (1e-2, 1.0)

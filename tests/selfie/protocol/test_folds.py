@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifsel.errors import UserError
-from cifsel.protocol import folds as folds_lib
+from cifsel.selfie.protocol import folds as folds_lib
 
 WAYS = st.integers(3, 5)
 SEEDS = st.integers(0, 99)

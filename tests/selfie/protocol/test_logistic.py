@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial import distance
 from sklearn.linear_model import LogisticRegression
 
-from cifsel.protocol import logistic
+from cifsel.selfie.protocol import logistic
 
 # Without penalty there would be no one solution: the smallest one leaves room for error.
 ROOM = {1e-4: 2e-2, 1e-3: 1e-3, 1e-2: 1e-3, 1e-1: 1e-3, 1.0: 1e-3}  # of probabilities

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from cifsel import evaluate
-from cifsel.protocol import folds as folds_lib
-from cifsel.protocol import logistic, nested, scores
-from cifsel.protocol.folds import Folds
+from cifsel.evaluation import scoring
+from cifsel.selfie.protocol import folds as folds_lib
+from cifsel.selfie.protocol import logistic, nested, scores
+from cifsel.selfie.protocol.folds import Folds
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 L2 = (1e-2, 1e-1, 1.0)
@@ -55,7 +55,7 @@ def smoothed_loss(logits, labels):
     for label, count in enumerate(counts):
         targets = np.full(len(counts), (1 - platt(count)) / (len(counts) - 1))
         targets[label] = platt(count)
-        log_probabilities = np.log(evaluate.softmax(logits[labels == label]))
+        log_probabilities = np.log(scoring.softmax(logits[labels == label]))
         by_class.append(-(log_probabilities * targets).sum(1).mean())
     return np.mean(by_class)
 
@@ -85,7 +85,7 @@ def written_out(points, labels, test, inner):
                     best = loss, kind, number, temperature
     _, kind, number, temperature = best
     final = fitted(points[kind], labels, ~test, L2[number])
-    return kind, number, temperature, evaluate.softmax(final / temperature)
+    return kind, number, temperature, scoring.softmax(final / temperature)
 
 
 @pytest.mark.parametrize("counts", [(9, 12), (8, 6, 7)])
@@ -204,7 +204,7 @@ def test_calibrate_finds_what_a_finer_grid_finds():
 def test_calibrate_finds_how_overconfident_logits_are(overconfident):
     rng = np.random.default_rng(0)
     honest = rng.normal(size=(4000, 2)) * 1.5
-    labels = (rng.random(4000) < evaluate.softmax(honest)[:, 1]).astype(np.int32)
+    labels = (rng.random(4000) < scoring.softmax(honest)[:, 1]).astype(np.int32)
     _, found, _ = nested.calibrate(overconfident * honest[None], labels, np.ones(4000, bool))
     assert found == pytest.approx(overconfident, rel=0.3)
 
@@ -214,7 +214,7 @@ def test_a_few_photos_all_right_leave_room_for_doubt(each):
     labels = labels_of(each, each)
     logits = np.eye(2)[labels][None]
     _, temperature, _ = nested.calibrate(logits, labels, np.ones(2 * each, bool))
-    assert evaluate.softmax(logits[0] / temperature).max() == pytest.approx(platt(each), abs=0.03)
+    assert scoring.softmax(logits[0] / temperature).max() == pytest.approx(platt(each), abs=0.03)
 
 
 def test_weights_of_each_class_sum_to_one():

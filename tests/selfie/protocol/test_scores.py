@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from cifsel import evaluate
-from cifsel.protocol import folds as folds_lib
-from cifsel.protocol import scores
+from cifsel.evaluation import scoring
+from cifsel.selfie.protocol import folds as folds_lib
+from cifsel.selfie.protocol import scores
 
 
 def random_case(classes, repeats=3, photos=40):
     rng = np.random.default_rng(classes)
     labels = rng.permutation(np.minimum(np.arange(photos) // 6, classes - 1))  # unequal counts
     logits = rng.normal(size=(repeats, photos, classes)) + np.eye(classes)[labels]
-    probabilities = np.stack([evaluate.softmax(one) for one in logits]).astype(np.float32)
+    probabilities = np.stack([scoring.softmax(one) for one in logits]).astype(np.float32)
     return probabilities, labels.astype(np.int32)
 
 
@@ -94,7 +94,7 @@ def test_photos_of_one_group_count_once_in_the_interval():
 def test_wilson_of_whole_numbers_is_wilson(trials):
     for right in {0, 1, trials // 3, trials - 1, trials}:
         found = scores.wilson_share(right / trials, trials)
-        assert found == pytest.approx(evaluate.wilson(right, trials), abs=1e-12)
+        assert found == pytest.approx(scoring.wilson(right, trials), abs=1e-12)
 
 
 @given(st.floats(0, 1), st.integers(1, 500))
@@ -103,8 +103,8 @@ def test_wilson_holds_the_share_and_lies_between_those_of_whole_numbers(share, t
     low, high = scores.wilson_share(share, trials)
     assert 0 <= low <= share + 1e-12
     assert share - 1e-12 <= high <= 1
-    below = evaluate.wilson(int(share * trials), trials)
-    above = evaluate.wilson(min(trials, int(share * trials) + 1), trials)
+    below = scoring.wilson(int(share * trials), trials)
+    above = scoring.wilson(min(trials, int(share * trials) + 1), trials)
     assert below[0] - 1e-9 <= low <= above[0] + 1e-9
     assert below[1] - 1e-9 <= high <= above[1] + 1e-9
 

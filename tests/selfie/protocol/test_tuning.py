@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifsel import evaluate
+from cifsel.evaluation import scoring
 from cifsel.models.classifier import build
-from cifsel.protocol import folds as folds_lib
-from cifsel.protocol import logistic, nested, tuning
+from cifsel.selfie.protocol import folds as folds_lib
+from cifsel.selfie.protocol import logistic, nested, tuning
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 LAYERS, L2 = ("second",), (0.1, 1.0)
@@ -120,7 +120,7 @@ def test_the_model_it_returns_is_the_one_it_scored(prepared, tune, monkeypatch):
         + found.bias
         for i in range(16)
     ]
-    expected = evaluate.softmax(np.array(logits) / found.temperature)
+    expected = scoring.softmax(np.array(logits) / found.temperature)
     np.testing.assert_allclose(found.probabilities[0], expected, atol=1e-4)
 
 

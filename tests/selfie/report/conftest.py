@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cifsel import evaluate
+from cifsel.evaluation import scoring
 
 LAYERS = ("block2b", "block5e", "block6h", "top")
 
@@ -44,7 +44,7 @@ def make_found():
         ]
         best = candidates[1]["leave_one_out"] or candidates[1]["kfold"]
         right, total = round(best["right"]), len(labels)
-        low, high = evaluate.wilson(right, total)
+        low, high = scoring.wilson(right, total)
         return {
             "name": "selfie",
             "recipe": "probe",
@@ -139,15 +139,15 @@ def pictures():
 def _score(rng, labels, classes, skill, repeats):
     logits = rng.normal(0, 1, (len(labels), classes))
     logits[np.arange(len(labels)), labels] += skill
-    probabilities = evaluate.softmax(logits)
-    counts = evaluate.confusion(labels, probabilities.argmax(1), classes)
+    probabilities = scoring.softmax(logits)
+    counts = scoring.confusion(labels, probabilities.argmax(1), classes)
     right = int(np.trace(counts))
     drift = 0.0 if repeats == 1 else 0.35  # A mean over repetitions is no whole number.
     return {
         "examples": len(labels),
         "right": right + drift,
         "accuracy": (right + drift) / len(labels),
-        "accuracy_interval": list(evaluate.wilson(right, len(labels))),
+        "accuracy_interval": list(scoring.wilson(right, len(labels))),
         "balanced_accuracy": float((np.diag(counts) / counts.sum(1)).mean()),
         "auc": 0.81,
         "log_loss": float(-np.log(probabilities[np.arange(len(labels)), labels]).mean()),

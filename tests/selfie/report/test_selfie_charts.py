@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from cifsel import rendering
-from cifsel.selfie_report import charts
-from cifsel.selfie_report.charts import Estimate
+from cifsel.reports import style
+from cifsel.selfie.report import charts
+from cifsel.selfie.report.charts import Estimate
 
 LONG = "ImageNet weights, the last three blocks fine-tuned for as long as it takes to learn"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -17,7 +17,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def texts(figure):
     """Everything that can be read in the figure."""
-    root = ElementTree.fromstring(rendering.to_svg(figure, ""))
+    root = ElementTree.fromstring(style.to_svg(figure, ""))
     return [text.text for text in root.iter(f"{SVG}text")]
 
 
@@ -54,7 +54,7 @@ FIGURES = {
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
 def test_all_is_within_the_figure(make):
     figure = make()
-    rendering.to_rgb(figure)
+    style.to_rgb(figure)
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert box.x0 >= 0
     assert box.y0 >= 0
@@ -71,7 +71,7 @@ def test_all_is_within_the_figure(make):
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
 def test_labels_do_not_cover_each_other(make):
     figure = make()
-    rendering.to_rgb(figure)
+    style.to_rgb(figure)
     for axes in figure.axes:
         for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
             boxes = [label.get_window_extent() for label in labels if label.get_text()]

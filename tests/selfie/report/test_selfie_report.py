@@ -8,8 +8,8 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from cifsel import summaries
-from cifsel.selfie_report import report, tables
+from cifsel.selfie.report import report, tables
+from cifsel.workdir import summaries
 
 CHARTS = {"accuracy", "confusion_matrix", "per_photo", "permutation", "learning_curve"}
 CHARTS |= {"choices_1", "choices_2", "choices_3_epochs"}

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from cifsel.selfie_report import words
+from cifsel.selfie.report import words
 
 SCORE = {
     "examples": 24,

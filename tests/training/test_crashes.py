@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_finetune import CLASSES, assert_same_run, disturbed, train
+from test_loop import CLASSES, assert_same_run, disturbed, train
 
-from cifsel import checksums, steps
 from cifsel.errors import UserError
-from cifsel.stopping import Interrupted
+from cifsel.runtime.signals import Interrupted
+from cifsel.training import steps
+from cifsel.workdir import checksums
 
 TESTS = Path(__file__).parent
 
