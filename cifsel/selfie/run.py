@@ -27,7 +27,7 @@ from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Writer
 
 
-def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
+def evaluate_and_train(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
     """Scores classifiers of the photos by nested cross-validation, and makes one of all photos.
 
     Args:

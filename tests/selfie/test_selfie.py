@@ -18,7 +18,7 @@ from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
 from cifsel.prediction import predictor, restore
-from cifsel.selfie import run as selfie_run
+from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
@@ -69,7 +69,7 @@ def settings(task1, folder, /, **fields):
 
 
 def run(config, folder):
-    return selfie_run.run(config, str(folder), summaries.Summaries())
+    return evaluate_and_train(config, str(folder), summaries.Summaries())
 
 
 @pytest.fixture(scope="module")

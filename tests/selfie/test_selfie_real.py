@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from cifsel.selfie import run as selfie_run
+from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from configs import selfie as selfie_config
 
@@ -37,7 +37,7 @@ def run(real_data, photos, tmp_path_factory):
             "tuned_layers": 0,
         }
     )
-    return folder, selfie_run.run(config, str(folder), summaries.Summaries())
+    return folder, evaluate_and_train(config, str(folder), summaries.Summaries())
 
 
 def test_expressions_of_other_people_are_told_apart_better_than_by_luck(run):
