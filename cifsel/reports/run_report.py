@@ -1,17 +1,8 @@
 """What a run leaves behind: summaries, figures, metrics.json, predictions.npz, and a last word."""
 
-import contextlib
 import dataclasses
-import importlib.metadata
-import platform
-import shlex
-import subprocess
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 from matplotlib.figure import Figure
@@ -23,20 +14,10 @@ from cifsel.reports import figures, style
 from cifsel.terminal import duration, say, show_table
 from cifsel.training import probe
 from cifsel.training.loop import Progress
-from cifsel.workdir import summaries
+from cifsel.workdir import provenance, summaries
 
 # Shown in the grid of predictions: enough to judge, few enough to look at.
 SHOWN = 48
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "tensorflow-datasets",
-    "clu",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +91,7 @@ class Report:
             "probe": _probe_summary(results.solution),
             "cost": results.cost,
             "weights": results.weights,
-            **environment(),
+            **provenance.environment().to_json(),
         }
         self._figures(metrics, results)
         self._scalars(scores, results)
@@ -222,43 +203,3 @@ def _probe_summary(solution: probe.Solution | None) -> dict[str, Any] | None:
         "chosen": dataclasses.asdict(solution.chosen),
         "trials": [dataclasses.asdict(trial) for trial in solution.trials],
     }
-
-
-def environment() -> dict[str, Any]:
-    """Where and with what this process runs: versions, devices, command, commit and time."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
-        versions[name] = None  # A lean machine trains without tfds and clu's TensorFlow.
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    devices = jax.devices()
-    return {
-        "versions": versions,
-        "devices": {
-            "backend": jax.default_backend(),
-            "kind": devices[0].device_kind,
-            "count": len(devices),
-            "machine": platform.machine(),
-        },
-        "command": _command(),
-        "git_commit": _git_commit(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _command() -> str:
-    """What was typed: 'python -m cifsel.main --config=...'."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    started = ["-m", spec.name] if spec else sys.argv[:1]
-    return shlex.join(["python", *started, *sys.argv[1:]])
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout that this file is in, marked if files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    command += ["--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
