@@ -5,6 +5,7 @@ import re
 import shutil
 
 import jax.numpy as jnp
+import metrics_keys
 import numpy as np
 import pytest
 from etils import epath
@@ -99,6 +100,13 @@ def test_what_is_returned_is_on_disk_and_complete(finished):
     assert alone["right"] == right
     assert f"{right} of 16 photos right" in found["sentence"]
     assert len(found["permutation"]["accuracies"]) == 8
+
+
+def test_metrics_have_these_keys_in_this_order(finished):
+    folder, _ = finished
+    metrics = json.loads((folder / "metrics.json").read_text())
+    expected = {*metrics_keys.KEYS.items(), metrics_keys.TUNED_CHOICES}
+    assert {*metrics_keys.objects(metrics)} == expected
 
 
 def test_report_shows_no_photo_unless_asked(finished):
