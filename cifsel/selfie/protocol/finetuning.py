@@ -1,7 +1,10 @@
-"""Fine-tuning of a backbone's last layers on a few photos, from the head of the probe (LP-FT)."""
+"""Fine-tuning of a backbone's last layers on a few photos, starting from a probe (LP-FT).
+
+LP-FT is linear probing, then fine-tuning (Kumar et al. 2022).
+"""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -9,49 +12,52 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from jaxtyping import Array, Float, Int, Num
 
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
-from cifsel.selfie.protocol import logistic, nested
+from cifsel.selfie.protocol import logistic
 from cifsel.selfie.protocol.folds import Folds
+from cifsel.selfie.protocol.logistic import RotatedFeatures
+from cifsel.selfie.protocol.nested_cv import balanced, choose_setting, nested_cross_validation
 
-Array = jax.Array
 Tree = Any
-# After how many steps to look; 0 is the probe itself. Each step sees all photos.
+# The numbers of epochs to choose from. 0 is the probe itself. An epoch is one step on all photos.
 EPOCHS = (0, 5, 10, 20, 40)
 LEARNING_RATE = 3e-4
 WEIGHT_DECAY = 0.05
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuned:
-    """What the folds say, and the model of the last of them.
+@dataclasses.dataclass(frozen=True, eq=False)
+class FineTuned:
+    """The predictions of F folds, and the model of the last of them.
 
     Attributes:
-      probabilities: (F, N, K) float32, calibrated; only those of photos held out count.
-      epochs: (F,) int, as chosen in each fold.
-      temperature: (F,) float32.
-      losses: (F, E) float32, nats, at EPOCHS, of the photos held out within the rest.
-      backbone: parameters of the tuned layers, as the last fold left them.
-      kernel: (D, K) float32 of its head.
-      bias: (K,) float32.
+      probabilities: float32, calibrated. Only those of the photos that a fold holds out are out of
+        fold.
+      epochs: the number of epochs that each fold chose.
+      temperature: the temperature by which each fold divides its logits, float32.
+      losses: of the photos that the inner folds hold out, at each of `EPOCHS`, in nats.
+      backbone: parameters of the tuned layers, from the last fold.
+      kernel: of the head, from the last fold, float32.
+      bias: of the head, from the last fold, float32.
     """
 
-    probabilities: np.ndarray
-    epochs: np.ndarray
-    temperature: np.ndarray
-    losses: np.ndarray
+    probabilities: Float[np.ndarray, "f n k"]
+    epochs: Int[np.ndarray, " f"]
+    temperature: Float[np.ndarray, " f"]
+    losses: Float[np.ndarray, "f e"]
     backbone: Tree
-    kernel: np.ndarray
-    bias: np.ndarray
+    kernel: Float[np.ndarray, "d k"]
+    bias: Float[np.ndarray, " k"]
 
 
-def head_maps(model: Classifier, layers: tuple[str, ...]) -> Callable[[Tree, Array], Array]:
-    """Jitted (variables, images) -> what goes into the first of the layers.
+def layer_inputs(model: Classifier, layers: tuple[str, ...]) -> Callable[[Tree, Array], Array]:
+    """Makes the jitted function of variables and images that computes the inputs of `layers`.
 
     Args:
-      model: the classifier.
-      layers: the last ones of the backbone.
+      model: a classifier.
+      layers: the last ones of its backbone, not all of them.
     """
     names = model.backbone.layer_names
     before = names[names.index(layers[0]) - 1]
@@ -61,8 +67,10 @@ def head_maps(model: Classifier, layers: tuple[str, ...]) -> Callable[[Tree, Arr
     )
 
 
-def tail(model: Classifier, layers: tuple[str, ...], variables: Tree, maps: Array) -> Array:
-    """Runs the last layers alone: (B, h, w, C) -> (B, D) float32, averaged over positions."""
+def last_layers(
+    model: Classifier, layers: tuple[str, ...], variables: Tree, maps: Num[Array, "b h w c"]
+) -> Float[Array, "b d"]:
+    """Runs the last layers alone, and averages over positions. The features are float32."""
 
     def skip(following: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         path = context.module.path
@@ -71,58 +79,56 @@ def tail(model: Classifier, layers: tuple[str, ...], variables: Tree, maps: Arra
         return following(*args, **kwargs)
 
     with nn.intercept_methods(skip):
-        found = model.apply(variables, maps, method=lambda module, x: module.backbone(x))
-    return jnp.asarray(found, jnp.float32).mean((1, 2))
+        output = model.apply(variables, maps, method=lambda module, x: module.backbone(x))
+    return jnp.asarray(output, jnp.float32).mean((1, 2))
 
 
-def run(
+def fine_tune_in_folds(
     model: Classifier,
     variables: Tree,
     *,
-    maps: tuple[np.ndarray, np.ndarray],
-    rotated: logistic.Rotated,
-    labels: np.ndarray,
+    maps: tuple[Float[np.ndarray, "n h w c"], Float[np.ndarray, "n h w c"]],
+    rotated: RotatedFeatures,
+    labels: Int[np.ndarray, " n"],
     folds: Folds,
     layers: tuple[str, ...],
     l2: tuple[float, ...],
     num_classes: int,
-) -> Tuned:
-    """Tunes in every fold; how long, and how sure to be, is chosen in the rest of it.
+) -> FineTuned:
+    """Fine-tunes in every fold. Epochs and temperature are chosen by its inner folds.
 
     Args:
-      model: the classifier.
+      model: a classifier.
       variables: of its backbone.
-      maps: from `head_maps`, (N, h, w, C) of the photos and of their mirror images.
-      rotated: features of the last layer, averaged over positions and both views.
-      labels: (N,) int32.
+      maps: from `layer_inputs`, of the photos and of their mirror images.
+      rotated: features of the last layer, averaged over positions and over both views.
+      labels: the classes, 0..K-1.
       folds: F of them.
-      layers: the ones to tune.
+      layers: the layers to tune.
       l2: penalties of the probe.
       num_classes: K.
     """
-    probes = nested.run(rotated.points[None], labels, folds, l2, num_classes)
+    probes = nested_cross_validation(rotated.points[None], labels, folds, l2, num_classes)
     backbone = {name: variables["params"]["backbone"][name] for name in layers}
     step, predict = _compiled(model, variables["batch_stats"], layers)
-    found = []
+    by_fold = []
     for number in range(len(folds.test)):
+        # One fit for each inner fold, and one that learns from all training photos.
         held_out = np.concatenate([folds.inner[number], np.zeros((1, len(labels)), bool)])
         kept = folds.train[number] & ~held_out
         own = np.broadcast_to(labels, kept.shape)
-        weights = nested.balanced(jnp.asarray(own), jnp.asarray(kept), num_classes)
+        weights = balanced(jnp.asarray(own), jnp.asarray(kept), num_classes)
         penalty = l2[probes.l2[number]]
-        params = _start(backbone, rotated, labels, weights, l2=penalty, num_classes=num_classes)
+        start = _start(backbone, rotated, labels, weights, l2=penalty, num_classes=num_classes)
         kept_params, logits = {}, []
-        state = jax.vmap(_optimizer().init)(params)
-        for epoch in range(EPOCHS[-1] + 1):
-            if epoch in EPOCHS:
-                kept_params[epoch] = params
-                logits.append(sum(predict(params, view) for view in maps) / 2)
-            if epoch < EPOCHS[-1]:
-                params, state = step(params, state, maps[epoch % 2], labels, weights)
-        found.append((*_choose(np.stack(logits), labels, folds.inner[number]), kept_params))
-    probabilities, epochs, temperature, losses, kept_params = zip(*found, strict=True)
+        for epoch, params in _train(step, start, maps, labels, weights):
+            kept_params[epoch] = params
+            logits.append(sum(predict(params, view) for view in maps) / 2)
+        chosen = _choose_epochs(np.stack(logits), labels, folds.inner[number])
+        by_fold.append((*chosen, kept_params))
+    probabilities, epochs, temperature, losses, kept_params = zip(*by_fold, strict=True)
     last = jax.tree.map(lambda leaf: np.asarray(leaf[-1]), kept_params[-1][epochs[-1]])
-    return Tuned(
+    return FineTuned(
         np.stack(probabilities),
         np.array(epochs),
         np.array(temperature, np.float32),
@@ -140,11 +146,14 @@ def _optimizer() -> optax.GradientTransformation:
 def _compiled(
     model: Classifier, batch_stats: Tree, layers: tuple[str, ...]
 ) -> tuple[Callable[..., Any], Callable[..., Array]]:
-    """A step, and the logits, of many fits at once; a loop of steps is slow on a CPU."""
+    """Makes a training step and the logits of many fits at once.
+
+    Steps are not fused into a loop, which is slow on a CPU.
+    """
 
     def logits(params: Tree, maps: Array) -> Array:
         variables = {"params": {"backbone": params["backbone"]}, "batch_stats": batch_stats}
-        return tail(model, layers, variables, maps) @ params["kernel"] + params["bias"]
+        return last_layers(model, layers, variables, maps) @ params["kernel"] + params["bias"]
 
     def step(
         params: Tree, state: Tree, maps: Array, labels: Array, weights: Array
@@ -162,16 +171,32 @@ def _compiled(
     )
 
 
+def _train(
+    step: Callable[..., Any],
+    params: Tree,
+    maps: tuple[np.ndarray, np.ndarray],
+    labels: np.ndarray,
+    weights: Array,
+) -> Iterator[tuple[int, Tree]]:
+    """Trains many fits at once, and yields each of `EPOCHS` with the parameters after it."""
+    state = jax.vmap(_optimizer().init)(params)
+    for epoch in range(EPOCHS[-1] + 1):
+        if epoch in EPOCHS:
+            yield epoch, params
+        if epoch < EPOCHS[-1]:
+            params, state = step(params, state, maps[epoch % 2], labels, weights)
+
+
 def _start(
     backbone: Tree,
-    rotated: logistic.Rotated,
+    rotated: RotatedFeatures,
     labels: np.ndarray,
     weights: Array,
     *,
     l2: float,
     num_classes: int,
 ) -> Tree:
-    """Parameters of every fit, with the head that the probe finds on the same photos."""
+    """Makes the first parameters of every fit, with the head of a probe on the same photos."""
     count = len(weights)
     own = jnp.broadcast_to(jnp.asarray(labels), (count, len(labels)))
     kernel, bias = logistic.solve(
@@ -188,21 +213,21 @@ def _start(
     }
 
 
-def _choose(
+def _choose_epochs(
     logits: np.ndarray, labels: np.ndarray, inner: np.ndarray
 ) -> tuple[np.ndarray, int, float, np.ndarray]:
-    """How long to tune and the temperature, by what the inner ways hold out.
+    """Chooses the number of epochs and the temperature by the photos that inner folds hold out.
 
     Args:
-      logits: (E, J + 1, N, K) at EPOCHS, of the J inner ways and of all the rest.
+      logits: (E, J + 1, N, K) at `EPOCHS`, of the J inner folds and of all training photos.
       labels: (N,) int32.
       inner: (J, N) bool.
 
     Returns:
-      Calibrated probabilities (N, K) from all the rest; the epochs; the temperature; the losses
-      (E,).
+      Calibrated probabilities (N, K) of the fit on all training photos, the epochs, the
+      temperature, and the loss at each of `EPOCHS`.
     """
     held_out = np.einsum("ejnk,jn->enk", logits[:, :-1], inner.astype(np.float32))
-    best, temperature, losses = nested.calibrate(held_out, labels, np.any(inner, axis=0))
+    best, temperature, losses = choose_setting(held_out, labels, np.any(inner, axis=0))
     final = jax.nn.softmax(logits[best, -1] / temperature)
     return np.asarray(final), EPOCHS[best], temperature, losses

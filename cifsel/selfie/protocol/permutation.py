@@ -1,135 +1,112 @@
-"""Is it more than luck, and would more photos help?"""
+"""A permutation test: whether the accuracy is more than luck."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from cifsel.selfie.protocol import folds as folds_lib
-from cifsel.selfie.protocol import nested, scores
+from cifsel.selfie.protocol import scores
 from cifsel.selfie.protocol.folds import Folds
-
-# Shares of the groups that are left to learn from, for the learning curve.
-SHARES = (0.25, 0.5, 0.75, 1.0)
+from cifsel.selfie.protocol.nested_cv import nested_cross_validation
 
 
-def permutation(
-    points: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
+@dataclasses.dataclass(frozen=True, eq=False)
+class PermutationTest:
+    """The result of a permutation test. Accuracies are balanced.
+
+    Attributes:
+      p: the share of permutations at least as accurate as the true labels, which count as one.
+      accuracies: with the labels of each permutation.
+      observed: with the true labels.
+      mean: of `accuracies`.
+      interval: 95 % interval of that mean. It should contain 1 / K.
+    """
+
+    p: float
+    accuracies: Float[np.ndarray, " permutations"]
+    observed: float
+    mean: float
+    interval: tuple[float, float]
+
+
+def permutation_test(
+    points: Float[np.ndarray, "s n n"],
+    labels: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
     *,
     folds: int,
     l2: Sequence[float],
     observed: float,
     permutations: int,
     seed: int,
-) -> dict[str, Any]:
-    """Runs the whole protocol, choices included, on photos whose labels were dealt out anew.
+) -> PermutationTest:
+    """Runs nested cross-validation, choices included, on photos with permuted labels.
 
-    Each dealing goes through one repetition; their accuracies spread wider than a mean over
-    several would, so p errs towards caution.
+    Each permutation takes one repetition. Their accuracies spread more widely than means over
+    several repetitions would, so p errs on the side of caution.
 
     Args:
-      points: (S, N, N) float32, see `nested.run`.
-      labels: (N,) int32.
-      groups: (N,) int32.
-      folds: of the cross-validation.
+      points: as `nested_cross_validation` takes them.
+      labels: the true classes, 0..K-1.
+      groups: the groups to hold out together.
+      folds: k of the cross-validation.
       l2: penalties.
       observed: balanced accuracy with the true labels, mean over the repetitions.
-      permutations: how many dealings, 2 or more.
-      seed: of them.
-
-    Returns:
-      p, the share of dealings at least as accurate (the true one counted in); accuracies, balanced;
-      observed; mean and its 95 % interval, which should hold 1 / K. JSON-ready.
+      permutations: how many, 2 or more.
+      seed: of the permutations.
     """
     rng = np.random.default_rng([seed, 2])
-    dealt = np.stack([_deal(labels, groups, rng) for _ in range(permutations)])
-    each = [
+    permuted = np.stack([_permuted(labels, groups, rng) for _ in range(permutations)])
+    by_permutation = [
         folds_lib.repeated(own, groups, folds=folds, repeats=1, seed=seed + number)
-        for number, own in enumerate(dealt)
+        for number, own in enumerate(permuted)
     ]
-    many = Folds(
-        np.concatenate([one.test for one in each]),
-        np.concatenate([one.inner for one in each]),
+    all_folds = Folds(
+        np.concatenate([own.test for own in by_permutation]),
+        np.concatenate([own.inner for own in by_permutation]),
         permutations,
     )
-    per_repeat = len(many.test) // permutations
-    own = np.repeat(dealt, per_repeat, axis=0)
-    outcome = nested.run(points, own, many, l2, int(labels.max()) + 1)
-    predicted = scores.by_repeat(outcome.probabilities, many).argmax(2)
-    accuracies = scores.balanced_accuracy(predicted, dealt)
+    labels_of_fold = np.repeat(permuted, len(all_folds.test) // permutations, axis=0)
+    predictions = nested_cross_validation(
+        points, labels_of_fold, all_folds, l2, int(labels.max()) + 1
+    )
+    predicted = scores.out_of_fold(predictions.probabilities, all_folds).argmax(2)
+    accuracies = scores.balanced_accuracy(predicted, permuted)
     mean, error = accuracies.mean(), accuracies.std(ddof=1) / np.sqrt(permutations)
-    # Equal accuracies differ by rounding, depending on the order of their terms.
+    # Equal accuracies may differ by rounding, as their terms are added in another order.
     as_good = int((accuracies >= observed - 1e-9).sum())
-    return {
-        "p": (1 + as_good) / (1 + permutations),
-        "accuracies": accuracies.tolist(),
-        "observed": observed,
-        "mean": float(mean),
-        "interval": [float(mean - 1.96 * error), float(mean + 1.96 * error)],
-    }
+    return PermutationTest(
+        p=(1 + as_good) / (1 + permutations),
+        accuracies=accuracies,
+        observed=observed,
+        mean=float(mean),
+        interval=(float(mean - 1.96 * error), float(mean + 1.96 * error)),
+    )
 
 
-def _deal(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N,) int32: labels that would be as likely, if photos said nothing of them.
+def _permuted(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Permutes labels such that all results are equally likely if photos say nothing of them.
 
-    Groups of one class exchange their classes, whatever their sizes; within a group of several
-    classes (a person who is in both, say) photos exchange theirs.
-    """
-    dealt = labels.copy()
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    of_one_class = [one for one in members if len(np.unique(labels[one])) == 1]
-    classes = rng.permutation([labels[one[0]] for one in of_one_class])
-    for one, label in zip(of_one_class, classes, strict=True):
-        dealt[one] = label
-    for one in members:
-        if len(np.unique(labels[one])) > 1:
-            dealt[one] = rng.permutation(labels[one])
-    return dealt
-
-
-def learning_curve(
-    points: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    folds: Folds,
-    *,
-    l2: Sequence[float],
-    seed: int,
-) -> list[dict[str, float]]:
-    """Accuracy by the number of photos that were learned from.
+    Groups of one class exchange their classes, whatever their sizes. Within a group of several
+    classes, such as a person who is in both, photos exchange theirs.
 
     Args:
-      points: (S, N, N) float32, see `nested.run`.
       labels: (N,) int32.
       groups: (N,) int32.
-      folds: from `folds.repeated`.
-      l2: penalties.
-      seed: of which photos are left out.
+      rng: the source of randomness.
 
     Returns:
-      For each of `SHARES`, photos (the mean number), accuracy, low and high (Wilson's 95 %, see
-      `scores.score`); sizes that come out alike are left out.
+      (N,) int32.
     """
-    found: list[dict[str, float]] = []
-    for share in SHARES:
-        fewer = folds_lib.thinned(folds, labels, groups, share, seed)
-        photos = float(fewer.train.sum(1).mean())
-        if found and photos == found[-1]["photos"]:
-            continue
-        outcome = nested.run(points, labels, fewer, l2, int(labels.max()) + 1)
-        predicted = scores.by_repeat(outcome.probabilities, folds).argmax(2)
-        accuracy = float((predicted == labels).mean())
-        low, high = scores.wilson_share(accuracy, len(np.unique(groups)))
-        found.append({"photos": photos, "accuracy": accuracy, "low": low, "high": high})
-    return found
-
-
-def more_would_help(curve: Sequence[dict[str, float]]) -> bool:
-    """Whether accuracy still rose, by two points or more, from the last size but one to the last.
-
-    The sizes are compared on the same photos, so their intervals, which are about other photos,
-    are no measure of this.
-    """
-    return len(curve) > 1 and curve[-1]["accuracy"] - curve[-2]["accuracy"] >= 0.02
+    permuted = labels.copy()
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    of_one_class = [own for own in members if len(np.unique(labels[own])) == 1]
+    classes = rng.permutation([labels[own[0]] for own in of_one_class])
+    for own, label in zip(of_one_class, classes, strict=True):
+        permuted[own] = label
+    for own in members:
+        if len(np.unique(labels[own])) > 1:
+            permuted[own] = rng.permutation(labels[own])
+    return permuted

@@ -1,35 +1,37 @@
-"""Which weights compete in task 2: those of task 1, and those that they came from."""
+"""The pretrained backbones of task 2: from a checkpoint of task 1, and from ImageNet."""
 
 import dataclasses
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
-from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.models.weights import download
+from cifsel.models.weights.backbone import load_backbone
 from cifsel.prediction import predictor, restore
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 from cifsel.terminal import say
 
 Tree = Any
-IMAGENET = "ImageNet weights"  # begins the names of candidates that started from these
+IMAGENET = "ImageNet weights"  # The names of candidates with these weights begin with it.
+# Of ImageNet's weights where no checkpoint says otherwise, and of the photos shown to them.
+_IMAGENET_SIZE = 224
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class PretrainedBackbone:
     """A backbone with weights.
 
     Attributes:
       name: for people.
-      origin: the run or weight file.
+      origin: the folder of a run, or the name of a weight file.
       model_name: one of `classifier.MODELS`.
       alpha: MobileNet's width multiplier.
-      model: a classifier with this backbone; its head is not used.
+      model: a classifier with this backbone. Its head is not used.
       variables: `params` and `batch_stats` of the backbone.
-      image_size: pixels at which photos are shown.
+      image_size: side in pixels at which photos are shown to it.
     """
 
     name: str
@@ -41,38 +43,59 @@ class Source:
     image_size: int
 
 
-def sources(config: ConfigDict) -> list[Source]:
-    """The weights to start from, the user's choice first, and ImageNet's to compare them with."""
-    if config.init_from == "imagenet":
-        return [_imagenet(config.model, 1.0, 224, config.weights_dir, config.image_size or 224)]
-    run = predictor.run_of(remote.place(expanded(config.init_from)))
+def pretrained_backbones(
+    init_from: str, *, imagenet_model: str, weights_dir: str | None, image_size: int
+) -> list[PretrainedBackbone]:
+    """Loads the backbone that the user chose, and ImageNet's weights to compare it with.
+
+    Args:
+      init_from: the folder of task 1 or of one of its runs, or 'imagenet'.
+      imagenet_model: for 'imagenet', one of `classifier.MODELS`.
+      weights_dir: a folder of Keras files. None for the environment's or the network's.
+      image_size: side in pixels at which photos are shown. 0 for that of the checkpoint.
+
+    Returns:
+      The user's choice first. It stays alone if it is ImageNet's weights, if it was trained from
+      scratch, or if ImageNet's weights cannot be loaded.
+
+    Raises:
+      UserError: the user's choice cannot be loaded.
+    """
+    if init_from == "imagenet":
+        size = image_size or _IMAGENET_SIZE
+        return [_imagenet(imagenet_model, 1.0, _IMAGENET_SIZE, weights_dir, size)]
+    run = predictor.run_of(remote.place(expanded(init_from)))
     trained = restore.trained(run)
     name, alpha = trained.config.model, trained.config.alpha
     say(f"task-1 checkpoint: {name} from {run}")
-    size = config.image_size or trained.view.image_size
-    backbone = {
+    size = image_size or trained.view.image_size
+    variables = {
         kind: {"backbone": trained.variables[kind]["backbone"]}
         for kind in ("params", "batch_stats")
     }
-    found = [Source("task-1 checkpoint", str(run), name, alpha, trained.model, backbone, size)]
+    backbones = [
+        PretrainedBackbone(
+            "task-1 checkpoint", str(run), name, alpha, trained.model, variables, size
+        )
+    ]
     if trained.config.weights == "none":
         say("not compared with ImageNet weights: the checkpoint was trained from scratch")
-        return found
+        return backbones
     try:
         resolution = trained.config.weights_resolution
-        found.append(_imagenet(name, alpha, resolution, config.weights_dir, size))
+        backbones.append(_imagenet(name, alpha, resolution, weights_dir, size))
     except UserError as error:
         say(f"not compared with ImageNet weights: {error}")
-    return found
+    return backbones
 
 
 def _imagenet(
     name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
-) -> Source:
+) -> PretrainedBackbone:
     path = download.find(
         name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
     )
     model = build(name, num_classes=2, alpha=alpha)
     shapes = jax.eval_shape(lambda: initial(model, size, jax.random.key(0)))
-    loaded = keras_h5.convert(h5_file.read_tensors(path), shapes, model=name, head=False, path=path)
-    return Source(IMAGENET, path.name, name, alpha, model, loaded, size)
+    variables, _ = load_backbone(path, name, shapes)
+    return PretrainedBackbone(IMAGENET, path.name, name, alpha, model, variables, size)

@@ -1,28 +1,25 @@
-"""What task 2 leaves for people: report.html, report.md, figures/ and summaries.
+"""Task 2's report for people: report.html, report.md, figures/ and summaries.
 
-No photo is in any of them unless photos are handed over.
+None of them holds a photo unless photos are given.
 """
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from etils import epath
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from cifsel.prediction import gradcam
-from cifsel.reports.page import Chart, Gallery, Page, Tile
+from cifsel.reports.page import Gallery, Page, Tile
 from cifsel.reports.style import percent, plain
-from cifsel.selfie.report import charts, tables
-from cifsel.selfie.report.charts import Estimate
-from cifsel.selfie.report.tables import Found
+from cifsel.selfie.outcome import Outcome
+from cifsel.selfie.protocol.scores import Scores
+from cifsel.selfie.report import charts, description_tables, page_charts, score_tables, sentences
 from cifsel.workdir import summaries
 
-# Enough to judge, few enough to look at; pixels, sharp on a phone.
+# How many photos are shown, and their side in pixels, which is sharp on a phone.
 SHOWN, SIDE = 48, 192
-TRUST = ("permutation", "learning_curve")
-PROTOCOLS = {"leave_one_out": "every photo put aside once", "kfold": "repeated k-fold"}
 HOW = (
     "Every figure here is about photos that were put aside: a model was made from the other photos"
     " alone, every setting included, and then asked about those that it had never seen."
@@ -66,182 +63,104 @@ PUBLIC = (
 )
 
 
-def write(
+def write_report(
     folder: epath.Path,
-    found: Found,
-    shown: np.ndarray | None,
-    heat: np.ndarray | None,
+    outcome: Outcome,
+    images: UInt8[np.ndarray, "n s s 3"] | None,
+    heat: Float[np.ndarray, "n h w"] | None,
     writer: summaries.Writer,
 ) -> None:
     """Writes report.html, report.md, figures/NAME.png, and the same as summaries.
 
     Args:
       folder: the workdir.
-      found: what metrics.json holds.
-      shown: (N, S, S, 3) uint8, the photos as the model sees them; None keeps every picture of a
-        photo out of everything that is written.
-      heat: (N, h, w) float in [0, 1], where the final model sees its answer; None without `shown`,
-        or to show the photos alone.
+      outcome: of the run.
+      images: the photos as the model is shown them. None keeps every picture of a photo out of
+        the report.
+      heat: in [0, 1], where the final model sees its answer (Grad-CAM). None without `images`, or
+        to show the photos alone.
       writer: of summaries.
     """
-    page(folder, found, shown, heat).write(folder, writer)
-    _scalars(found, writer)
+    report_page(folder, outcome, images, heat).write(folder, writer)
+    _write_scalars(outcome, writer)
     writer.flush()
 
 
-def page(
-    folder: epath.Path, found: Found, shown: np.ndarray | None, heat: np.ndarray | None
+def report_page(
+    folder: epath.Path,
+    outcome: Outcome,
+    images: UInt8[np.ndarray, "n s s 3"] | None,
+    heat: Float[np.ndarray, "n h w"] | None,
 ) -> Page:
-    """The report before it is written; takes what `write` takes."""
-    shown_charts = _charts(found)
-    said = {
-        "title": tables.title(found),
-        "sentence": found["sentence"],
-        "warnings": found["notes"],
+    """Makes the report before it is written, from the arguments of `write_report`."""
+    scores, trust, choices = (
+        page_charts.score_charts(outcome),
+        page_charts.trust_charts(outcome),
+        page_charts.choice_charts(outcome),
+    )
+    texts = {
+        "title": sentences.title(outcome.photos),
+        "sentence": sentences.summary(outcome),
+        "warnings": sentences.warnings(outcome),
         "how": HOW,
-        "privacy": PRIVATE if shown is None else PUBLIC,
-        "scores": tables.scores(found),
+        "privacy": PRIVATE if images is None else PUBLIC,
+        "scores": score_tables.score_tables(outcome),
         "words": WORDS,
-        "differences": tables.differences(found),
-        "mistakes": tables.mistakes(found),
-        "choices": tables.choices(found),
-        "choices_charts": [one.name for one in shown_charts if one.name.startswith("choices")],
-        "trust_charts": [one.name for one in shown_charts if one.name in TRUST],
+        "differences": score_tables.difference_table(outcome),
+        "mistakes": score_tables.mistake_table(outcome),
+        "choices": score_tables.choice_table(outcome),
+        "choices_charts": [chart.name for chart in choices],
+        "trust_charts": [chart.name for chart in trust],
         "settings": SETTINGS,
-        "final": tables.final(found),
+        "final": description_tables.final_model_table(outcome),
         "predict": f"python -m cifsel.predict --checkpoint={shlex.quote(str(folder))} photo.jpg",
-        "unsure": tables.unsure(found),
-        "photos": tables.photos(found),
-        "candidates": tables.candidates(found),
-        "command": found["command"],
-        "versions": tables.versions(found),
+        "unsure": sentences.unsure(outcome.final.sure_from),
+        "photos": description_tables.photo_table(outcome.photos),
+        "candidates": description_tables.candidate_table(outcome.candidates),
+        "command": outcome.provenance.command,
+        "versions": description_tables.provenance_table(outcome),
     }
-    galleries = () if shown is None else (_gallery(found, shown, heat),)
-    return Page("selfie", tuple(shown_charts), galleries, said)
+    galleries = () if images is None else (_gallery(outcome, images, heat),)
+    return Page("selfie", (*scores, *trust, *choices), galleries, texts)
 
 
-def _charts(found: Found) -> list[Chart]:
-    photos, candidate = found["photos"], tables.chosen(found)
-    classes, score = photos["class_names"], tables.score(candidate)
-    guessing = tables.guessing(found)
-    labels, probabilities = np.asarray(photos["labels"]), np.asarray(score["probabilities"])
-    repeated = f" Means of {score['repeats']} repetitions." if score["repeats"] > 1 else ""
-    order = "the worst on top" if len(labels) <= charts.NAMED else "a dot for each photo"
-    figure = charts.accuracies(_estimates(found), guessing, candidate["name"])
-    shown_charts = [
-        Chart(
-            "accuracy",
-            "How often it is right",
-            figure,
-            explanation="The longer the line, the less is known. One that reaches the dashed line"
-            " may be no better than guessing.",
-        ),
-        Chart(
-            "confusion_matrix",
-            "What it takes for what",
-            charts.confusion(np.asarray(score["confusion"]), classes),
-            large=len(classes) > charts.FEW_CLASSES,
-            explanation=f"{candidate['name']}, photos that were put aside. Blue: right; orange:"
-            f" wrong.{repeated}",
-        ),
-        Chart(
-            "per_photo",
-            "Every photo",
-            charts.per_photo(probabilities, labels, photos["names"], classes),
-            explanation=f"{candidate['name']}: how probable it found the right answer when the"
-            f" photo was put aside; {order}.{repeated}",
-        ),
-    ]
-    if found["permutation"]:
-        test = found["permutation"]
-        figure = charts.permutation(test["accuracies"], test["observed"])
-        said = tables.luck(found)
-        shown_charts.append(Chart("permutation", "Could it be luck?", figure, explanation=said))
-    if found["learning_curve"]:
-        curve = found["learning_curve"]
-        figure = charts.learning_curve(
-            [point["photos"] for point in curve], [_estimate(point) for point in curve], guessing
-        )
-        said = tables.more_photos(found)
-        shown_charts.append(
-            Chart("learning_curve", "Would more photos help?", figure, explanation=said)
-        )
-    return shown_charts + _choices(found)
-
-
-def _choices(found: Found) -> list[Chart]:
-    """What the candidates chose from: layers and grids, or how long to tune."""
-    shown_charts = []
-    for place, one in enumerate(found["candidates"]):
-        shares: dict[tuple[str, int], float] = {}
-        for choice in one["choices"]:
-            if "layer" in choice:
-                key = choice["layer"], choice["grid"]
-                shares[key] = shares.get(key, 0.0) + choice["share"]
-        if shares:
-            figure = charts.choices(shares)
-            shown_charts.append(Chart(f"choices_{place + 1}", one["name"], figure))
-        if one["losses"]:
-            passes, losses = ([at[key] for at in one["losses"]] for key in ("epochs", "loss"))
-            guessing = float(np.log(len(found["photos"]["class_names"])))
-            figure = charts.epochs(passes, losses, guessing)
-            shown_charts.append(Chart(f"choices_{place + 1}_epochs", one["name"], figure))
-    return shown_charts
-
-
-def _estimates(found: Found) -> dict[str, dict[str, Estimate]]:
-    return {
-        one["name"]: {
-            said: Estimate(one[protocol]["accuracy"], *one[protocol]["accuracy_interval"])
-            for protocol, said in PROTOCOLS.items()
-            if one[protocol]
-        }
-        for one in found["candidates"]
-    }
-
-
-def _estimate(point: Mapping[str, Any]) -> Estimate:
-    return Estimate(point["accuracy"], point["low"], point["high"])
-
-
-def _gallery(found: Found, shown: np.ndarray, heat: np.ndarray | None) -> Gallery:
-    """The photos with what was said of them when they were put aside, the worst first."""
-    photos = found["photos"]
-    classes = [plain(name) for name in photos["class_names"]]
-    probabilities = np.asarray(tables.score(tables.chosen(found))["probabilities"])
-    order = tables.worst_first(probabilities, photos["labels"])[:SHOWN]
-    columns = [shown[order]]
+def _gallery(outcome: Outcome, images: np.ndarray, heat: np.ndarray | None) -> Gallery:
+    """Shows the photos with their out-of-fold predictions, the worst first."""
+    photos, probabilities = outcome.photos, outcome.chosen_candidate.photo_by_photo.probabilities
+    order = score_tables.worst_first(probabilities, photos.labels)[:SHOWN]
+    columns = [images[order]]
     if heat is not None:
-        columns.append(gradcam.overlay(shown[order], heat[order], shown.shape[1]))
-    tiles = []
-    for row, index in enumerate(order):
-        said, label = int(probabilities[index].argmax()), photos["labels"][index]
-        right = said == label
-        sure = percent(probabilities[index, said])
-        tiles.append(
-            Tile(
-                tuple(_reduced(column[row]) for column in columns),
-                classes[label],
-                (
-                    f"{'✓' if right else '✗ taken for'} {classes[said]} {sure}",
-                    charts.shortened(photos["names"][index]),
-                ),
-                "right" if right else "wrong",
-            )
-        )
+        columns.append(gradcam.overlay(images[order], heat[order], images.shape[1]))
     return Gallery(
         "photos",
         "The photos, the worst first",
         "As the model sees them, with what it said when the photo was put aside."
-        + (f" The first {SHOWN} of {len(shown)}." if len(shown) > SHOWN else "")
+        + (f" The first {SHOWN} of {len(images)}." if len(images) > SHOWN else "")
         + (
             ""
             if heat is None
             else " Beside it, what the final model, which has learned from all photos, sees its"
             " answer in; the rest is dimmed (Grad-CAM)."
         ),
-        tuple(tiles),
+        tuple(
+            _tile(outcome, index, tuple(_reduced(column[row]) for column in columns))
+            for row, index in enumerate(order)
+        ),
         photos=True,
+    )
+
+
+def _tile(outcome: Outcome, index: int, pictures: tuple[np.ndarray, ...]) -> Tile:
+    """Shows a photo with its out-of-fold prediction."""
+    photos, probabilities = outcome.photos, outcome.chosen_candidate.photo_by_photo.probabilities
+    predicted, label = int(probabilities[index].argmax()), photos.labels[index]
+    right = predicted == label
+    said = f"{plain(photos.class_names[predicted])} {percent(probabilities[index, predicted])}"
+    return Tile(
+        pictures,
+        plain(photos.class_names[label]),
+        (f"{'✓' if right else '✗ taken for'} {said}", charts.shortened(photos.names[index])),
+        "right" if right else "wrong",
     )
 
 
@@ -251,18 +170,24 @@ def _reduced(picture: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
-def _scalars(found: Found, writer: summaries.Writer) -> None:
-    for one in found["candidates"]:
-        for protocol in PROTOCOLS:
-            if one[protocol]:
-                kept = ("accuracy", "balanced_accuracy", "auc", "log_loss")
-                scores = {key: one[protocol][key] for key in kept if one[protocol][key] is not None}
-                tagged = {f"{protocol}_{key}/{one['name']}": v for key, v in scores.items()}
-                writer.write_scalars(0, tagged)
-    for point in found["learning_curve"]:
-        writer.write_scalars(round(point["photos"]), {"learning_curve/accuracy": point["accuracy"]})
-    if found["permutation"]:
-        test = found["permutation"]
-        writer.write_scalars(0, {"permutation/p": test["p"], "permutation/mean": test["mean"]})
-        accuracies = np.asarray(test["accuracies"], np.float32)
+def _write_scalars(outcome: Outcome, writer: summaries.Writer) -> None:
+    for candidate in outcome.candidates:
+        if candidate.leave_one_out:
+            _write_scores("leave_one_out", candidate.name, candidate.leave_one_out, writer)
+        _write_scores("kfold", candidate.name, candidate.kfold, writer)
+    for point in outcome.learning_curve:
+        writer.write_scalars(round(point.photos), {"learning_curve/accuracy": point.accuracy})
+    if test := outcome.permutation:
+        writer.write_scalars(0, {"permutation/p": test.p, "permutation/mean": test.mean})
+        accuracies = np.asarray(test.accuracies, np.float32)
         writer.write_histograms(0, {"permutation/accuracies": accuracies})
+
+
+def _write_scores(protocol: str, name: str, scores: Scores, writer: summaries.Writer) -> None:
+    scalars = {
+        "accuracy": scores.accuracy,
+        "balanced_accuracy": scores.balanced_accuracy,
+        "auc": scores.auc,
+        "log_loss": scores.log_loss,
+    }
+    writer.write_scalars(0, {f"{protocol}_{key}/{name}": value for key, value in scalars.items()})
