@@ -41,13 +41,13 @@ def run(real_data, photos, tmp_path_factory):
 
 
 def test_expressions_of_other_people_are_told_apart_better_than_by_luck(run):
-    _, found = run
-    (probe,) = found["candidates"]
-    assert found["photos"]["group_count"] == 24  # one person each
+    _, metrics = run
+    (probe,) = metrics["candidates"]
+    assert metrics["photos"]["group_count"] == 24  # one person each
     assert probe["leave_one_out"]["auc"] > 0.7
     assert probe["leave_one_out"]["right"] >= 16  # 5 % by luck
-    assert found["permutation"]["p"] < 0.2
-    assert max(found["permutation"]["accuracies"]) < 0.95
+    assert metrics["permutation"]["p"] < 0.2
+    assert max(metrics["permutation"]["accuracies"]) < 0.95
 
 
 def test_command_predicts_from_the_checkpoint(run, photos, tmp_path):

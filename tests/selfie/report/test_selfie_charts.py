@@ -123,8 +123,8 @@ class TestPerPhoto:
 
 def test_accuracies_show_what_is_missing_as_missing():
     both = {"one": Estimate(0.8, 0.6, 0.9), "two": Estimate(0.75, 0.6, 0.85)}
-    found = {"a": both, "b": {"two": Estimate(0.5, 0.3, 0.7)}}
-    figure = charts.accuracies(found, 0.55, "b")
+    by_candidate = {"a": both, "b": {"two": Estimate(0.5, 0.3, 0.7)}}
+    figure = charts.accuracies(by_candidate, 0.55, "b")
     (axes,) = figure.axes
     markers = [line for line in axes.lines if line.get_marker() in ("o", "s")]
     assert [(line.get_marker(), line.get_xdata()[0]) for line in markers] == [
