@@ -4,9 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-REPO = Path(__file__).parents[1]
+from paths import REPO
 
 # A reader that takes nothing amiss, one that raises, one that dies, and one that never ends.
 CODE = """

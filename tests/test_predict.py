@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from etils import epath
+from paths import REPO
 from PIL import Image
 
 from cifsel import predict
@@ -20,8 +21,6 @@ from cifsel.errors import UserError
 from cifsel.models import classifier
 from cifsel.prediction import predictor
 from cifsel.workdir.checkpoints import Checkpoints
-
-ROOT = Path(__file__).parents[1]
 
 
 def brightness(shown):
@@ -370,7 +369,7 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
         [sys.executable, "-c", code, *given],
         input=os.fsencode(path),
         env=env,
-        cwd=ROOT,
+        cwd=REPO,
         capture_output=True,
         check=False,
     )
@@ -388,7 +387,7 @@ def test_a_closed_pipe_ends_it_quietly(checkpoint, tmp_path):
     command = f"'{sys.executable}' -m cifsel.predict --checkpoint='{checkpoint}' '{path}'"
     done = subprocess.run(
         ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"],
-        cwd=ROOT,
+        cwd=REPO,
         env=os.environ | {"CIFSEL_CACHE": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -4,15 +4,14 @@ import importlib
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import REPO
 
 from cifsel.config import command_line
 from cifsel.config import loading as config_lib
 from configs import common, effnet, quickstart, selfie
 
-REPO = Path(__file__).parents[2]
 COMMANDS = (
     "cifsel.compare",
     "cifsel.predict",

@@ -5,20 +5,18 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
+from paths import REPO
 
 from cifsel.config import loading as config_lib
 from cifsel.config import validation
 from cifsel.data import augment
 from cifsel.errors import UserError, printable
 from configs import effnet, mobilenet, quickstart, selfie
-
-REPO = Path(__file__).parents[2]
 
 
 def ready():

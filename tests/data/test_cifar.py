@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from paths import DATA, REPO
 from PIL import Image
 
 from cifsel.data import cifar, cifar_cache, cifar_classes, splits
 from cifsel.errors import UserError
 
-REPO = Path(__file__).parents[2]
-TFDS = REPO.parent / "shared" / "data" / "tfds"
+TFDS = DATA / "tfds"
 PREPARED = TFDS / "cifar100" / "3.0.2"
 
 real_data = pytest.mark.skipif(not PREPARED.is_dir(), reason=f"no prepared CIFAR-100 at {PREPARED}")

@@ -5,10 +5,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import pytest
+from paths import REPO
 
 from cifsel.config import loading as config_lib
 from cifsel.errors import UserError
@@ -210,7 +210,7 @@ def test_the_command(tmp_path):
     def run():
         return subprocess.run(
             [*command, "--config.train_size=0", "--topology=v6e:2x2"],
-            cwd=Path(__file__).parents[2],
+            cwd=REPO,
             env=env,
             capture_output=True,
             text=True,

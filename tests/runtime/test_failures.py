@@ -5,16 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import REPO
 
 from cifsel.errors import UserError
 from cifsel.runtime import command
 from cifsel.runtime.signals import Interrupted
-
-ROOT = Path(__file__).parents[2]
 
 
 def failing(error):
@@ -106,7 +104,7 @@ command.guarded(run)
 def script(code, *arguments):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
+        cwd=REPO,
         capture_output=True,
         text=True,
         timeout=60,
@@ -196,7 +194,7 @@ def test_devices_that_are_not_there(platform, tmp_path):
             "--config=configs/effnet.py",
             f"--workdir={tmp_path}",
         ],
-        cwd=ROOT,
+        cwd=REPO,
         env=os.environ | {"JAX_PLATFORMS": platform},
         capture_output=True,
         text=True,

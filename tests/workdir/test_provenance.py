@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import REPO
 
-ROOT = Path(__file__).parents[2]
 ON_ONE = """
 import os, runpy
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
@@ -26,7 +25,7 @@ def test_bare_machine(home, tmp_path):
     """No display, no user's settings, one processor."""
     odd = tmp_path / "Grüße aus 東京, 'so'"
     odd.mkdir()
-    (odd / "code").symlink_to(ROOT)
+    (odd / "code").symlink_to(REPO)
     environment = {"PATH": os.environ["PATH"], "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     if home:
         environment["HOME"] = home
