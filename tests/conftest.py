@@ -1,14 +1,43 @@
 """Settings of all tests, and the list of modules with their shared fixtures."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jaxtyping
 import pytest
 from paths import DATA
 
+# Shapes and dtypes in the types of these packages are checked at each call. This comes before any
+# import of them, and in conftest.py because the workers of `-n` do not see an option in addopts.
+jaxtyping.install_import_hook(
+    ["cifsel.data", "cifsel.models", "cifsel.evaluation", "cifsel.training"], "array_types.check"
+)
+
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
 pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]
+
+JAX_SETTINGS = {
+    # What one test has compiled is there for all others, however small it is.
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings of JAX, for this process and those that it starts."""
+    settings = JAX_SETTINGS
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        # The workers of `-n` find it in the environment.
+        folder = tempfile.mkdtemp(prefix="cifsel-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        settings = settings | {"jax_compilation_cache_dir": folder}
+    for name, value in settings.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")
