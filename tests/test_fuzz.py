@@ -5,7 +5,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 from paths import REPO
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 # A reader that takes nothing amiss, one that raises, one that dies, and one that never ends.
 CODE = """

@@ -12,6 +12,8 @@ from paths import REPO
 
 from cifsel.workdir import lock
 
+pytestmark = pytest.mark.process
+
 # Each command in a fork of one process that has imported what takes seconds. `run_module` does what
 # `python -m cifsel.main` does.
 FORK = """

@@ -351,6 +351,7 @@ def checkpoint(variables_of, tmp_path_factory):
     return folder
 
 
+@pytest.mark.process
 def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     """TensorFlow alone would take longer than everything else."""
     (path,) = put(tmp_path, **{"\udcff": 25})
@@ -382,6 +383,7 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     assert any((tmp_path / "cache" / "compiled").iterdir())
 
 
+@pytest.mark.process
 def test_a_closed_pipe_ends_it_quietly(checkpoint, tmp_path):
     (path,) = put(tmp_path, a=25)
     command = f"'{sys.executable}' -m cifsel.predict --checkpoint='{checkpoint}' '{path}'"

@@ -17,6 +17,8 @@ from paths import REPO
 
 from configs import common, effnet
 
+pytestmark = pytest.mark.process
+
 FOLDER = REPO / "experiments" / "tpu"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.sh"))
 TRAIN = ["--config=configs/effnet.py", '--config.name=it\'s a  "name" with $HOME `id` \\ *']

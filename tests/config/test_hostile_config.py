@@ -294,6 +294,7 @@ LINES = {
 }
 
 
+@pytest.mark.process
 def test_the_command_says_it_in_one_line(tmp_path):
     whole = (REPO / "configs" / "effnet.py").read_text()
     for name, change in (("wrong", "c.epochs = None"), ("missing", "del c['epochs']")):

@@ -201,6 +201,7 @@ def test_a_batch_that_the_slice_cannot_share():
         preflight.examine(tiny(batch_size=18), "v5e:2x2")
 
 
+@pytest.mark.process
 @needs_libtpu
 def test_the_command(tmp_path):
     flags = [f"--config.{name}={value}" for name, value in TINY.items()]

@@ -7,6 +7,8 @@ import sys
 import pytest
 from paths import REPO
 
+pytestmark = pytest.mark.process
+
 PROGRAM = """
 import jax
 from cifsel import cache

@@ -112,6 +112,7 @@ def script(code, *arguments):
     )
 
 
+@pytest.mark.process
 def test_a_thread_that_never_ends_does_not_keep_a_command():
     done = script(HANGS)
     assert done.returncode == 2
@@ -130,6 +131,7 @@ logging.getLogger("cifsel.x").warning("odd file")
 """
 
 
+@pytest.mark.process
 def test_warnings_are_said_as_they_are():
     assert script(WARNS).stderr == "odd file\nno summaries\nodd file\n"
 
@@ -153,6 +155,7 @@ command.guarded(run)
 """
 
 
+@pytest.mark.process
 def test_ctrl_c_is_heard_where_no_exception_gets_out():
     done = script(CLEARS_AWAY)
     assert done.returncode == 130
@@ -172,6 +175,7 @@ command.guarded(run)
 """
 
 
+@pytest.mark.process
 def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     (tmp_path / "run").write_text("not a folder")
     done = script(UNWRITABLE, tmp_path / "run")
@@ -184,6 +188,7 @@ def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_devices_that_are_not_there(platform, tmp_path):
     done = subprocess.run(

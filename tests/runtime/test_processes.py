@@ -9,6 +9,8 @@ import ports
 import pytest
 from paths import REPO
 
+pytestmark = pytest.mark.process
+
 WAIT = 3.0
 # Meets the others, then does what its last argument says.
 PROGRAM = """

@@ -295,6 +295,7 @@ def test_without_gcsfs(monkeypatch):
     assert remote.path("~/x") == Path("~/x").expanduser()
 
 
+@pytest.mark.process
 def test_the_command_says_it_in_one_line(gs):
     done = subprocess.run(
         [sys.executable, "-m", "cifsel.main", "--config=configs/quickstart.py",

@@ -16,6 +16,8 @@ from paths import REPO
 from cifsel.errors import UserError
 from cifsel.runtime import sharding
 
+pytestmark = pytest.mark.process
+
 EPOCHS = 2
 # Batch norm trains, so that its statistics must be those of the whole batch. The last batch is not
 # full, and the 50 test images are no multiple of the devices. With seed 4 the first epoch has seven

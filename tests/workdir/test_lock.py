@@ -53,6 +53,7 @@ def test_what_goes_wrong_in_a_run_ends_its_lock(run):
         assert [path.name for path in run.iterdir()] == [lock.NAME]
 
 
+@pytest.mark.process
 def test_killed_run_leaves_no_lock(run):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, run], cwd=REPO, stdout=subprocess.PIPE, text=True

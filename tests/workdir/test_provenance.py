@@ -8,6 +8,8 @@ import sys
 import pytest
 from paths import REPO
 
+pytestmark = pytest.mark.process
+
 ON_ONE = """
 import os, runpy
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
