@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from paths import REPO
 
 from experiments import crash_matrix, run_results
 
+ROOT = Path(__file__).parents[1]
 RUN = (
     "--config=configs/quickstart.py --config.task=task1 --config.model=efficientnetv2-mini"
     " --config.epochs=2 --config.train_examples=200 --config.test_examples=100"
@@ -19,15 +20,13 @@ RUN = (
 )
 
 
-@pytest.mark.process
-@pytest.mark.slow
 def test_a_run_that_is_disturbed_ends_like_one_that_is_not(tmp_path):
     ways = ["SIGKILL", "SIGTERM", "SIGINT"]
     ways += [way for way in ("full", "read-only") if crash_matrix.impossible(way) is None]
     line = [sys.executable, "-m", "experiments.crash_matrix", f"--output={tmp_path / 'out'}"]
     done = subprocess.run(
         [*line, f"--points={len(ways)}", "--ways", *ways, "--", *RUN.split()],
-        cwd=REPO,
+        cwd=ROOT,
         env=os.environ | {"CIFSEL_CACHE": str(tmp_path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
         capture_output=True,
         text=True,

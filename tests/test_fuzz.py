@@ -4,11 +4,9 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
-import pytest
-from paths import REPO
-
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+REPO = Path(__file__).parents[1]
 
 # A reader that takes nothing amiss, one that raises, one that dies, and one that never ends.
 CODE = """

@@ -13,13 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from paths import REPO
 
 from configs import common, effnet
 
-pytestmark = pytest.mark.process
-
-FOLDER = REPO / "experiments" / "tpu"
+FOLDER = Path(__file__).parents[1] / "experiments" / "tpu"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.sh"))
 TRAIN = ["--config=configs/effnet.py", '--config.name=it\'s a  "name" with $HOME `id` \\ *']
 TRAINED = ["-m", "cifsel.main", *TRAIN, "--config.distributed=auto", "--workdir=gs://bucket/run"]
@@ -195,7 +192,7 @@ def test_xpk_gets_the_command_as_one_word(cloud):
     (line,) = cloud.printed(f"{places} TYPE=v5litepod-16 ./gke-xpk.sh", *TRAIN)
     *words, command = shlex.split(line)
     assert words[:3] == ["xpk", "workload", "create"]
-    assert {"--tpu-type=v5litepod-16", f"--script-dir={REPO}"} < set(words)
+    assert {"--tpu-type=v5litepod-16", f"--script-dir={FOLDER.parents[1]}"} < set(words)
     assert shlex.split(command)[-len(TRAINED) :] == TRAINED
     # A folder of this machine would mean nothing there.
     assert "exec env PYTHONUNBUFFERED=1 TFDS_DATA_DIR=gs://bucket/tfds python -m" in command
@@ -266,4 +263,4 @@ def test_skypilot_runs_a_command_that_exists():
     assert words[-1] == "--workdir=$WORKDIR"
     fields = {word.removeprefix("--config.").partition("=")[0] for word in words[4:-1]}
     assert fields <= set(common.get_config())
-    assert (REPO / task["envs"]["CONFIG"]).samefile(effnet.__file__)
+    assert (FOLDER.parents[1] / task["envs"]["CONFIG"]).samefile(effnet.__file__)
