@@ -82,13 +82,15 @@ def put(name, content):
 # The command, with the same stand-ins as above.
 COMMAND = """
 from absl import app, logging
-import conftest, test_gcs_runs
-from cifsel import config_flag, main, prepare, report
-from cifsel.data import synthetic
-prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_gcs_runs.few
-report.Report._figure = lambda *_: None
+import test_gcs_runs, tiny_model
+from cifsel import build, main
+from cifsel.config import flag
+from cifsel.data import drawn_images
+from cifsel.reports.run_report import RunReport
+build.build, drawn_images.drawn_classes = tiny_model.build_tiny, test_gcs_runs.few
+RunReport._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=config_flag.parse_flags)
+app.run(main.main, flags_parser=flag.parse_flags)
 """
 
 
@@ -166,7 +168,8 @@ def test_a_run_is_interrupted_and_ends_like_one_of_this_machine(interrupted, tmp
     fields, said = interrupted
     assert re.search(r"resuming after \d epochs and \d steps", said)
     there = workdir.read_json(epath.Path(RUN) / workdir.METRICS)
-    here = run(config_of(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "run")
+    run(config_of(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "run")
+    here = workdir.read_json(epath.Path(tmp_path) / "run" / workdir.METRICS)
     assert without_times(there) == without_times(here)
     names = ("config.json", "metrics.json", "predictions.npz", "checkpoints")
     assert {name.name for name in epath.Path(RUN).iterdir()} >= set(names)
