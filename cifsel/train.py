@@ -14,7 +14,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import build, recipe, workdir
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.config.validation import validate
 from cifsel.data import augment, splits
 from cifsel.evaluation import features, inference

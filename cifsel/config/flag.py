@@ -9,8 +9,8 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from cifsel.config import command_line
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
+from cifsel.config import arguments
 from cifsel.errors import UserError
 from cifsel.runtime import command
 
@@ -66,13 +66,13 @@ def _show_help(given: str = "") -> NoReturn:
         meanings: dict[str, str] = {}
         for path in (base, Path(file)):
             meanings |= (
-                command_line.comments(path.read_text(errors="replace")) if path.is_file() else {}
+                arguments.comments(path.read_text(errors="replace")) if path.is_file() else {}
             )
         listed = (
-            f"fields of {given}, for --config.FIELD=VALUE:\n{command_line.fields(config, meanings)}"
+            f"fields of {given}, for --config.FIELD=VALUE:\n{arguments.fields(config, meanings)}"
         )
     name = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else "cifsel.main"
-    shown = command_line.Parser(name, main.__doc__, listed)
+    shown = arguments.Parser(name, main.__doc__, listed)
     for flag in (flags.FLAGS["config"], *flags.FLAGS.get_key_flags_for_module(sys.argv[0])):
         said = flag.help + (f" Default: {flag.default}." if flag.default else "")
         shown.add_argument(f"--{flag.name}", help=" ".join(said.split()).replace("%", "%%"))

@@ -184,6 +184,11 @@ def _validate_processes(config: ConfigDict) -> None:
         raise bad("distributed", config.distributed, "host:port, as config.processes is given")
 
 
+def check_fields(config: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raises UserError unless each of these fields of task 1 is there and a number in its range."""
+    check_ranges(config, {name: RANGES[name] for name in names})
+
+
 # --- single fields -------------------------------------------------------------------------------
 
 

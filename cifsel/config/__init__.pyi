@@ -1,0 +1,11 @@
+from .arguments import Parser as Parser
+from .changes import PLACES as PLACES
+from .changes import changed as changed
+from .changes import check_file as check_file
+from .changes import differences as differences
+from .changes import explain as explain
+from .changes import fields as fields
+from .changes import load as load
+from .changes import to_json as to_json
+from .validation import check_fields as check_fields
+from .validation import validate as validate
