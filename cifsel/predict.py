@@ -27,7 +27,7 @@ from PIL import Image
 
 from cifsel.config import command_line
 from cifsel.data.photos import files, search
-from cifsel.data.photos.reader import decode
+from cifsel.data.photos.decoding import decode
 from cifsel.errors import UserError, printable
 from cifsel.runtime import remote
 from cifsel.runtime.remote import AnyPath

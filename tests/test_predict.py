@@ -15,7 +15,7 @@ from etils import epath
 from PIL import Image
 
 from cifsel import predict
-from cifsel.data.photos import crops, reader
+from cifsel.data.photos import crops, decoding
 from cifsel.errors import UserError
 from cifsel.models import classifier
 from cifsel.prediction import predictor
@@ -277,7 +277,7 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
 
     def decode(source, name):
         happened.append("decode")
-        return reader.decode(source, name)
+        return decoding.decode(source, name)
 
     monkeypatch.setattr(predict, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cifsel.data.photos.files import LAYOUT, File, content, is_zip, listing
-from cifsel.data.photos.reader import Photo, decode
+from cifsel.data.photos.decoding import Photo, decode
 from cifsel.errors import UserError, printable
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
