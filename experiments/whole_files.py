@@ -45,7 +45,11 @@ def files(folder: Path) -> dict[str, File]:
         "HDF5, newest": ("w.h5", _weights("latest"), h5_file.read_tensors),
     }
     for name, (form, options) in _PHOTOS.items():
-        kinds[name] = ("photo", encoded(form, **options), lambda path: decoding.decode(path, "photo"))
+        kinds[name] = (
+            "photo",
+            encoded(form, **options),
+            lambda path: decoding.decode(path, "photo"),
+        )
     kinds |= {
         "zip of photos": ("photos.zip", _zip(), _read_zip),
         "CSV": ("people.csv", b"photo,person\na/1.jpg,Ann\n" * 9, grouping.people_from_csv),

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from cifsel.data import transforms
 from cifsel.models.classifier import Classifier
-from cifsel.models.cpu import convolutions
+from cifsel.models.cpu import compiler
 
 Array = jax.Array
 Tree = Any
@@ -122,4 +122,4 @@ def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:
         outputs = jnp.stack([apply(variables, images) for images in view.of(images)])
         return outputs.mean(0)
 
-    return jax.jit(forward, compiler_options=convolutions.compiler_options())
+    return jax.jit(forward, compiler_options=compiler.compiler_options())

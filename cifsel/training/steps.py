@@ -12,7 +12,7 @@ from flax import struct
 
 from cifsel.data import augment
 from cifsel.models.classifier import Classifier
-from cifsel.models.cpu import convolutions
+from cifsel.models.cpu import compiler
 from cifsel.training import accumulation, optim
 
 Array = jax.Array
@@ -298,5 +298,5 @@ def make_scan(
             return step(state, {name: array[0] for name, array in batches.items()}, key)
         return jax.lax.scan(lambda state, batch: (step(state, batch, key), None), state, batches)[0]
 
-    options = convolutions.compiler_options()
+    options = compiler.compiler_options()
     return jax.jit(scan, donate_argnums=0, out_shardings=sharding, compiler_options=options)

@@ -86,7 +86,9 @@ def test_heic_is_read_upright():
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2026:05:04 10:11:12"}
     scene = SCENE.repeat(4, 0).repeat(4, 1)
-    found = decoding.decode(encode(np.rot90(scene), "HEIF", quality=95, exif=exif.tobytes()), "photo")
+    found = decoding.decode(
+        encode(np.rot90(scene), "HEIF", quality=95, exif=exif.tobytes()), "photo"
+    )
     assert found.pixels.shape == scene.shape
     np.testing.assert_allclose(found.pixels[::16, 4::16].astype(int), scene[::16, 4::16], atol=12)
     assert found.taken == datetime(2026, 5, 4, 10, 11, 12)
