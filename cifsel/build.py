@@ -20,12 +20,12 @@ def dataset(config: ConfigDict) -> splits.Dataset:
     """The images a config asks for, with their split."""
     if config.dataset == "drawn":
         say("drawing 50 classes of synthetic images (these are not photographs)")
-        found = drawn_images.drawn_classes(
+        found = drawn_images.draw_classes(
             train_per_class=100, val_per_class=50, test_per_class=50, seed=config.split_seed
         )
     else:
         say("reading CIFAR-100's animals and people")
-        found = cifar.load(
+        found = cifar.load_cifar(
             config.data_dir,
             try_gcs=config.try_gcs or jax.default_backend() == "tpu",
             val_per_class=config.val_per_class,
@@ -82,7 +82,7 @@ def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[
         say(f"{config.model} at {size} px, from scratch")
         return found, jax.jit(init)(key), None
     if config.weights == "imagenet":
-        path = download.find(
+        path = download.find_weights(
             config.model,
             alpha=config.alpha,
             resolution=config.weights_resolution,

@@ -223,7 +223,9 @@ def augmented_samples(config: ConfigDict, split: splits.Split, count: int = 32) 
 
     @jax.jit  # Operation by operation it would take longer than some runs' training.
     def augmented(images: jax.Array) -> jax.Array:
-        images = augment.augment(keys[0], images, policy, recipe.train_size(config), config.resize)
+        images = augment.augment_images(
+            keys[0], images, policy, recipe.train_size(config), config.resize
+        )
         images, _ = augment.mix(keys[1], images, jnp.ones((len(images), 1)), policy)
         return images.round().astype(jnp.uint8)
 

@@ -115,7 +115,7 @@ def _zip() -> bytes:
 
 
 def _read_zip(path: Path) -> None:
-    labelled.load(str(path), skip_unreadable=True)
+    labelled.load_photos(str(path), skip_unreadable=True)
 
 
 def _npz(save: Callable[..., None]) -> bytes:

@@ -282,7 +282,7 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)
     with predict.contextlib.ExitStack() as stack:
-        items = predict.photo_search.find(paths, stack)
+        items = predict.photo_search.find_photos(paths, stack)
     for answer in predict.answers(items, model, skip=True):
         happened.append(answer.photo)
     batches = [paths[:4], paths[4:8], paths[8:]]

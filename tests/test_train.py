@@ -31,14 +31,14 @@ from configs import quickstart as quickstart_config
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
-DRAWN = drawn_images.drawn_classes
+DRAWN = drawn_images.draw_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
 
 
 def few(**_):
-    """Stands in for `synthetic.drawn_classes`."""
+    """Stands in for `synthetic.draw_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
 
 
@@ -68,7 +68,7 @@ def tiny(build_tiny, compiled):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build", build_tiny)
-        patch.setattr(drawn_images, "drawn_classes", few)
+        patch.setattr(drawn_images, "draw_classes", few)
         yield
 
 
@@ -304,7 +304,7 @@ from absl import app, logging
 import conftest, test_train
 from cifsel import config_flag, main, prepare, report
 from cifsel.data import synthetic
-prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_train.few
+prepare.build, synthetic.draw_classes = conftest.build_tiny, test_train.few
 report.Report._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
 app.run(main.main, flags_parser=config_flag.parse_flags)

@@ -183,7 +183,7 @@ class Norm:
             if not activate:
                 return x + bias
             return jax.lax.platform_dependent(
-                x, bias, cpu=silu.biased, default=lambda x, bias: nn.silu(x + bias)
+                x, bias, cpu=silu.biased_silu, default=lambda x, bias: nn.silu(x + bias)
             )
         norm = BatchNorm(self.epsilon, self.momentum, name=name)
         return norm(conv(x), activate)

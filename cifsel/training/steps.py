@@ -196,7 +196,7 @@ def shown(
     targets = jax.nn.one_hot(batch["labels"], model.head.num_classes)
     targets = optax.smooth_labels(targets, objective.label_smoothing)
     if not objective.on_features:
-        inputs = augment.augment(
+        inputs = augment.augment_images(
             augment_key,
             inputs.astype(jnp.float32),
             objective.policy,

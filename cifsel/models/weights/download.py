@@ -110,7 +110,7 @@ def cache_dir() -> Path:
     return cache.folder() / "weights"
 
 
-def find(
+def find_weights(
     model: str,
     *,
     alpha: float,
