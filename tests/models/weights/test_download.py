@@ -13,7 +13,7 @@ import pytest
 from etils import epath
 
 from cifsel.errors import UserError
-from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.models.weights import catalogue, download, h5_file, keras_h5
 from cifsel.runtime import remote
 
 NAME = "mobilenet_1_0_128_tf_no_top.h5"
@@ -62,8 +62,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     thread = threading.Thread(target=server.http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    monkeypatch.setattr(download, "MOBILENET_URL", server.url)
-    monkeypatch.setattr(download, "EFFICIENTNET_URL", server.url)
+    monkeypatch.setattr(catalogue, "MOBILENET_URL", server.url)
+    monkeypatch.setattr(catalogue, "EFFICIENTNET_URL", server.url)
     yield server
     server.http.shutdown()
     server.http.server_close()
@@ -75,8 +75,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, no folder of the user's own, and no way to the real servers."""
     monkeypatch.setenv("CIFSEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CIFSEL_WEIGHTS", raising=False)
-    monkeypatch.setattr(download, "MOBILENET_URL", DEAD)
-    monkeypatch.setattr(download, "EFFICIENTNET_URL", DEAD)
+    monkeypatch.setattr(catalogue, "MOBILENET_URL", DEAD)
+    monkeypatch.setattr(catalogue, "EFFICIENTNET_URL", DEAD)
     return tmp_path / "cache" / "weights"
 
 
@@ -99,7 +99,7 @@ def left_in(folder: Path) -> list[str]:
 
 def test_mobilenet_has_one_file_per_width_and_size() -> None:
     names = {
-        download.published("mobilenet", alpha=alpha, resolution=size, top=top).name
+        catalogue.published("mobilenet", alpha=alpha, resolution=size, top=top).name
         for alpha in (0.25, 0.5, 0.75, 1.0)
         for size in (128, 160, 192, 224)
         for top in (True, False)
@@ -109,7 +109,7 @@ def test_mobilenet_has_one_file_per_width_and_size() -> None:
 
 
 def test_efficientnet_takes_no_notice_of_alpha_and_resolution() -> None:
-    file = download.published("efficientnetv2-s", alpha=3.0, resolution=7, top=False)
+    file = catalogue.published("efficientnetv2-s", alpha=3.0, resolution=7, top=False)
     assert file.name == "efficientnetv2-s_notop.h5"
     assert file.md5 == "af0682fb74e8c54910f2d4393339c070"
 
@@ -189,7 +189,7 @@ def test_own_mobilenet_that_is_not_the_published_one_is_remarked_on(
     assert "not the published tensors" in caplog.text
     caplog.clear()
     sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(own))
-    monkeypatch.setitem(download.MOBILENET_1_0_224_SHA256, True, sha256)
+    monkeypatch.setitem(catalogue.MOBILENET_1_0_224_SHA256, True, sha256)
     assert download.find_weights("mobilenet", **at) == own
     assert "not the published" not in caplog.text
 
@@ -332,7 +332,7 @@ def test_right_md5(
     body = weight_file(tmp_path / "published.h5").read_bytes()
     server.serve("efficientnetv2-b1_notop.h5", body)
     md5 = hashlib.md5(body).hexdigest()
-    monkeypatch.setitem(download.EFFICIENTNET_MD5, "b1", ("", md5))
+    monkeypatch.setitem(catalogue.EFFICIENTNET_MD5, "b1", ("", md5))
     assert download.find_weights("efficientnetv2-b1", **ARGS).parent == cache
 
 
@@ -340,7 +340,7 @@ def test_right_md5(
 def test_wrong_tensors(server: Server, cache: Path, tmp_path: Path, top: bool) -> None:
     name = f"mobilenet_1_0_224_tf{'' if top else '_no_top'}.h5"
     server.serve(name, weight_file(tmp_path / "published.h5").read_bytes())
-    sha256 = download.MOBILENET_1_0_224_SHA256[top]
+    sha256 = catalogue.MOBILENET_1_0_224_SHA256[top]
     refused("SHA-256 of its tensors", sha256, name, resolution=224, top=top)
     assert left_in(cache) == []
 
@@ -369,7 +369,7 @@ def test_interrupted_by_the_user(
     server.serve(NAME, weight_file(tmp_path / "published.h5").read_bytes())
     seen = []
 
-    def interrupt(path: Path, file: download.WeightFile) -> None:
+    def interrupt(path: Path, file: catalogue.WeightFile) -> None:
         seen.extend(left_in(cache))
         raise KeyboardInterrupt
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cifsel.errors import UserError, printable
 from cifsel.models import classifier
-from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.models.weights import catalogue, h5_file, keras_h5
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "weights"
 
@@ -44,7 +44,7 @@ def test_published_mobilenet_tensors_have_the_published_hash(name: str) -> None:
     if not (DATA / name).is_file():
         pytest.skip(f"{name} is not in ../shared/data/weights")
     found = keras_h5.tensors_sha256(h5_file.read_tensors(DATA / name))
-    assert found == download.MOBILENET_1_0_224_SHA256["no_top" not in name]
+    assert found == catalogue.MOBILENET_1_0_224_SHA256["no_top" not in name]
 
 
 def template_of(model: str, **kwargs: float) -> dict:
