@@ -29,7 +29,7 @@ from cifsel.workdir import summaries
 from configs import effnet
 from configs import selfie as selfie_config
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process]
 TESTS = Path(__file__).parent
 BUCKET = "gs://bucket"
 RUN, COMPARED = f"{BUCKET}/run", f"{BUCKET}/compared"
@@ -58,7 +58,7 @@ def tiny(build_tiny):
         patch.setattr(build, "build", build_tiny)
         patch.setattr(classifier, "build", build_tiny)
         patch.setattr(drawn_images, "draw_classes", few)
-        patch.setattr(run_report.Report, "_figure", lambda *_: None)  # These take seconds.
+        patch.setattr(run_report.RunReport, "_figure", lambda *_: None)  # These take seconds.
         yield
 
 
