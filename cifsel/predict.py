@@ -27,7 +27,7 @@ from PIL import Image
 
 from cifsel.config import arguments
 from cifsel.data.photos import files, search
-from cifsel.data.photos.reader import decode
+from cifsel.data.photos.decoding import decode
 from cifsel.errors import UserError, printable
 from cifsel.runtime import remote
 from cifsel.runtime.remote import AnyPath
@@ -237,7 +237,7 @@ def _csv_line(cells: Iterable[Any]) -> str:
 def run(flags: argparse.Namespace) -> None:
     """Does what the flags say."""
     with contextlib.ExitStack() as stack:
-        items = search.find(_arguments(flags.photos), stack)
+        items = search.find_photos(_arguments(flags.photos), stack)
         if not items:
             raise UserError("no photos: standard input is empty; expected a path in each line")
         if not flags.skip_unreadable:

@@ -32,14 +32,14 @@ from configs import quickstart as quickstart_config
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
-DRAWN = drawn_images.drawn_classes
+DRAWN = drawn_images.draw_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
 
 
 def few(**_):
-    """Stands in for `drawn_images.drawn_classes`."""
+    """Stands in for `drawn_images.draw_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
 
 
@@ -69,7 +69,7 @@ def tiny(build_tiny, compiled):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build", build_tiny)
-        patch.setattr(drawn_images, "drawn_classes", few)
+        patch.setattr(drawn_images, "draw_classes", few)
         yield
 
 
@@ -310,7 +310,7 @@ from cifsel import build, main
 from cifsel.config import flag
 from cifsel.data import drawn_images
 from cifsel.reports.run_report import RunReport
-build.build, drawn_images.drawn_classes = tiny_model.build_tiny, test_train.few
+build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_train.few
 RunReport._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
 app.run(main.main, flags_parser=flag.parse_flags)
