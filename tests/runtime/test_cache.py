@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import jax
-from cifsel import cache
+from cifsel.runtime import cache
 cache.keep_compiled()
 print(jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs)
 jax.jit(lambda x: x * 2)(1.0)
