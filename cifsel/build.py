@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel.config import loading
+from cifsel import config as config_lib
 from cifsel.data import augment, cifar, drawn_images, splits
 from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
@@ -91,7 +91,7 @@ def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
     """Makes the objects of a run, beside its data set and model, which take long to load."""
     is_probe = config.method == "probe"
     return Job(
-        settings=loading.to_json(config),
+        settings=config_lib.to_json(config),
         dataset=dataset,
         model=dataclasses.replace(model, variables=sharding.everywhere(model.variables)),
         view=view(config),

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.data.photos import files, search
 from cifsel.data.photos.reader import decode
 from cifsel.errors import UserError, printable
@@ -283,7 +283,7 @@ def _load(checkpoint: str) -> "Predictor":
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = command_line.Parser("cifsel.predict", __doc__)
+    made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
     add("--checkpoint", required=True, metavar="DIR", help="workdir of a run, or a comparison")

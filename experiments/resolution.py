@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from cifsel import build, workdir
 from cifsel.comparison import paired
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.evaluation import features, inference, scoring
 from cifsel.prediction import trained_model
 from cifsel.runtime import command
@@ -51,7 +51,7 @@ def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
 
 def main() -> None:
     """Parses the command line."""
-    parser = command_line.Parser("experiments.resolution", __doc__)
+    parser = arguments.Parser("experiments.resolution", __doc__)
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="to score it at")
     words = "average over mirrored images ('on'), or not; default: as the run did"

@@ -14,9 +14,9 @@ import pillow_heif
 from etils import epath
 from PIL import ExifTags, Image
 
+from cifsel import config as config_lib
 from cifsel.comparison import runs, verdict
 from cifsel.comparison.runs import Candidate
-from cifsel.config import loading as config_lib
 from cifsel.data.photos import grouping, labelled, reader
 from cifsel.errors import UserError
 from cifsel.models.weights import h5_file

@@ -18,7 +18,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from cifsel import build, compare, quickstart, train, workdir
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.data import drawn_images
 from cifsel.errors import UserError
 from cifsel.evaluation import features

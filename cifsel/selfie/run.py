@@ -8,8 +8,8 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.config import loading as config_lib
 from cifsel.config.validation import validate
 from cifsel.data import drawn_faces
 from cifsel.data.photos import crops, grouping, labelled

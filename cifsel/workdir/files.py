@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.errors import MAKE_ROOM, UserError, one_line
 from cifsel.runtime import remote, sharding, zips
 from cifsel.runtime.paths import exists, is_file

@@ -19,8 +19,8 @@ from unittest import mock
 import jax
 from ml_collections import ConfigDict
 
-from cifsel.config import command_line
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
+from cifsel.config import arguments
 from cifsel.models import layers
 from cifsel.models.cpu import convolutions
 from cifsel.preflight import chips, compiler, programs
@@ -116,7 +116,7 @@ def table(entries: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Compiles, records, prints."""
-    command_line.Parser("experiments.tpu.preflight", __doc__).parse_args()
+    arguments.Parser("experiments.tpu.preflight", __doc__).parse_args()
     command.start()
     jax.config.update("jax_platforms", "cpu")
     result: dict[str, Any] = {

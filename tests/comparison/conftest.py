@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from etils import epath
 
+from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.config import loading as config_lib
 from cifsel.data import drawn_images
 from cifsel.evaluation import scoring
 from cifsel.workdir.checkpoints import Checkpoints

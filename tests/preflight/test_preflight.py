@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.errors import UserError
 from cifsel.preflight import __main__ as preflight
 from cifsel.preflight import chips, compiler, programs

@@ -11,8 +11,8 @@ from etils import epath
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.config import loading as config_lib
 from cifsel.data import drawn_faces
 from cifsel.errors import UserError
 from cifsel.evaluation import features
