@@ -19,14 +19,14 @@ from cifsel import build, workdir
 from cifsel.comparison import paired
 from cifsel.config import arguments
 from cifsel.evaluation import features, inference, scoring
-from cifsel.prediction import restore
+from cifsel.prediction import trained_model
 from cifsel.runtime import command
 
 
 def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
     """Prints accuracy and loss at each size, mirrored and not; as the run did if not said."""
     folder = epath.Path(run)
-    trained = restore.trained(folder)
+    trained = trained_model.restore(folder)
     val = build.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
     first = None
     for size in sizes:

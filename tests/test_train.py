@@ -22,7 +22,7 @@ from cifsel import config as config_lib
 from cifsel.data import drawn_images
 from cifsel.errors import UserError
 from cifsel.evaluation import features
-from cifsel.prediction import restore
+from cifsel.prediction import trained_model
 from cifsel.reports import run_report
 from cifsel.training import samples
 from cifsel.workdir import summaries
@@ -135,7 +135,7 @@ def test_predictions_reproduce_the_metrics(finished, model):
 
 def test_checkpoint_alone_reproduces_the_predictions(finished):
     folder = epath.Path(finished[0] / MODELS[1])
-    trained = restore.trained(folder)
+    trained = trained_model.restore(folder)
     logits = features.logits(trained.model, trained.view)(trained.variables, few().test.images)
     found = workdir.read_npz(folder / workdir.PREDICTIONS)
     np.testing.assert_allclose(found["test_logits"], logits, atol=1e-5)
@@ -146,7 +146,7 @@ def test_checkpoint_alone_reproduces_the_predictions(finished):
 
 def test_a_run_without_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="has no checkpoint"):
-        restore.trained(epath.Path(tmp_path))
+        trained_model.restore(epath.Path(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -278,7 +278,7 @@ def test_gradient_steps_may_see_smaller_images(tiny, drawn, tmp_path):
     images = samples.augmented_samples(build.objective(config), 0, few().train.images)
     assert images.shape[1:] == (32, 32, 3)
     assert run(config, tmp_path / "small")["config"]["train_size"] == 32
-    assert restore.trained(epath.Path(tmp_path / "small")).view.image_size == 64
+    assert trained_model.restore(epath.Path(tmp_path / "small")).view.image_size == 64
     # The probe, like all scores, is at 64 pixels either way; the steps are not.
     plain = run(drawn_config(image_size=64, epochs=1), tmp_path / "plain")
     small = read(tmp_path / "small")

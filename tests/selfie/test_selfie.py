@@ -17,7 +17,7 @@ from cifsel.data import drawn_faces
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
-from cifsel.prediction import predictor, restore
+from cifsel.prediction import predictor, trained_model
 from cifsel.selfie import run as selfie_run
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
@@ -123,7 +123,7 @@ def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
     drawn = drawn_faces.draw_faces(per_class=8)
     shown = made.show(drawn.images, drawn.names)
     # The same by other means: scikit-learn on the chosen features, scaled as the penalty expects.
-    final, trained = found["final"], restore.trained(epath.Path(task1 / "run"))
+    final, trained = found["final"], trained_model.restore(epath.Path(task1 / "run"))
     places = [(final["layer"], final["grid"])]
     cells = features.cells(trained.model, features.View(SIZE, "bicubic", mirror=True), places)
     x = np.asarray(cells(trained.variables, jnp.asarray(shown)), np.float64)
