@@ -25,6 +25,7 @@ project = "cifsel"
 html_title = "cifsel"
 html_theme = "furo"
 html_copy_source = False
+html_show_copyright = False
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
