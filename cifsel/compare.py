@@ -17,12 +17,15 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import checkpoints, command, prepare, remote, summaries, usage, workdir
+from cifsel import build, workdir
 from cifsel.comparison import content, runs, verdict
+from cifsel.config import command_line
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
-from cifsel.paths import exists
+from cifsel.runtime import command, remote
+from cifsel.runtime.paths import exists
 from cifsel.terminal import say, show_table
+from cifsel.workdir import checkpoints, summaries
 
 COMPARISON = "comparison.json"
 
@@ -82,7 +85,7 @@ def _images(run: runs.Run) -> Dataset:
     config = ConfigDict(run.config)
     if config.data_dir and not _is_there(config.data_dir):
         config.data_dir = None  # The run was made elsewhere; TFDS_DATA_DIR may help here.
-    dataset = prepare.dataset(config)
+    dataset = build.dataset(config)
     if dataset.fingerprint != run.metrics["fingerprint"]:
         raise UserError(
             f"the images found now are not those of {run.folder} (fingerprints"
@@ -183,7 +186,7 @@ def _best(target: epath.Path, chosen: runs.Candidate) -> dict[str, Any]:
 
 def main() -> None:
     """Parses the command line and compares."""
-    parser = usage.Parser("cifsel.compare", __doc__)
+    parser = command_line.Parser("cifsel.compare", __doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
     flags = parser.parse_args()

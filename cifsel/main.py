@@ -20,11 +20,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from cifsel import command, config_flag, terminal
+from cifsel import terminal
+from cifsel.config import flag
+from cifsel.runtime import command
 from cifsel.terminal import say
 
 if TYPE_CHECKING:
-    from cifsel.summaries import Writer
+    from cifsel.workdir.summaries import Writer
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run keeps everything; default: runs/<config>-<recipe>."
@@ -33,19 +35,22 @@ _WORKDIR = flags.DEFINE_string(
 
 def run() -> None:
     """Runs what the flags say."""
-    from cifsel import sharding, train
-    from cifsel.validation import validate
+    from cifsel import train
+    from cifsel.config.validation import validate
+    from cifsel.runtime import sharding
 
-    config = config_flag.CONFIG.value
+    config = flag.CONFIG.value
     validate(config)
     if config.task == "task1":
         with sharding.connected(config.distributed, config.processes, config.process):
             terminal.console.quiet = not sharding.is_main()
             _begin(config, train.train_and_evaluate)
     elif config.task == "selfie":
-        from cifsel import selfie  # scikit-learn takes a second to import, and task 1 needs none.
+        from cifsel.selfie import (
+            run as selfie_run,  # scikit-learn takes a second to import, and task 1 needs none.
+        )
 
-        _begin(config, selfie.run)
+        _begin(config, selfie_run.run)
     else:
         from cifsel import quickstart
 
@@ -55,7 +60,8 @@ def run() -> None:
 def _begin(config: ConfigDict, task: "Callable[[ConfigDict, str, Writer], object]") -> None:
     import jax
 
-    from cifsel import summaries, workdir
+    from cifsel import workdir
+    from cifsel.workdir import summaries
 
     folder = _WORKDIR.value or workdir.default(config.name, config.recipe)
     devices = jax.devices()
@@ -73,4 +79,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=config_flag.parse_flags)
+    app.run(main, flags_parser=flag.parse_flags)

@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cifsel import remote, usage
-from cifsel.data import photo_files, photo_search
-from cifsel.data.photo import decode
+from cifsel.config import command_line
+from cifsel.data.photos import files, search
+from cifsel.data.photos.reader import decode
 from cifsel.errors import UserError, printable
-from cifsel.remote import AnyPath
+from cifsel.runtime import remote
+from cifsel.runtime.remote import AnyPath
 
 if TYPE_CHECKING:
-    from cifsel.predictor import Predictor
+    from cifsel.prediction.predictor import Predictor
 
 # Exit statuses: as cifsel.command has them, and what a shell says of a program at a closed pipe.
 BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
@@ -51,7 +52,7 @@ class Answer:
 
 
 def answers(
-    items: Sequence[photo_search.Item], predictor: "Predictor", *, skip: bool, explain: str = ""
+    items: Sequence[search.Item], predictor: "Predictor", *, skip: bool, explain: str = ""
 ) -> Iterator[Answer]:
     """Yields an answer for each photo, in order; holds no more than a batch of them decoded.
 
@@ -64,7 +65,7 @@ def answers(
     Raises:
       UserError: the folder cannot be written, or photos that are to be explained are in it.
     """
-    from cifsel.predictor import batch_size
+    from cifsel.prediction.predictor import batch_size
 
     pictures = _picture_paths(items, explain) if explain else []
     nothing, failed = np.empty(0), False
@@ -85,28 +86,28 @@ def answers(
 
 
 def _shown(
-    items: Sequence[photo_search.Item], predictor: "Predictor"
+    items: Sequence[search.Item], predictor: "Predictor"
 ) -> tuple[list[np.ndarray], list[str]]:
     """What the model is shown of those that it can be, and the problem of each, '' for none."""
-    from cifsel.predictor import NoFaceError
+    from cifsel.prediction.predictor import NoFaceError
 
     shown, problems = [], []
     for item in items:
         name, problem = item.file.name, ""
         try:
-            pixels = decode(photo_files.content(item.file), name).pixels
+            pixels = decode(files.content(item.file), name).pixels
         except UserError as error:
-            problem = photo_search.reason(error, name)
+            problem = search.reason(error, name)
         else:
             try:
                 shown.append(predictor.show([pixels], [name])[0])
             except NoFaceError as error:
-                problem = photo_search.reason(error, name)
+                problem = search.reason(error, name)
         problems.append(problem)
     return shown, problems
 
 
-def _picture_paths(items: Sequence[photo_search.Item], explain: str) -> list[AnyPath]:
+def _picture_paths(items: Sequence[search.Item], explain: str) -> list[AnyPath]:
     """A file for each photo, none of the same name, not even where case does not count."""
     from etils import epath
 
@@ -236,7 +237,7 @@ def _csv_line(cells: Iterable[Any]) -> str:
 def run(flags: argparse.Namespace) -> None:
     """Does what the flags say."""
     with contextlib.ExitStack() as stack:
-        items = photo_search.find(_arguments(flags.photos), stack)
+        items = search.find(_arguments(flags.photos), stack)
         if not items:
             raise UserError("no photos: standard input is empty; expected a path in each line")
         if not flags.skip_unreadable:
@@ -257,7 +258,7 @@ def run(flags: argparse.Namespace) -> None:
             sys.stdout.flush()
 
 
-def _there(item: photo_search.Item) -> Answer:
+def _there(item: search.Item) -> Answer:
     problem = item.file.problem  # Those on gs:// have been asked for already.
     if not remote.is_remote(item.file.path):
         problem = "" if os.path.lexists(item.file.path) else "no such file"
@@ -273,7 +274,8 @@ def _arguments(given: Sequence[str]) -> Iterator[str]:
 
 
 def _load(checkpoint: str) -> "Predictor":
-    from cifsel import cache, predictor
+    from cifsel.prediction import predictor
+    from cifsel.runtime import cache
 
     cache.keep_compiled()  # Compiling takes half of the time until the first answer.
     return predictor.load(checkpoint)
@@ -281,7 +283,7 @@ def _load(checkpoint: str) -> "Predictor":
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = usage.Parser("cifsel.predict", __doc__)
+    made = command_line.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
     add("--checkpoint", required=True, metavar="DIR", help="workdir of a run, or a comparison")

@@ -6,8 +6,11 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import lock, remote, selfie, summaries, task1
+from cifsel import sweep
+from cifsel.runtime import remote
+from cifsel.selfie import run as selfie_run
 from cifsel.terminal import say
+from cifsel.workdir import lock, summaries
 
 
 def run(config: ConfigDict, folder: str) -> dict[str, Any]:
@@ -34,12 +37,12 @@ def _both_tasks(config: ConfigDict, folder: str) -> dict[str, Any]:
         one = copy.deepcopy(config)
         one.task, one.model, one.name = "task1", model, model
         configs.append(one)
-    result = task1.run(configs, folder)
+    result = sweep.run(configs, folder)
     faces = config.selfie.copy_and_resolve_references()
     faces.init_from = folder
     say("task 2: happy and sad faces, drawn by this program")
     below = str(epath.Path(folder) / "selfie")
     with summaries.open_writer(below) as writer:
-        selfie.run(faces, below, writer)
+        selfie_run.run(faces, below, writer)
     say("For real images: python -m cifsel.main --config=configs/effnet.py")
     return result

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel import command, train, usage
-from cifsel import config as config_lib
+from cifsel import train
 from cifsel.comparison import paired, runs
+from cifsel.config import command_line
+from cifsel.config import loading as config_lib
 from cifsel.errors import UserError
-from cifsel.summaries import Summaries
+from cifsel.runtime import command
 from cifsel.terminal import say
+from cifsel.workdir.summaries import Summaries
 from configs import effnet, mobilenet
 
 BASE: dict[str, Any] = {
@@ -183,7 +185,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Trains, records, or prints the table."""
-    made = usage.Parser("experiments.ablation", __doc__)
+    made = command_line.Parser("experiments.ablation", __doc__)
     add = made.add_argument
     add("--workdir", type=Path, metavar="DIR", help="where the runs are kept")
     add("--record", type=Path, metavar="FILE", help="add the finished runs; alone: print the table")

@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from cifsel import command, usage
+from cifsel.config import command_line
 from cifsel.errors import UserError
+from cifsel.runtime import command
 
 GROUPS = Path("/sys/fs/cgroup")
 RUNS = ["--config=configs/quickstart.py", "--workdir=WORKDIR"]
@@ -25,7 +26,7 @@ RUNS = ["--config=configs/quickstart.py", "--workdir=WORKDIR"]
 
 def main() -> None:
     """Runs the command with less and less memory."""
-    parser = usage.Parser("experiments.least_memory", __doc__)
+    parser = command_line.Parser("experiments.least_memory", __doc__)
     parser.add_argument(
         "--gigabytes",
         type=float,

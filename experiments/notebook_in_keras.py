@@ -20,12 +20,13 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 
-from cifsel import prepare, usage
-from cifsel.weights import download
+from cifsel import build
+from cifsel.config import command_line
+from cifsel.models.weights import download
 from configs import effnet
 
 
-def build(image_size: int, classes: int, weights: str) -> keras.Model:
+def keras_model(image_size: int, classes: int, weights: str) -> keras.Model:
     """The notebook's model: augmentation, resizing, frozen backbone, head."""
     shape = (image_size, image_size, 3)
     backbone = keras.applications.EfficientNetV2B0(
@@ -51,14 +52,14 @@ def build(image_size: int, classes: int, weights: str) -> keras.Model:
 
 def main() -> None:
     """Trains with early stopping, scores the test images, and prints what came of it."""
-    usage.Parser("experiments.notebook_in_keras", __doc__).parse_args()
+    command_line.Parser("experiments.notebook_in_keras", __doc__).parse_args()
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
-    data = prepare.dataset(config)
+    data = build.dataset(config)
     weights = download.find(
         config.model, alpha=1.0, resolution=224, top=False, weights_dir=config.weights_dir
     )
-    model = build(config.image_size, len(data.class_names), str(weights))
+    model = keras_model(config.image_size, len(data.class_names), str(weights))
     began = time.perf_counter()
     history = model.fit(
         data.train.images,

@@ -10,7 +10,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cifsel import rendering, usage
+from cifsel.config import command_line
+from cifsel.reports import style
 from experiments.bench.__main__ import times_as_fast
 
 FOLDER = Path(__file__).parent
@@ -40,11 +41,11 @@ def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
     for row, (kind, model, size, _) in enumerate(rows):
         ours, other = (found[kind, model, size, peer] for peer in (OURS, PEER))
         ratio, low, high = times_as_fast(ours, other)
-        colour = rendering.GREY
+        colour = style.GREY
         if kind != "pipeline":
-            colour = rendering.BLUE if model == "mobilenet" else rendering.ORANGE
+            colour = style.BLUE if model == "mobilenet" else style.ORANGE
         axes.barh(row, ratio, color=colour)
-        axes.plot((low, high), (row, row), color=rendering.INK, linewidth=1)
+        axes.plot((low, high), (row, row), color=style.INK, linewidth=1)
         axes.text(max(1.0, high) + 0.02, row, f"{ratio:.2f}", va="center")
     names = [
         f"{KINDS[kind]}, {MODELS[model] + ', ' if kind != 'pipeline' else ''}{size} px"
@@ -52,7 +53,7 @@ def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
     ]
     axes.set_yticks(range(len(rows)), names)
     axes.invert_yaxis()
-    axes.axvline(1.0, color=rendering.INK, linewidth=1)
+    axes.axvline(1.0, color=style.INK, linewidth=1)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("lines: from the slowest to the fastest pair of processes")
     axes.set_title("Images per second, as a multiple of Keras on TensorFlow")
@@ -67,9 +68,9 @@ def draw_times(axes: Axes, runs: dict[str, list[dict[str, Any]]]) -> None:
     }
     for row, (kind, label) in enumerate(labels.items()):
         mean = sum(run["wall_seconds"] for run in runs[kind]) / len(runs[kind])
-        colour = rendering.GREY if kind == "Keras" else rendering.ORANGE
+        colour = style.GREY if kind == "Keras" else style.ORANGE
         axes.barh(row, mean, color=colour)
-        text = f" {label}: {mean:.0f} s, {rendering.percent(runs[kind][0]['test_accuracy'], 1)}"
+        text = f" {label}: {mean:.0f} s, {style.percent(runs[kind][0]['test_accuracy'], 1)}"
         inside = kind == "Keras"
         axes.text(0 if inside else mean, row, text, va="center", color="white" if inside else None)
     axes.set_yticks([])
@@ -77,7 +78,7 @@ def draw_times(axes: Axes, runs: dict[str, list[dict[str, Any]]]) -> None:
     axes.set_title("Seconds from the command to the result, B0; test accuracy")
 
 
-@rendering.styled
+@style.styled
 def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
     """Both panels."""
     figure = Figure(figsize=(8, 7.6), layout="constrained")
@@ -90,11 +91,11 @@ def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """Reads both files and writes the picture."""
-    usage.Parser("experiments.plot_speed", __doc__).parse_args()
+    command_line.Parser("experiments.plot_speed", __doc__).parse_args()
     bench, times = (
         json.loads((FOLDER / name).read_text()) for name in ("bench.json", "time_to_result.json")
     )
-    rendering.save(draw(bench, times), FOLDER / "speed.png")
+    style.save(draw(bench, times), FOLDER / "speed.png")
 
 
 if __name__ == "__main__":

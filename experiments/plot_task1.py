@@ -10,7 +10,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cifsel import rendering, usage
+from cifsel.config import command_line
+from cifsel.reports import style
 
 FOLDER = Path(__file__).parent / "task1"
 MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
@@ -19,23 +20,23 @@ RECIPES = {"notebook": "notebook's recipe", "probe": "linear probe", "finetune":
 REPORTED = {"efficientnetv2-b0": 0.610, "mobilenet": 0.550}
 
 
-@rendering.styled
+@style.styled
 def draw(runs: list[dict]) -> Figure:
     """One row per run: test accuracy, its 95 % interval, and the notebook's own figure."""
     figure = Figure(figsize=(8, 0.34 * len(runs) + 1.3), layout="constrained")
     axes = figure.subplots()
     for row, run in enumerate(runs):
         low, high = run["test"]["accuracy_interval"]
-        colour = rendering.BLUE if run["model"] == "mobilenet" else rendering.ORANGE
+        colour = style.BLUE if run["model"] == "mobilenet" else style.ORANGE
         axes.plot([low, high], [row, row], color=colour, linewidth=2.5, alpha=0.5)
         axes.plot(run["test"]["accuracy"], row, "o", color=colour)
-        axes.text(high + 0.005, row, rendering.percent(run["test"]["accuracy"], 1), va="center")
+        axes.text(high + 0.005, row, style.percent(run["test"]["accuracy"], 1), va="center")
     for model, reported in REPORTED.items():
         rows = [i for i, run in enumerate(runs) if run["model"] == model]
-        axes.plot([reported] * 2, [rows[0] - 0.4, rows[-1] + 0.4], ":", color=rendering.INK)
+        axes.plot([reported] * 2, [rows[0] - 0.4, rows[-1] + 0.4], ":", color=style.INK)
     axes.set_yticks(range(len(runs)), [label(run) for run in runs])
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(rendering.PERCENT)
+    axes.xaxis.set_major_formatter(style.PERCENT)
     figure.suptitle("Test accuracy on CIFAR-100's animals and people, with 95 % intervals")
     axes.set_xlabel("dotted: what the reference notebook reported for the model")
     axes.grid(visible=False, axis="y")
@@ -50,7 +51,7 @@ def label(run: dict) -> str:
 
 def main() -> None:
     """Reads the runs and writes the picture."""
-    usage.Parser("experiments.plot_task1", __doc__).parse_args()
+    command_line.Parser("experiments.plot_task1", __doc__).parse_args()
     runs = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
     order = list(MODELS), list(RECIPES)
     runs.sort(
@@ -61,7 +62,7 @@ def main() -> None:
             run["config"]["seed"],
         )
     )
-    rendering.save(draw(runs), FOLDER / "accuracy.png")
+    style.save(draw(runs), FOLDER / "accuracy.png")
 
 
 if __name__ == "__main__":

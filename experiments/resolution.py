@@ -15,15 +15,19 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import command, evaluate, features, inference, prepare, restore, usage, workdir
+from cifsel import build, workdir
 from cifsel.comparison import paired
+from cifsel.config import command_line
+from cifsel.evaluation import features, inference, scoring
+from cifsel.prediction import restore
+from cifsel.runtime import command
 
 
 def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
     """Prints accuracy and loss at each size, mirrored and not; as the run did if not said."""
     folder = epath.Path(run)
     trained = restore.trained(folder)
-    val = prepare.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
+    val = build.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
     first = None
     for size in sizes:
         for mirror in mirrors or [trained.view.mirror]:
@@ -31,11 +35,11 @@ def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
             forward = functools.partial(features.logits(trained.model, view), trained.variables)
             logits = inference.map_batches(forward, val.images, 64)
             right = logits.argmax(1) == val.labels
-            low, high = evaluate.wilson(int(right.sum()), len(val))
+            low, high = scoring.wilson(int(right.sum()), len(val))
             line = (
                 f"{size:>4} px{', mirrored' if mirror else ''}: {right.mean():.2%} of"
                 f" {len(val):,} validation images ({low:.1%} to {high:.1%}),"
-                f" loss {evaluate.cross_entropy(logits, val.labels):.3f}"
+                f" loss {scoring.cross_entropy(logits, val.labels):.3f}"
             )
             if first is None:
                 first = right
@@ -47,7 +51,7 @@ def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
 
 def main() -> None:
     """Parses the command line."""
-    parser = usage.Parser("experiments.resolution", __doc__)
+    parser = command_line.Parser("experiments.resolution", __doc__)
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="to score it at")
     words = "average over mirrored images ('on'), or not; default: as the run did"

@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from cifsel import checksums
+from cifsel.workdir import checksums
 
 # Of results; all else has to be equal.
 _OF_THE_MOMENT = ("seconds", "images_per_second", "command", "finished", "git_commit")

@@ -26,7 +26,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from cifsel import rendering, usage
+from cifsel.config import command_line
+from cifsel.reports import style
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
 ITERATIONS = 100  # of the probe: about what a penalty takes on real features
@@ -73,7 +74,7 @@ LABELS = {
 
 def measure(point: Point) -> dict[str, float]:
     """Seconds without compiling, and the peak of this process's memory in GB."""
-    from cifsel import memory
+    from cifsel.runtime import memory
 
     memory.keep_freed()
     seconds = probe_seconds(point) if point.work == "probe" else step_seconds(point)
@@ -102,8 +103,9 @@ def probe_seconds(point: Point) -> float:
     import jax
     import jax.numpy as jnp
 
-    from cifsel import features, inference, probe
+    from cifsel.evaluation import features, inference
     from cifsel.models.classifier import build
+    from cifsel.training import probe
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (point.images, 32, 32, 3), np.uint8)
@@ -154,12 +156,12 @@ def exponent(values: list[float], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(values), np.log(seconds), 1)[0])
 
 
-@rendering.styled
+@style.styled
 def draw(results: list[dict[str, Any]]) -> Figure:
     """Seconds above, memory below, a column for each quantity that was varied."""
     figure = Figure(figsize=(12, 6), layout="constrained")
     grid = figure.subplots(2, len(SWEEPS), sharex="col")
-    colours = dict(zip(MODELS, (rendering.BLUE, rendering.ORANGE), strict=True))
+    colours = dict(zip(MODELS, (style.BLUE, style.ORANGE), strict=True))
     for (upper, lower), (varied, (_, values)) in zip(grid.T, SWEEPS.items(), strict=True):
         powers = []
         for model, name in MODELS.items():
@@ -192,7 +194,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
 
 def main() -> None:
     """Measures, or draws what was measured."""
-    made = usage.Parser("experiments.scaling", __doc__)
+    made = command_line.Parser("experiments.scaling", __doc__)
     made.add_argument("--json", type=Path, metavar="FILE", help="of the measurements")
     made.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw them there rather than measure"
@@ -204,7 +206,7 @@ def main() -> None:
     elif not flags.json:
         made.error("--json is missing: give --json=FILE")
     elif flags.plot:
-        rendering.save(draw(json.loads(flags.json.read_text())["results"]), flags.plot)
+        style.save(draw(json.loads(flags.json.read_text())["results"]), flags.plot)
     else:
         sweep(flags.json)
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifsel import command, task1, usage
-from cifsel import config as config_lib
+from cifsel import sweep
+from cifsel.config import command_line
+from cifsel.config import loading as config_lib
+from cifsel.runtime import command
 from configs import effnet, mobilenet
 
 
@@ -42,7 +44,7 @@ def _literal(value: str) -> Any:
 
 def main() -> None:
     """Trains, compares, and reports."""
-    made = usage.Parser("experiments.task1", __doc__)
+    made = command_line.Parser("experiments.task1", __doc__)
     add = made.add_argument
     add("--workdir", required=True, metavar="DIR", help="gets every run and the report")
     add("--seeds", type=int, default=3, metavar="N", help="of each model; 3 if not given")
@@ -53,7 +55,7 @@ def main() -> None:
         made.error(f"--seeds is {flags.seeds}; expected 1 or more")
     changes = flags.set.split(",") if flags.set else []
     command.start()
-    command.guarded(lambda: task1.run(configs(flags.recipe, changes), flags.workdir, flags.seeds))
+    command.guarded(lambda: sweep.run(configs(flags.recipe, changes), flags.workdir, flags.seeds))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cifsel import usage
-from cifsel.evaluate import wilson
+from cifsel.config import command_line
+from cifsel.evaluation.scoring import wilson
 from experiments.bench import machine
 
 # Chosen on validation images: fewer images at more pixels teach as much as more images at fewer.
@@ -97,7 +97,7 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    made = usage.Parser("experiments.time_to_result", __doc__)
+    made = command_line.Parser("experiments.time_to_result", __doc__)
     made.add_argument("--rounds", type=int, default=3, help="runs of this code, each with a next")
     made.add_argument("--keras-rounds", type=int, default=1, help="of the notebook's procedure")
     made.add_argument("--json", type=Path, help="write everything measured there")

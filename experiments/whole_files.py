@@ -14,13 +14,14 @@ import pillow_heif
 from etils import epath
 from PIL import ExifTags, Image
 
-from cifsel import config as config_lib
-from cifsel import predictor, zips
 from cifsel.comparison import runs, verdict
 from cifsel.comparison.runs import Candidate
-from cifsel.data import photo, photo_groups, photos
+from cifsel.config import loading as config_lib
+from cifsel.data.photos import grouping, labelled, reader
 from cifsel.errors import UserError
-from cifsel.weights import h5_file
+from cifsel.models.weights import h5_file
+from cifsel.prediction import predictor
+from cifsel.runtime import zips
 from configs import effnet
 
 _rng = np.random.default_rng(0)
@@ -44,10 +45,10 @@ def files(folder: Path) -> dict[str, File]:
         "HDF5, newest": ("w.h5", _weights("latest"), h5_file.read_tensors),
     }
     for name, (form, options) in _PHOTOS.items():
-        kinds[name] = ("photo", encoded(form, **options), lambda path: photo.decode(path, "photo"))
+        kinds[name] = ("photo", encoded(form, **options), lambda path: reader.decode(path, "photo"))
     kinds |= {
         "zip of photos": ("photos.zip", _zip(), _read_zip),
-        "CSV": ("people.csv", b"photo,person\na/1.jpg,Ann\n" * 9, photo_groups.people_from_csv),
+        "CSV": ("people.csv", b"photo,person\na/1.jpg,Ann\n" * 9, grouping.people_from_csv),
         "npz": ("a.npz", _npz(np.savez), _read_arrays),
         "npz, packed": ("a.npz", _npz(np.savez_compressed), _read_arrays),
         "metrics.json": ("metrics.json", _metrics(), _read_run),
@@ -110,7 +111,7 @@ def _zip() -> bytes:
 
 
 def _read_zip(path: Path) -> None:
-    photos.load(str(path), skip_unreadable=True)
+    labelled.load(str(path), skip_unreadable=True)
 
 
 def _npz(save: Callable[..., None]) -> bytes:

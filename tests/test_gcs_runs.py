@@ -16,21 +16,16 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from cifsel import (
-    compare,
-    predict,
-    predictor,
-    prepare,
-    remote,
-    report,
-    selfie,
-    summaries,
-    train,
-    workdir,
-)
+from cifsel import build, compare, predict, train, workdir
 from cifsel.comparison import runs
-from cifsel.data import drawn_faces, photo_groups, photos, synthetic
+from cifsel.data import drawn_faces, drawn_images
+from cifsel.data.photos import grouping, labelled
 from cifsel.models import classifier
+from cifsel.prediction import predictor
+from cifsel.reports import run_report
+from cifsel.runtime import remote
+from cifsel.selfie import run as selfie_run
+from cifsel.workdir import summaries
 from configs import effnet
 from configs import selfie as selfie_config
 
@@ -38,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
 BUCKET = "gs://bucket"
 RUN, COMPARED = f"{BUCKET}/run", f"{BUCKET}/compared"
-DRAWN = synthetic.drawn_classes
+DRAWN = drawn_images.drawn_classes
 SMALL = {
     "model": "efficientnetv2-mini",
     "dataset": "drawn",
@@ -60,10 +55,10 @@ def few(**_):
 def tiny(build_tiny):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "build", build_tiny)
+        patch.setattr(build, "build", build_tiny)
         patch.setattr(classifier, "build", build_tiny)
-        patch.setattr(synthetic, "drawn_classes", few)
-        patch.setattr(report.Report, "_figure", lambda *_: None)  # These take seconds.
+        patch.setattr(drawn_images, "drawn_classes", few)
+        patch.setattr(run_report.RunReport, "_figure", lambda *_: None)  # These take seconds.
         yield
 
 
@@ -249,16 +244,16 @@ def same(one, other):
 
 
 def test_photos_of_a_folder_and_of_zips_are_those_of_this_machine(faces):
-    same(photos.load(f"{BUCKET}/photos/all"), photos.load(str(faces / "all")))
-    zips = photos.load(f"{BUCKET}/photos/happy6.zip,{BUCKET}/photos/sad6.zip")
-    same(zips, photos.load(f"{faces}/happy6.zip,{faces}/sad6.zip"))
+    same(labelled.load(f"{BUCKET}/photos/all"), labelled.load(str(faces / "all")))
+    zips = labelled.load(f"{BUCKET}/photos/happy6.zip,{BUCKET}/photos/sad6.zip")
+    same(zips, labelled.load(f"{faces}/happy6.zip,{faces}/sad6.zip"))
     # A folder with a zip of each class, one of which is here.
-    same(photos.load(f"{BUCKET}/photos/happy6.zip,{faces}/sad6.zip"), zips)
+    same(labelled.load(f"{BUCKET}/photos/happy6.zip,{faces}/sad6.zip"), zips)
 
 
 def test_people_are_read(faces):
     address = put("people.csv", "\ufeffphoto,person\nhappy/1.png,Zoë\n".encode())
-    assert photo_groups.people_from_csv(address) == {"happy/1.png": "Zoë"}
+    assert grouping.people_from_csv(address) == {"happy/1.png": "Zoë"}
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +263,7 @@ def classified(compared, faces):
     config.update({"photos": f"{BUCKET}/photos/all", "init_from": COMPARED, "image_size": 32})
     config.update({"depths": (1.0,), "grids": (1,), "l2": (1e-1,), "repeats": 1})
     config.update({"permutations": 0, "leave_one_out": 0, "tuned_layers": 0})
-    found = selfie.run(config, f"{BUCKET}/selfie", summaries.Summaries())
+    found = selfie_run.run(config, f"{BUCKET}/selfie", summaries.Summaries())
     assert found["photos"]["per_class"] == {"happy": 6, "sad": 6}
     return f"{BUCKET}/selfie"
 

@@ -16,9 +16,10 @@ from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifsel import workdir, zips
+from cifsel import workdir
 from cifsel.data import cifar_cache
 from cifsel.errors import UserError, printable
+from cifsel.runtime import zips
 
 MOST = 100_000
 WHOLE = {"a": np.arange(12.0).reshape(3, 4), "names": np.array(["one", "two"])}

@@ -10,7 +10,7 @@ import h5py
 import pytest
 from etils import epath
 
-from cifsel import lock
+from cifsel.workdir import lock
 
 REPO = Path(__file__).parents[1]
 

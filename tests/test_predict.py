@@ -14,11 +14,12 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from cifsel import predict, predictor
-from cifsel.checkpoints import Checkpoints
-from cifsel.data import crops, photo
+from cifsel import predict
+from cifsel.data.photos import crops, reader
 from cifsel.errors import UserError
 from cifsel.models import classifier
+from cifsel.prediction import predictor
+from cifsel.workdir.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 
@@ -276,7 +277,7 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
 
     def decode(source, name):
         happened.append("decode")
-        return photo.decode(source, name)
+        return reader.decode(source, name)
 
     monkeypatch.setattr(predict, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)

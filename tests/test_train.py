@@ -17,27 +17,21 @@ from etils import epath
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from cifsel import (
-    compare,
-    features,
-    prepare,
-    quickstart,
-    report,
-    restore,
-    summaries,
-    train,
-    workdir,
-)
-from cifsel import config as config_lib
-from cifsel.checkpoints import Checkpoints
-from cifsel.data import synthetic
+from cifsel import build, compare, quickstart, train, workdir
+from cifsel.config import loading as config_lib
+from cifsel.data import drawn_images
 from cifsel.errors import UserError
+from cifsel.evaluation import features
+from cifsel.prediction import restore
+from cifsel.reports import run_report
+from cifsel.workdir import summaries
+from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
 from configs import quickstart as quickstart_config
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
-DRAWN = synthetic.drawn_classes
+DRAWN = drawn_images.drawn_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
@@ -73,8 +67,8 @@ def compiled(quick_compiling, tmp_path_factory):
 def tiny(build_tiny, compiled):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "build", build_tiny)
-        patch.setattr(synthetic, "drawn_classes", few)
+        patch.setattr(build, "build", build_tiny)
+        patch.setattr(drawn_images, "drawn_classes", few)
         yield
 
 
@@ -205,7 +199,7 @@ def test_summaries_show_numbers_pictures_settings_and_parameters(finished):
 def test_finished_run_says_so_and_does_nothing(finished, monkeypatch, capsys):
     folder, config = finished
     monkeypatch.setattr(compare, "compare", lambda folders, output: (folders, output))
-    monkeypatch.setattr(prepare, "dataset", None)
+    monkeypatch.setattr(build, "dataset", None)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     found = quickstart.run(config, str(folder))
     assert found == ([str(folder / model) for model in MODELS], str(folder))
@@ -247,7 +241,9 @@ def drawn_config(recipe="finetune", **fields):
 def drawn(monkeypatch):
     """Names of the figures, which take seconds to draw and are not drawn here."""
     names = []
-    monkeypatch.setattr(report.Report, "_figure", lambda _, step, name, figure: names.append(name))
+    monkeypatch.setattr(
+        run_report.RunReport, "_figure", lambda _, step, name, figure: names.append(name)
+    )
     return names
 
 
@@ -291,7 +287,7 @@ def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_
     """With maps of features instead of images, as nothing augments them."""
     config = drawn_config("notebook", model="mobilenet", train_examples=0, test_examples=0)
     config.augment.update({"flip": False, "rotate": 0.0, "zoom": 0.0, "contrast": 0.0})
-    _, initial, _ = prepare.model(config, 50)
+    _, initial, _ = build.model(config, 50)
     run(config, tmp_path)
     with Checkpoints(epath.Path(tmp_path)) as checkpoints:
         found = checkpoints.model(initial)

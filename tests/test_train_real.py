@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from cifsel import config, summaries, task1, train
+from cifsel import sweep, train
+from cifsel.config import loading
+from cifsel.workdir import summaries
 from configs import effnet, mobilenet
 
 CHANCE = 1 / 50
@@ -63,8 +65,8 @@ def test_task1_ends_in_a_verdict_on_photos(real_data, tmp_path):
         "test_examples": 250,
         "mirror": False,
     }
-    configs = [config.changed(model.get_config("probe"), fields) for model in (mobilenet, effnet)]
-    result = task1.run(configs, str(tmp_path))
+    configs = [loading.changed(model.get_config("probe"), fields) for model in (mobilenet, effnet)]
+    result = sweep.run(configs, str(tmp_path))
     assert result["chosen"] == "EfficientNetV2-B0"
     assert not result["within_noise"]
     low, high = (result["differences"]["val"][end] for end in ("low", "high"))

@@ -16,8 +16,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
-from cifsel import evaluate, narrow
-from cifsel.rendering import GREY, INK, PERCENT, percent, plain, styled
+from cifsel.evaluation import scoring
+from cifsel.reports import layout
+from cifsel.reports.style import GREY, INK, PERCENT, percent, plain, styled
 
 History = Sequence[Mapping[str, Any]]  # one mapping per epoch
 CoarseRow = tuple[str, float, float, float, float, float]  # see per_coarse
@@ -47,34 +48,34 @@ def curves(histories: Mapping[str, Sequence[History]]) -> Figure:
     Raises:
       ValueError: No candidate has an epoch.
     """
-    figure, (accuracy, loss) = narrow.panels(5.4, 2, sharex=True)
+    figure, (accuracy, loss) = layout.panels(5.4, 2, sharex=True)
     entries = []
     for place, (name, seeds) in enumerate(histories.items()):
         trained = [seed for seed in seeds if seed]
         if not trained:
             continue
         several = f" (mean of {len(trained)} seeds)" if len(trained) > 1 else ""
-        entries.append(narrow.entry(name + several, **narrow.look(place, linestyle="-")))
+        entries.append(layout.entry(name + several, **layout.look(place, linestyle="-")))
         for key in ("val_accuracy", "train_accuracy", "val_loss", "train_loss"):
             _by_epoch(accuracy if key.endswith("accuracy") else loss, trained, key, place)
     if not entries:
         raise ValueError("none of the candidates has a training history")
     lines = (
-        narrow.entry("validation", color=INK),
-        narrow.entry("training (hollow)", color=INK, ls="--"),
+        layout.entry("validation", color=INK),
+        layout.entry("training (hollow)", color=INK, ls="--"),
     )
-    narrow.legend(figure, [*entries, *lines])
+    layout.legend(figure, [*entries, *lines])
     accuracy.set_title("Accuracy")
     accuracy.yaxis.set_major_formatter(PERCENT)
     loss.set(title="Loss (nats)", xlabel="epoch")
     loss.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 def _by_epoch(axes: Axes, seeds: Sequence[History], key: str, place: int) -> None:
     hollow = key.startswith("train")
     series = [{epoch["epoch"]: epoch.get(key) for epoch in seed} for seed in seeds]
-    look = narrow.look(place, linestyle="--" if hollow else "-")
+    look = layout.look(place, linestyle="--" if hollow else "-")
     thin = look | {"marker": "", "linewidth": 0.7, "alpha": 0.6}
     for values in series if len(series) > 1 else ():
         axes.plot(list(values), np.array(list(values.values()), float), **thin)
@@ -102,27 +103,27 @@ def per_class(
       name_a: Name of candidate A.
       name_b: Name of candidate B.
     """
-    figure, (axes,) = narrow.panels(5.4)
+    figure, (axes,) = layout.panels(5.4)
     points = np.stack([accuracy_a, accuracy_b], axis=1)
     difference = accuracy_b - accuracy_a
     ends = np.array([-0.05, 0.05]) * max(0.2, np.ptp(points)) + (points.min(), points.max())
     axes.plot(ends, ends, "--", color=GREY, linewidth=1.2, zorder=1)
     sides = (
-        (difference > 0, f"above: {name_b} better", narrow.look(1)),
-        (difference < 0, f"below: {name_a} better", narrow.look(0)),
-        (difference == 0, "on the line: equal", narrow.look(0, color=GREY, marker="x")),
+        (difference > 0, f"above: {name_b} better", layout.look(1)),
+        (difference < 0, f"below: {name_a} better", layout.look(0)),
+        (difference == 0, "on the line: equal", layout.look(0, color=GREY, marker="x")),
     )
     for side, text, look in sides:
-        axes.plot(*points[side].T, **look, alpha=0.8, label=narrow.wrapped(text))
-    narrow.legend(figure, axes.lines[1:])
+        axes.plot(*points[side].T, **look, alpha=0.8, label=layout.wrapped(text))
+    layout.legend(figure, axes.lines[1:])
     above, below, on = (side.sum() for side, _, _ in sides)
     axes.set_title(f"{len(points)} classes: {above} above the line, {below} below, {on} on it")
     axes.set(xlim=ends, ylim=ends, box_aspect=1)
     for axis, name in ((axes.xaxis, name_a), (axes.yaxis, name_b)):
-        axis.set_label_text(narrow.wrapped(f"accuracy of {name}"))
+        axis.set_label_text(layout.wrapped(f"accuracy of {name}"))
         axis.set_major_formatter(PERCENT)
     far = [index for index in np.argsort(-abs(difference), kind="stable")[:8] if difference[index]]
-    _name_points(narrow.settled(figure), axes, points, {index: class_names[index] for index in far})
+    _name_points(layout.settled(figure), axes, points, {index: class_names[index] for index in far})
     return figure
 
 
@@ -161,27 +162,27 @@ def per_coarse(rows: Sequence[CoarseRow], name_a: str, name_b: str) -> Figure:
       name_b: Name of candidate B.
     """
     rows = sorted(rows, key=lambda row: -row[3])
-    figure, (left, right) = narrow.panels(0.9 + 0.42 * len(rows), 1, 2, sharey=True)
-    unclear = narrow.look(0, color=INK, marker="d")
+    figure, (left, right) = layout.panels(0.9 + 0.42 * len(rows), 1, 2, sharey=True)
+    unclear = layout.look(0, color=INK, marker="d")
     for place, (_, a, b, difference, low, high) in enumerate(rows):
         left.plot([a, b], [place, place], color=GREY, linewidth=1.5, zorder=1)
-        left.plot(a, place, **narrow.look(0))
-        left.plot(b, place, **narrow.look(1))
-        look = unclear if low <= 0 <= high else narrow.look(int(difference < 0))
+        left.plot(a, place, **layout.look(0))
+        left.plot(b, place, **layout.look(1))
+        look = unclear if low <= 0 <= high else layout.look(int(difference < 0))
         right.plot([low, high], [place, place], color=look["color"], linewidth=1.5)
         right.plot(difference, place, **look)
     right.axvline(0, color=INK, linewidth=1, zorder=1)
     pair = [
-        narrow.entry(f"A: {name_a}", **narrow.look(0)),
-        narrow.entry(f"B: {name_b}", **narrow.look(1)),
+        layout.entry(f"A: {name_a}", **layout.look(0)),
+        layout.entry(f"B: {name_b}", **layout.look(1)),
     ]
-    narrow.legend(figure, [*pair, narrow.entry("the interval contains 0", **unclear)])
-    left.set_yticks(range(len(rows)), [narrow.wrapped(plain(row[0]), width=16) for row in rows])
+    layout.legend(figure, [*pair, layout.entry("the interval contains 0", **unclear)])
+    left.set_yticks(range(len(rows)), [layout.wrapped(plain(row[0]), width=16) for row in rows])
     left.set(ylim=(len(rows) - 0.5, -0.5), title="Accuracy")
     left.xaxis.set_major_formatter(PERCENT)
     right.set(title="A − B", xlabel="points, 95 % interval")
     right.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 6):g}"))
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 @styled
@@ -191,15 +192,15 @@ def cost(points: Sequence[CostPoint]) -> Figure:
     Args:
       points: One for each candidate, at least one.
     """
-    figure, panels = narrow.panels(3, 1, 2, sharey=True)
+    figure, panels = layout.panels(3, 1, 2, sharey=True)
     steps = np.outer(10.0 ** np.arange(-9, 10), (1, 2, 5)).ravel()
     operations = [point.flops / 1e9 for point in points]
     speeds = [point.images_per_second for point in points]
     quantities = (("GFLOPs per image", operations), ("images per second", speeds))
     for axes, (what, values) in zip(panels, quantities, strict=True):
         for place, (point, value) in enumerate(zip(points, values, strict=True)):
-            axes.plot([value, value], [point.low, point.high], color=narrow.look(place)["color"])
-            axes.plot(value, point.accuracy, **narrow.look(place))
+            axes.plot([value, value], [point.low, point.high], color=layout.look(place)["color"])
+            axes.plot(value, point.accuracy, **layout.look(place))
         ends = min(values) / 2.5, max(values) * 2.5
         # A step is near, within a factor of 1.6: none beyond the ends, and two at least differ.
         wanted = np.geomspace(ends[0] * 1.6, ends[1] / 1.6, 3)
@@ -207,13 +208,13 @@ def cost(points: Sequence[CostPoint]) -> Figure:
         axes.set(xscale="log", xlim=ends, xlabel=f"{what} (log)")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-    narrow.legend(
+    layout.legend(
         figure,
-        [narrow.entry(point.name, **narrow.look(place)) for place, point in enumerate(points)],
+        [layout.entry(point.name, **layout.look(place)) for place, point in enumerate(points)],
     )
     panels[0].set_title("Test accuracy, 95 % interval")
     panels[0].yaxis.set_major_formatter(PERCENT)
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 @styled
@@ -223,23 +224,23 @@ def reliability(tables: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     Args:
       tables: Candidate -> as `evaluate.calibration` gives it; bins of under ten examples are faint.
     """
-    figure, (upper, lower) = narrow.panels(5.8, 2, sharex=True, height_ratios=[3, 1])
+    figure, (upper, lower) = layout.panels(5.8, 2, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1.4, zorder=1)
-    entries = [narrow.entry("perfectly calibrated", color=GREY, linestyle=":")]
+    entries = [layout.entry("perfectly calibrated", color=GREY, linestyle=":")]
     for place, (name, table) in enumerate(tables.items()):
-        look = narrow.look(place, linestyle=("-", "--", "-.", ":")[place % 4])
+        look = layout.look(place, linestyle=("-", "--", "-.", ":")[place % 4])
         points, count = np.stack([table["confidence"], table["accuracy"]]), table["count"]
         upper.plot(*points[:, count >= 10], **look)
-        upper.plot(*points[:, (count > 0) & (count < 10)], **narrow.look(place, alpha=0.35))
+        upper.plot(*points[:, (count > 0) & (count < 10)], **layout.look(place, alpha=0.35))
         lower.stairs(count / count.sum(), table["edges"], color=look["color"], ls=look["linestyle"])
-        error = percent(evaluate.expected_calibration_error(table), 1)
-        entries.append(narrow.entry(f"{name}: calibration error {error}", **look))
-    narrow.legend(figure, entries)
+        error = percent(scoring.expected_calibration_error(table), 1)
+        entries.append(layout.entry(f"{name}: calibration error {error}", **look))
+    layout.legend(figure, entries)
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
     lower.set(ylabel="of predictions", xlabel="confidence")
     for axis in (upper.xaxis, upper.yaxis, lower.yaxis):
         axis.set_major_formatter(PERCENT)
-    return narrow.settled(figure)
+    return layout.settled(figure)
 
 
 @styled
@@ -252,17 +253,17 @@ def seeds(
       points: Candidate -> accuracy of each seed, at least one, 0..1.
       intervals: Candidate -> low and high end of the 95 % interval of the mean.
     """
-    names = {name: narrow.wrapped(name, width=22) for name in points}
+    names = {name: layout.wrapped(name, width=22) for name in points}
     lines = 2 + max(name.count("\n") for name in names.values())
-    figure, (axes,) = narrow.panels(0.8 + (0.3 + 0.22 * lines) * len(points))
+    figure, (axes,) = layout.panels(0.8 + (0.3 + 0.22 * lines) * len(points))
     for place, (name, accuracies) in enumerate(points.items()):
         mean, count = float(np.mean(accuracies)), len(accuracies)
-        axes.plot(intervals[name], [place, place], color=narrow.look(place)["color"])
-        axes.plot(mean, place, **narrow.look(place, markersize=9))
+        axes.plot(intervals[name], [place, place], color=layout.look(place)["color"])
+        axes.plot(mean, place, **layout.look(place, markersize=9))
         # Hollow, so that equal ones do not hide each other, and beside the interval.
-        axes.plot(accuracies, [place + 0.25] * count, **narrow.look(place, fillstyle="none"))
+        axes.plot(accuracies, [place + 0.25] * count, **layout.look(place, fillstyle="none"))
         names[name] += f"\n{percent(mean, 1)}, {count} seed" + "s" * (count > 1)
     axes.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names.values())
     axes.set(title="Test accuracy: mean, 95 % interval", xlabel="hollow: every seed by itself")
     axes.xaxis.set_major_formatter(PERCENT)
-    return narrow.settled(figure)
+    return layout.settled(figure)

@@ -6,7 +6,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import validation
+from cifsel.config import validation
 from cifsel.errors import UserError, one_line
 from cifsel.models.classifier import MODELS
 

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cifsel import evaluate, figures
 from cifsel.comparison import charts, duplicates, paired, suspects, tables, verdict
 from cifsel.comparison.examples import Examples, confusion
 from cifsel.comparison.runs import Candidate
 from cifsel.comparison.verdict import Verdict
 from cifsel.data.splits import Dataset
-from cifsel.page import Chart, Gallery, Page, Table
+from cifsel.evaluation import scoring
+from cifsel.reports import figures
+from cifsel.reports.page import Chart, Gallery, Page, Table
 
 TITLE = "Which network transfers better?"
 NOTES = {
@@ -75,7 +76,7 @@ class Findings:
         """Looks at the images, and at what all runs say of them."""
         training = np.concatenate([dataset.train.images, dataset.val.images])
         probabilities = [
-            evaluate.softmax(run.logits["test"])
+            scoring.softmax(run.logits["test"])
             for candidate in candidates
             for run in candidate.runs
         ]
@@ -187,8 +188,8 @@ def _charts(
 
 def _pooled_calibration(candidate: Candidate, labels: np.ndarray) -> Mapping[str, np.ndarray]:
     """Of all seeds' own predictions: averaging probabilities first would change the confidence."""
-    probabilities = np.concatenate([evaluate.softmax(r.logits["test"]) for r in candidate.runs])
-    return evaluate.calibration(probabilities, np.tile(labels, len(candidate.runs)))
+    probabilities = np.concatenate([scoring.softmax(r.logits["test"]) for r in candidate.runs])
+    return scoring.calibration(probabilities, np.tile(labels, len(candidate.runs)))
 
 
 def _points(candidates: Sequence[Candidate]) -> list[charts.CostPoint]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cifsel import evaluate, gradcam, restore
 from cifsel.comparison.duplicates import Duplicate
 from cifsel.comparison.runs import Candidate
 from cifsel.comparison.suspects import Suspect
 from cifsel.data.splits import Dataset
-from cifsel.page import Gallery, Tile
-from cifsel.rendering import percent, plain
+from cifsel.evaluation import scoring
+from cifsel.prediction import gradcam, restore
+from cifsel.reports.page import Gallery, Tile
+from cifsel.reports.style import percent, plain
 
 # Enough to judge, few enough to look at.
 PAIRS, PER_PAIR, DISAGREEMENTS, CAMS_OF_A_KIND, SUSPECTS, DUPLICATES = 6, 4, 16, 4, 24, 16
@@ -175,9 +176,9 @@ def confusion(candidate: Candidate, num_classes: int) -> np.ndarray:
     """(K, K) counts over the test images and all seeds, rows true, columns predicted."""
     predictions = np.concatenate([run.logits["test"].argmax(1) for run in candidate.runs])
     labels = np.tile(candidate.runs[0].labels["test"], len(candidate.runs))
-    return evaluate.confusion(labels, predictions, num_classes)
+    return scoring.confusion(labels, predictions, num_classes)
 
 
 def mean_probabilities(candidate: Candidate) -> np.ndarray:
     """(N, K) class probabilities of the test images, averaged over the seeds."""
-    return np.mean([evaluate.softmax(run.logits["test"]) for run in candidate.runs], axis=0)
+    return np.mean([scoring.softmax(run.logits["test"]) for run in candidate.runs], axis=0)

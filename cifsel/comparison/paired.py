@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from cifsel import evaluate
+from cifsel.evaluation import scoring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def accuracy(right: np.ndarray) -> Estimate:
     """
     by_seed = tuple(right.mean(1).tolist())
     if len(right) == 1:
-        low, high = evaluate.wilson(int(right.sum()), right.shape[1])
+        low, high = scoring.wilson(int(right.sum()), right.shape[1])
         return Estimate(by_seed[0], low, high, by_seed, None)
     against_nothing = _of_several_runs(right, np.zeros((1, right.shape[1]), bool))
     return Estimate(

@@ -9,8 +9,8 @@ import numpy as np
 from cifsel.comparison import paired, verdict
 from cifsel.comparison.runs import Candidate, differing_fields
 from cifsel.comparison.verdict import Verdict
-from cifsel.page import Table
-from cifsel.rendering import percent, plain
+from cifsel.reports.page import Table
+from cifsel.reports.style import percent, plain
 from cifsel.terminal import duration
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from cifsel import remote
-from cifsel.data import cifar_cache, splits, subset
+from cifsel.data import cifar_cache, cifar_classes, splits
 from cifsel.errors import UserError, one_line
-from cifsel.paths import expanded
+from cifsel.runtime import remote
+from cifsel.runtime.paths import expanded
 
 _NAME, _VERSION = "cifar100", "3.0.2"
 _CACHED = f"{_NAME}-{_VERSION}"
@@ -60,7 +60,7 @@ def load(
     caches = cifar_cache.files(source, _CACHED, cache_dir)
     arrays = cifar_cache.read(caches)
     # Whoever changes the classes shall not be given the old ones.
-    if arrays is None or tuple(arrays["class_names"].tolist()) != subset.CLASS_NAMES:
+    if arrays is None or tuple(arrays["class_names"].tolist()) != cifar_classes.CLASS_NAMES:
         arrays = (_read_copied if remote.is_remote(source) else _read_tfds)(source, try_gcs)
         cifar_cache.write(arrays, caches)
     train = splits.Split(arrays["train_images"], arrays["train_labels"], arrays["train_ids"])
@@ -140,7 +140,7 @@ def _select(
     fine, coarse = (
         np.concatenate([raw[name][key] for name in _SIZES]) for key in ("label", "coarse_label")
     )
-    chosen = subset.animals_and_people(fine_names, coarse_names, fine, coarse)
+    chosen = cifar_classes.animals_and_people(fine_names, coarse_names, fine, coarse)
     arrays = {
         "class_names": np.array(chosen.class_names),
         "coarse_names": np.array(chosen.coarse_names),

@@ -14,9 +14,9 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from cifsel import cache, remote, zips
 from cifsel.errors import one_line
-from cifsel.paths import expanded
+from cifsel.runtime import cache, remote, zips
+from cifsel.runtime.paths import expanded
 
 # Raised whenever the arrays in the file change their meaning, so that older files are not read.
 _FORMAT = 1

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from cifsel.data import photos
+from cifsel.data.photos import labelled
 from cifsel.errors import UserError
 
 _SIZE = 160
@@ -25,7 +25,7 @@ _IRISES = ((70, 45, 30), (95, 75, 40), (70, 110, 70), (70, 110, 160))
 _WHITE, _DARK, _TONGUE = (250, 248, 244), (70, 22, 26), (205, 90, 95)
 
 
-def drawn_faces(per_class: int = 12, seed: int = 0) -> photos.Photos:
+def drawn_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
     """Draws faces.
 
     Args:
@@ -45,7 +45,7 @@ def drawn_faces(per_class: int = 12, seed: int = 0) -> photos.Photos:
     digits = len(str(per_class))  # so that the names sort as they are numbered
     labels = np.repeat(np.arange(2, dtype=np.int32), per_class)
     numbers = list(range(per_class)) * 2
-    return photos.Photos(
+    return labelled.Photos(
         images=tuple(
             _draw(bool(label == 0), np.random.default_rng([seed, int(label), number]))
             for label, number in zip(labels, numbers, strict=True)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cifsel.models import silu
+from cifsel.models.cpu import silu
 
 Array = jax.Array
 _POSITIONS = (0, 1, 2)  # axes of (B, H, W, C) that statistics are taken over

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cifsel.models import on_cpu, silu
 from cifsel.models.batch_norm import BatchNorm, FixedNorm
-from cifsel.models.on_cpu import xla_conv
+from cifsel.models.cpu import convolutions, silu
+from cifsel.models.cpu.convolutions import xla_conv
 
 Array = jax.Array
-Padding = on_cpu.Padding
+Padding = convolutions.Padding
 
 # He et al. 2015, over the outputs of a kernel: what EfficientNet trains from scratch with.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -52,7 +52,7 @@ def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Ar
     return jax.lax.platform_dependent(
         x,
         kernel,
-        cpu=lambda x, kernel: on_cpu.depthwise(x, kernel, stride, padding),
+        cpu=lambda x, kernel: convolutions.depthwise(x, kernel, stride, padding),
         default=lambda x, kernel: grouped_conv(x, kernel, stride, padding),
     )
 
@@ -105,7 +105,7 @@ class PointwiseConv(nn.Module):
         kernel = (kernel[0, 0] * scale).astype(self.dtype)
         # As two matrices: XLA's CPU backend is slower with more axes.
         rows = x.astype(self.dtype).reshape(-1, x.shape[-1])
-        y = jax.lax.platform_dependent(rows, kernel, cpu=on_cpu.matmul, default=jnp.dot)
+        y = jax.lax.platform_dependent(rows, kernel, cpu=convolutions.matmul, default=jnp.dot)
         return y.reshape(*x.shape[:-1], self.features)
 
 
@@ -131,7 +131,7 @@ class Conv3x3(nn.Module):
         return jax.lax.platform_dependent(
             x,
             kernel,
-            cpu=lambda x, kernel: on_cpu.conv(x, kernel, self.stride, padding),
+            cpu=lambda x, kernel: convolutions.conv(x, kernel, self.stride, padding),
             default=lambda x, kernel: xla_conv(x, kernel, self.stride, padding),
         )
 

@@ -18,8 +18,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cifsel import memory
 from cifsel.models.classifier import build
+from cifsel.runtime import memory
 from experiments.bench.work import CLASSES, MODELS
 
 _SIDE = 3072  # of the square matrices, 38 MB each

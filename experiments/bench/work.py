@@ -55,9 +55,11 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
     import jax.numpy as jnp
     import optax
 
-    from cifsel import features, memory, optim, steps
     from cifsel.data import augment
+    from cifsel.evaluation import features
     from cifsel.models.classifier import build
+    from cifsel.runtime import memory
+    from cifsel.training import optim, steps
 
     memory.keep_freed()
     images, labels = inputs(size, batch, classes)

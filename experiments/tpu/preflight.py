@@ -19,10 +19,12 @@ from unittest import mock
 import jax
 from ml_collections import ConfigDict
 
-from cifsel import command, sharding, usage
-from cifsel import config as config_lib
-from cifsel.models import layers, on_cpu
+from cifsel.config import command_line
+from cifsel.config import loading as config_lib
+from cifsel.models import layers
+from cifsel.models.cpu import convolutions
 from cifsel.preflight import chips, compiler, programs
+from cifsel.runtime import command, sharding
 from cifsel.terminal import say
 from configs import effnet, mobilenet
 
@@ -32,7 +34,7 @@ SLICES = ("v5e:1x1", "v5e:2x4", "v6e:2x4", "v5e:4x8")
 AT_224 = {"image_size": 224, "train_size": 0, "batch_size": 128, "eval_batch_size": 128}
 FORMS: dict[str, Callable[..., jax.Array]] = {
     "grouped convolution": layers.grouped_conv,
-    "shifted multiply-adds": on_cpu.depthwise,
+    "shifted multiply-adds": convolutions.depthwise,
 }
 
 
@@ -114,7 +116,7 @@ def table(entries: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Compiles, records, prints."""
-    usage.Parser("experiments.tpu.preflight", __doc__).parse_args()
+    command_line.Parser("experiments.tpu.preflight", __doc__).parse_args()
     command.start()
     jax.config.update("jax_platforms", "cpu")
     result: dict[str, Any] = {

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from etils import epath
 
-from cifsel import config as config_lib
-from cifsel import evaluate, workdir
-from cifsel.checkpoints import Checkpoints
-from cifsel.data import synthetic
+from cifsel import workdir
+from cifsel.config import loading as config_lib
+from cifsel.data import drawn_images
+from cifsel.evaluation import scoring
+from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet, mobilenet
 
 CONFIGS = {"mobilenet": mobilenet, "efficientnetv2-b0": effnet}
@@ -19,7 +20,7 @@ FLOPS = {"mobilenet": 3e8, "efficientnetv2-b0": 5e8}
 @pytest.fixture(scope="session")
 def dataset():
     """50 classes with two images each to train, validate and test."""
-    return synthetic.drawn_classes(train_per_class=2, val_per_class=2, test_per_class=2, seed=0)
+    return drawn_images.drawn_classes(train_per_class=2, val_per_class=2, test_per_class=2, seed=0)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def make_run(dataset, build_tiny, variables_of):
             said = part.labels.copy()
             said[positions] = (said[positions] + 1) % 50
             logits[np.arange(len(part)), said] += 6
-            scores[split] = evaluate.score(logits, part.labels, *names)
+            scores[split] = scoring.score(logits, part.labels, *names)
             arrays |= {f"{split}_logits": logits, f"{split}_labels": part.labels}
             arrays[f"{split}_ids"] = part.ids
         workdir.write_npz(epath.Path(folder) / workdir.PREDICTIONS, arrays)

@@ -7,8 +7,9 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from cifsel import evaluate, rendering
 from cifsel.comparison import charts
+from cifsel.evaluation import scoring
+from cifsel.reports import style
 
 LONG = "efficientnetv2-b0, fine-tuned at 224 pixels with everything that augmentation has to offer"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,7 +31,7 @@ def history(epochs, best=0.8):
 def table(seed, examples=2000):
     draw = np.random.default_rng(seed)
     probabilities = draw.dirichlet([0.3] * 5, examples)
-    return evaluate.calibration(probabilities, draw.integers(0, 5, examples))
+    return scoring.calibration(probabilities, draw.integers(0, 5, examples))
 
 
 def point(name, flops=4e8, speed=100.0, accuracy=0.7):
@@ -63,7 +64,7 @@ every_chart = pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
 
 def texts(figure):
     """Everything that can be read in the figure."""
-    root = ElementTree.fromstring(rendering.to_svg(figure, ""))
+    root = ElementTree.fromstring(style.to_svg(figure, ""))
     return [text.text for text in root.iter(f"{SVG}text")]
 
 
@@ -77,7 +78,7 @@ class TestEveryChart:
     @pytest.mark.parametrize("names", [("a", "b"), (LONG, LONG[::-1])])
     def test_all_is_within_the_figure_and_names_are_whole(self, chart, names):
         figure = chart(*names)
-        rendering.to_rgb(figure)
+        style.to_rgb(figure)
         assert figure.get_figwidth() == 5.4
         box, width, height = figure.get_tightbbox(), *figure.get_size_inches()
         assert box.x0 >= 0
@@ -91,7 +92,7 @@ class TestEveryChart:
     def test_panels_stay_large_whatever_the_names(self, chart):
         short, long = chart("a", "b"), chart(LONG, LONG[::-1])
         for figure in (short, long):
-            rendering.to_rgb(figure)
+            style.to_rgb(figure)
         for before, after in zip(short.axes, long.axes, strict=True):
             assert after.get_window_extent().height > 0.8 * before.get_window_extent().height
 
@@ -105,55 +106,55 @@ class TestEveryChart:
                     assert all(bottom <= value <= top for value in y)
 
     def test_two_candidates_differ_in_colour_and_in_marker(self, chart):
-        said = {colour: set() for colour in (rendering.BLUE, rendering.ORANGE)}
+        said = {colour: set() for colour in (style.BLUE, style.ORANGE)}
         for axes in chart("a", "b").axes:
             for line in axes.lines:
                 said.get(line.get_color(), set()).add(line.get_marker())
-        assert "o" in said[rendering.BLUE] - said[rendering.ORANGE]
-        assert "s" in said[rendering.ORANGE] - said[rendering.BLUE]
+        assert "o" in said[style.BLUE] - said[style.ORANGE]
+        assert "s" in said[style.ORANGE] - said[style.BLUE]
 
     def test_svg_and_png_are_the_same_each_time(self, chart):
         figure = chart("a", "b")
-        svg, png = rendering.to_svg(figure, "Title"), rendering.to_png(figure)
-        assert rendering.to_svg(figure, "Title") == svg
-        assert rendering.to_png(figure) == png
-        assert rendering.to_svg(chart("a", "b"), "Title") == svg
+        svg, png = style.to_svg(figure, "Title"), style.to_png(figure)
+        assert style.to_svg(figure, "Title") == svg
+        assert style.to_png(figure) == png
+        assert style.to_svg(chart("a", "b"), "Title") == svg
 
     def test_svg_has_no_colour_that_a_dark_page_could_not_bear(self, chart):
-        svg = re.sub(r"var\(--\w+, #\w{6}\)", "", rendering.to_svg(chart("a", "b"), "Title"))
-        assert set(re.findall(r"#[0-9a-f]{6}\b(?!\w)", svg)) <= {rendering.GREY.lower()}
+        svg = re.sub(r"var\(--\w+, #\w{6}\)", "", style.to_svg(chart("a", "b"), "Title"))
+        assert set(re.findall(r"#[0-9a-f]{6}\b(?!\w)", svg)) <= {style.GREY.lower()}
         assert "currentColor" in svg
-        assert rendering.INK not in svg
+        assert style.INK not in svg
 
 
 class TestCurves:
     def test_validation_is_solid_training_dashed_and_the_mean_of_seeds_thick(self):
         seeds = [history(4, 0.8), history(6, 0.6)]
         accuracy, loss = charts.curves({"a": seeds, "b": [history(3)]}).axes
-        solid = [line for line in lines(accuracy, rendering.BLUE) if line.get_linestyle() == "-"]
-        dashed = [line for line in lines(accuracy, rendering.BLUE) if line.get_linestyle() == "--"]
+        solid = [line for line in lines(accuracy, style.BLUE) if line.get_linestyle() == "-"]
+        dashed = [line for line in lines(accuracy, style.BLUE) if line.get_linestyle() == "--"]
         assert len(solid) == len(dashed) == 3
         *thin, mean = solid
         assert [len(line.get_xdata()) for line in thin] == [4, 6]
         assert all(line.get_linewidth() < mean.get_linewidth() for line in thin)
         np.testing.assert_array_equal(mean.get_xdata(), [1, 2, 3, 4])  # which both seeds have
         np.testing.assert_allclose(mean.get_ydata(), 0.7 - 0.5 / np.arange(1, 5))
-        validation, training = lines(loss, rendering.ORANGE)
+        validation, training = lines(loss, style.ORANGE)
         np.testing.assert_allclose(validation.get_ydata(), 3.2 / np.arange(1, 4))
         np.testing.assert_allclose(training.get_ydata(), 3.0 / np.arange(1, 4))
         assert (validation.get_linestyle(), training.get_linestyle()) == ("-", "--")
 
     def test_who_did_not_train_is_left_out_and_the_others_keep_their_looks(self):
         figure = charts.curves({"probe": [[], []], "tuned": [history(3), []]})
-        assert not [axes for axes in figure.axes if lines(axes, rendering.BLUE)]
-        assert len(lines(figure.axes[0], rendering.ORANGE)) == 2
+        assert not [axes for axes in figure.axes if lines(axes, style.BLUE)]
+        assert len(lines(figure.axes[0], style.ORANGE)) == 2
         assert "probe" not in texts(figure)
         assert "tuned" in texts(figure)
 
     def test_a_single_epoch_can_be_seen(self):
-        blue = np.array(to_rgba(rendering.BLUE)[:3]) * 255
+        blue = np.array(to_rgba(style.BLUE)[:3]) * 255
         figure = charts.curves({"a": [history(1)]})
-        is_blue = np.all(rendering.to_rgb(figure) == blue, axis=-1)[::-1]
+        is_blue = np.all(style.to_rgb(figure) == blue, axis=-1)[::-1]
         for axes in figure.axes:
             left, bottom, right, top = axes.get_window_extent().extents.astype(int)
             assert is_blue[bottom:top, left:right].sum() > 10
@@ -161,7 +162,7 @@ class TestCurves:
     def test_missing_values_leave_gaps(self):
         gappy = [{"epoch": 1, "val_accuracy": None}, {"epoch": 2, "val_accuracy": 0.5}]
         accuracy, _ = charts.curves({"a": [gappy]}).axes
-        np.testing.assert_array_equal(lines(accuracy, rendering.BLUE)[0].get_ydata(), [np.nan, 0.5])
+        np.testing.assert_array_equal(lines(accuracy, style.BLUE)[0].get_ydata(), [np.nan, 0.5])
 
     @pytest.mark.parametrize("histories", [{}, {"probe": [[]]}, {"probe": []}])
     def test_refuses_when_nobody_trained(self, histories):
@@ -180,13 +181,13 @@ class TestPerClass:
         np.testing.assert_array_equal(below.get_xydata(), [[0.7, 0.6]])
         np.testing.assert_array_equal(on.get_xydata(), [[0.9, 0.9]])
         assert above.get_label() == "above: B better"
-        assert above.get_color() == rendering.ORANGE  # B's
+        assert above.get_color() == style.ORANGE  # B's
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("accuracy of A", "accuracy of B")
         assert {note.get_text() for note in axes.texts} == {"w", "x", "y"}
 
     def test_it_is_square(self):
         figure = charts.per_class(*every_class(), "A", "B")
-        rendering.to_rgb(figure)
+        style.to_rgb(figure)
         box = figure.axes[0].get_window_extent()
         assert box.width == pytest.approx(box.height, rel=1e-3)
         assert figure.axes[0].get_xlim() == figure.axes[0].get_ylim()
@@ -195,7 +196,7 @@ class TestPerClass:
     def test_the_farthest_are_named_upon_nothing_else(self, seed):
         names, a, b = every_class(seed)
         figure = charts.per_class(names, a, b, "A", "B")
-        rendering.to_rgb(figure)
+        style.to_rgb(figure)
         axes = figure.axes[0]
         far = np.sort(np.abs(a - b))[-8]
         assert len(axes.texts) == 8
@@ -217,7 +218,7 @@ class TestPerClass:
         same = np.full(3, 0.5)
         figure = charts.per_class(["x", "y", "z"], same, same, "A", "B")
         assert not figure.axes[0].texts
-        rendering.to_rgb(figure)
+        style.to_rgb(figure)
 
 
 class TestPerCoarse:
@@ -229,11 +230,11 @@ class TestPerCoarse:
         assert labels == ordered
         assert left.get_ylim()[0] > left.get_ylim()[1]  # the first on top
         np.testing.assert_allclose(
-            [line.get_xydata()[0] for line in lines(left, rendering.BLUE)],
+            [line.get_xydata()[0] for line in lines(left, style.BLUE)],
             [[0.7, 0], [0.61, 1], [0.5, 2]],
         )
         np.testing.assert_allclose(
-            [line.get_xydata()[0] for line in lines(left, rendering.ORANGE)],
+            [line.get_xydata()[0] for line in lines(left, style.ORANGE)],
             [[0.6, 0], [0.6, 1], [0.8, 2]],
         )
         bars = [line for line in right.lines if len(line.get_xdata()) == 2][:3]
@@ -241,7 +242,7 @@ class TestPerCoarse:
             [line.get_xdata() for line in bars], [[0.02, 0.18], [-0.05, 0.07], [-0.4, -0.2]]
         )
         colours = [line.get_color() for line in bars]
-        assert colours == [rendering.BLUE, rendering.INK, rendering.ORANGE]
+        assert colours == [style.BLUE, style.INK, style.ORANGE]
         assert [line for line in right.lines if list(line.get_xdata()) == [0, 0]]
 
     def test_differences_are_in_points(self):
@@ -267,7 +268,7 @@ class TestCost:
     @pytest.mark.parametrize("span", [1, 1.7, 5000])
     def test_ticks_are_at_least_two_round_and_apart(self, low, span):
         figure = charts.cost([point("a", low * 1e9, low), point("b", low * span * 1e9, low * span)])
-        rendering.to_rgb(figure)
+        style.to_rgb(figure)
         for axes in figure.axes:
             labels = [tick for tick in axes.get_xticklabels(which="both") if tick.get_text()]
             values = [float(tick.get_text()) for tick in labels]
@@ -292,7 +293,7 @@ class TestReliability:
         }
         figure = charts.reliability({"a": shown})
         upper, lower = figure.axes
-        line, faint = lines(upper, rendering.BLUE)
+        line, faint = lines(upper, style.BLUE)
         np.testing.assert_allclose(line.get_xydata(), [[0.6, 0.5], [0.9, 0.8]])
         np.testing.assert_allclose(faint.get_xydata(), [[0.4, 0.2]])
         assert line.get_alpha() is None
@@ -301,14 +302,14 @@ class TestReliability:
         np.testing.assert_allclose(lower.patches[0].get_data().values, count / 100)
         # (9 * 0.2 + 10 * 0.1 + 81 * 0.1) / 100
         assert "a: calibration error 10.9 %" in texts(figure)
-        assert [0, 1] in [list(line.get_xdata()) for line in lines(upper, rendering.GREY)]
+        assert [0, 1] in [list(line.get_xdata()) for line in lines(upper, style.GREY)]
 
 
 class TestSeeds:
     def test_every_seed_is_a_dot_beside_mean_and_interval(self):
         figure = charts.seeds({"a": [0.7, 0.7, 0.76], "b": [0.5]}, {"a": (0.6, 0.8), "b": (0.4, 1)})
         (axes,) = figure.axes
-        interval, mean, dots = lines(axes, rendering.BLUE)
+        interval, mean, dots = lines(axes, style.BLUE)
         np.testing.assert_allclose(interval.get_xydata(), [[0.6, 0], [0.8, 0]])
         np.testing.assert_allclose(mean.get_xydata(), [[0.72, 0]])
         np.testing.assert_array_equal(dots.get_xdata(), [0.7, 0.7, 0.76])
@@ -324,7 +325,7 @@ class TestSeeds:
         assert len({(line.get_color(), line.get_marker()) for line in means}) == 40
 
 
-@rendering.styled
+@style.styled
 def figure_of(**settings):
     figure = Figure(figsize=(3, 2))
     figure.add_subplot().plot([0, 1, 2], [0, 5, 1], **settings)
@@ -337,7 +338,7 @@ def element_ids(svg):
 
 class TestToSvg:
     def test_is_an_element_to_stand_in_a_page(self):
-        svg = rendering.to_svg(figure_of(), "Speed < cost & 'more'")
+        svg = style.to_svg(figure_of(), "Speed < cost & 'more'")
         root = ElementTree.fromstring(svg)
         assert root.tag == f"{SVG}svg"
         assert svg.startswith("<svg ")
@@ -348,19 +349,17 @@ class TestToSvg:
         assert (root[0].tag, root[0].text) == (f"{SVG}title", "Speed < cost & 'more'")
 
     def test_nothing_of_it_reaches_the_page_round_it(self):
-        assert not list(
-            ElementTree.fromstring(rendering.to_svg(figure_of(), "")).iter(f"{SVG}style")
-        )
+        assert not list(ElementTree.fromstring(style.to_svg(figure_of(), "")).iter(f"{SVG}style"))
 
     def test_nothing_is_painted_behind(self):
-        assert "#ffffff" not in rendering.to_svg(figure_of(), "").lower()
+        assert "#ffffff" not in style.to_svg(figure_of(), "").lower()
 
     def test_letters_stay_letters_in_the_colour_and_kind_of_the_page(self):
         figure = figure_of()
         figure.axes[0].set_title("café $x$ <b>")
         (title,) = [
             text
-            for text in ElementTree.fromstring(rendering.to_svg(figure, "")).iter(f"{SVG}text")
+            for text in ElementTree.fromstring(style.to_svg(figure, "")).iter(f"{SVG}text")
             if text.text == "café $x$ <b>"
         ]
         assert "fill: currentColor" in title.get("style")
@@ -369,26 +368,26 @@ class TestToSvg:
     @pytest.mark.parametrize(
         ("colour", "in_a_page"),
         [
-            (rendering.INK, "stroke: currentColor;"),
-            (rendering.BLUE, "stroke: var(--blue, #0072B2);"),
-            (rendering.ORANGE, "stroke: var(--orange, #D55E00);"),
-            (rendering.GREEN, "stroke: var(--green, #00795A);"),
+            (style.INK, "stroke: currentColor;"),
+            (style.BLUE, "stroke: var(--blue, #0072B2);"),
+            (style.ORANGE, "stroke: var(--orange, #D55E00);"),
+            (style.GREEN, "stroke: var(--green, #00795A);"),
             ("#CC79A7", "stroke: #cc79a7;"),
             ("black", "stroke: #000000;"),
         ],
     )
     def test_colours_are_the_pages_where_it_has_its_own(self, colour, in_a_page):
-        assert f"{in_a_page} stroke-width: 7" in rendering.to_svg(
+        assert f"{in_a_page} stroke-width: 7" in style.to_svg(
             figure_of(color=colour, linewidth=7), ""
         )
 
     def test_the_grid_is_faint_ink(self):
-        svg = rendering.to_svg(figure_of(), "")
+        svg = style.to_svg(figure_of(), "")
         assert re.search(r"stroke: currentColor; stroke-opacity: 0\.\d+; stroke-width: 0\.8", svg)
         assert "#e6e6e6" not in svg
 
     def test_what_is_referred_to_is_there_and_has_the_only_ids(self):
-        svg = rendering.to_svg(figure_of(marker="o"), "")
+        svg = style.to_svg(figure_of(marker="o"), "")
         referred = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
         assert "clip-path" in svg
         assert "<use " in svg
@@ -396,8 +395,8 @@ class TestToSvg:
 
     def test_ids_of_two_charts_differ_even_if_the_charts_do_not(self):
         titles = ("One", "Two")
-        one, two = (element_ids(rendering.to_svg(figure_of(marker="o"), title)) for title in titles)
-        other = element_ids(rendering.to_svg(figure_of(marker="s"), "One"))
+        one, two = (element_ids(style.to_svg(figure_of(marker="o"), title)) for title in titles)
+        other = element_ids(style.to_svg(figure_of(marker="s"), "One"))
         assert one
         assert not set(one) & set(two)
         assert not set(one) & set(other)
@@ -405,10 +404,10 @@ class TestToSvg:
     def test_pictures_stay_in(self):
         figure = Figure()
         figure.add_subplot().imshow(np.zeros((3, 3)))
-        svg = rendering.to_svg(figure, "")
+        svg = style.to_svg(figure, "")
         assert 'href="data:image/png;base64,' in svg
 
     def test_a_users_own_settings_change_nothing(self):
-        expected = rendering.to_svg(figure_of(), "")
+        expected = style.to_svg(figure_of(), "")
         with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "mine", "font.size": 30}):
-            assert rendering.to_svg(figure_of(), "") == expected
+            assert style.to_svg(figure_of(), "") == expected

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel import compare, gradcam, prepare, workdir
+from cifsel import build, compare, workdir
 from cifsel.comparison import content
-from cifsel.data import splits, synthetic
+from cifsel.data import drawn_images, splits
 from cifsel.errors import UserError
-from cifsel.page import Page, Table
+from cifsel.prediction import gradcam
+from cifsel.reports.page import Page, Table
 
 WIDTHS = {"phone": 390, "wide": 1280}
 GALLERIES = {"confused_1", "confused_2", "only_1", "attention", "duplicates"}
@@ -37,9 +38,9 @@ def stand_ins(quick_compiling, build_tiny, dataset):
     train = splits.Split(dataset.train.images.copy(), dataset.train.labels, dataset.train.ids)
     train.images[5] = dataset.test.images[17]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "build", build_tiny)
+        patch.setattr(build, "build", build_tiny)
         drawn = splits.Dataset(**{**vars(dataset), "train": train})
-        patch.setattr(synthetic, "drawn_classes", lambda **_: drawn)
+        patch.setattr(drawn_images, "drawn_classes", lambda **_: drawn)
         yield
 
 
@@ -135,10 +136,10 @@ def test_a_run_is_no_place_for_a_report(runs_of_both):
 
 
 def test_other_images_than_the_runs_saw_are_refused(stand_ins, runs_of_both, tmp_path, dataset):
-    other = synthetic.drawn_classes()
+    other = drawn_images.drawn_classes()
     with pytest.MonkeyPatch.context() as patch:
         changed = splits.Dataset(**{**vars(other), "fingerprint": "0" * 64})
-        patch.setattr(synthetic, "drawn_classes", lambda **_: changed)
+        patch.setattr(drawn_images, "drawn_classes", lambda **_: changed)
         with pytest.raises(UserError, match=r"not those of .*000000000000.*TFDS_DATA_DIR"):
             compare.compare(runs_of_both[1], str(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -13,9 +13,10 @@ from etils import epath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifsel import compare, predictor, workdir
+from cifsel import compare, workdir
 from cifsel.comparison import runs, tables, verdict
 from cifsel.errors import UserError, printable
+from cifsel.prediction import predictor
 
 NONE_WRONG = {"val": [], "test": []}
 SLOW_FIXTURE = [HealthCheck.function_scoped_fixture]

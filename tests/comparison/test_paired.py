@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cifsel import evaluate
 from cifsel.comparison import paired
+from cifsel.evaluation import scoring
 
 
 def rights(only_a, only_b, both, neither):
@@ -156,7 +156,7 @@ def test_accuracy_of_one_seed_has_wilsons_interval():
     right = np.arange(200)[None] < 150
     found = paired.accuracy(right)
     assert (found.mean, found.by_seed, found.spread) == (0.75, (0.75,), None)
-    assert (found.low, found.high) == evaluate.wilson(150, 200)
+    assert (found.low, found.high) == scoring.wilson(150, 200)
 
 
 def test_accuracy_of_several_seeds_has_mean_and_spread():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel.data import cifar, cifar_cache, splits, subset
+from cifsel.data import cifar, cifar_cache, cifar_classes, splits
 from cifsel.errors import UserError
 
 REPO = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def reads(monkeypatch):
 
     for name in ("_read_tfds", "_read_copied"):
         monkeypatch.setattr(cifar, name, read)
-    monkeypatch.setattr(subset, "CLASS_NAMES", ("bear", "tiger"))
+    monkeypatch.setattr(cifar_classes, "CLASS_NAMES", ("bear", "tiger"))
     return asked
 
 
@@ -97,7 +97,7 @@ def test_second_start_reads_the_cache_beside_the_data(tmp_path, reads):
 
 def test_arrays_of_other_classes_are_read_anew(tmp_path, reads, monkeypatch):
     first = load(tmp_path)
-    monkeypatch.setattr(subset, "CLASS_NAMES", ("bus", "pickup_truck"))
+    monkeypatch.setattr(cifar_classes, "CLASS_NAMES", ("bus", "pickup_truck"))
     assert load(tmp_path).fingerprint != first.fingerprint
     assert reads == [str(tmp_path)] * 2
 
@@ -306,7 +306,7 @@ def test_partly_prepared_data(tmp_path):
 @pytest.mark.parametrize("ids", [None, [b"0"] * 3, ["train_0"] * 3])
 def test_records_of_something_else(tmp_path, monkeypatch, ids):
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
-    names = subset._FINE_OF
+    names = cifar_classes._FINE_OF
     fine = [name for group in names.values() for name in group]
     records = {"label": np.arange(50), "coarse_label": np.arange(50) // 5, "id": ids}
     features = {"label": fine, "coarse_label": list(names)}
@@ -426,7 +426,7 @@ def test_sizes_and_names(dataset):
     assert list(dataset.class_names) == sorted(dataset.class_names)
     assert "tiger" in dataset.class_names
     assert "pear" not in dataset.class_names
-    assert dataset.coarse_names == subset.ANIMALS_AND_PEOPLE
+    assert dataset.coarse_names == cifar_classes.ANIMALS_AND_PEOPLE
     assert np.bincount(dataset.coarse_of).tolist() == [5] * 10
     parts = (dataset.train, dataset.val, dataset.test)
     assert dataset.fingerprint == splits.fingerprint(*parts)

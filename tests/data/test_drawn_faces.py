@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cifsel.data import drawn_faces, photo_groups, photos
+from cifsel.data import drawn_faces
+from cifsel.data.photos import grouping, labelled
 from cifsel.errors import UserError
 
 
@@ -30,7 +31,7 @@ def test_is_what_is_loaded_when_saved(tmp_path):
     for name, image in zip(drawn.names, drawn.images, strict=True):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(tmp_path / name)
-    loaded = photos.load(str(tmp_path))
+    loaded = labelled.load(str(tmp_path))
     assert loaded.names == drawn.names
     assert loaded.class_names == drawn.class_names
     np.testing.assert_array_equal(loaded.labels, drawn.labels)
@@ -46,8 +47,8 @@ def test_seed_decides_everything(drawn):
 
 
 def test_no_two_are_copies(drawn):
-    assert photo_groups.near_duplicates(drawn.images) == []
-    assert photo_groups.near_duplicates(drawn_faces.drawn_faces().images) == []
+    assert grouping.near_duplicates(drawn.images) == []
+    assert grouping.near_duplicates(drawn_faces.drawn_faces().images) == []
 
 
 def nearest_mean(features, labels):

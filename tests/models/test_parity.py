@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cifsel.models import classifier
-from cifsel.weights import download, keras_h5
+from cifsel.models.weights import download, keras_h5
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "weights"
 TOLERANCE = 1e-4

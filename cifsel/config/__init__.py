@@ -1,0 +1,1 @@
+"""The schema of configs, and how commands read them."""

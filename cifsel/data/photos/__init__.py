@@ -1,0 +1,1 @@
+"""Photo files, folders and zips, as pixels with labels; copies, bursts, and crops."""

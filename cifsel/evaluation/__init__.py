@@ -1,0 +1,1 @@
+"""Forward passes over data, and the numbers that are made of them."""

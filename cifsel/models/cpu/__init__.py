@@ -1,0 +1,1 @@
+"""The forms of operations that are quick on CPUs."""

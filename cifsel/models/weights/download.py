@@ -1,0 +1,316 @@
+"""Where published ImageNet weights lie: the user's folder, the cache, or the publisher's server.
+
+The MD5 of each EfficientNetV2 file is Keras's own, as keras/applications/efficientnet_v2.py
+publishes it (WEIGHTS_HASHES). Keras publishes none for MobileNet: for alpha 1.0 at 224 pixels the
+SHA-256 over the published tensors stands here (`keras_h5.tensors_sha256`), the other files are
+accepted as they arrive and their hash is logged.
+"""
+
+import hashlib
+import http.client
+import logging
+import os
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from etils import epath
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cifsel.errors import UserError, one_line
+from cifsel.models.weights import h5_file, keras_h5
+from cifsel.runtime import cache, remote
+from cifsel.runtime.paths import expanded
+
+MOBILENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
+EFFICIENTNET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/"
+
+MOBILENET_ALPHAS = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}
+MOBILENET_RESOLUTIONS = (128, 160, 192, 224)
+# Alpha 1.0 at 224 px, by whether the classifier is inside.
+MOBILENET_1_0_224_SHA256 = {
+    True: "28b0d215a62995196bbc27039db9bbe7ce203769bbf35eb4b97846fbbd8ea2cd",
+    False: "845da4e4c509a8a9b42b96c6d8327d0bfd815b4d3e046d3a77bed67be98074ec",
+}
+# (with classifier, without).
+EFFICIENTNET_MD5 = {
+    "b0": ("21ecbf6da12460d5c40bb2f29ceb2188", "893217f2bb855e2983157299931e43ff"),
+    "b1": ("069f0534ff22adf035c89e2d9547a9dc", "0e80663031ca32d657f9caa404b6ec37"),
+    "b2": ("424e49f28180edbde1e94797771950a7", "1dfe2e7a5d45b6632553a8961ea609eb"),
+    "b3": ("1f1fc43bd98a6e4fd8fdfd551e02c7a0", "f6abf7b5849ac99a89b50dd3fd532856"),
+    "s": ("e1d88a8495beba45748fedd0cecbe016", "af0682fb74e8c54910f2d4393339c070"),
+    "m": ("a3bf6aa3276309f4fc6a34aa114c95cd", "1b8dc055df72dde80d614482840fe342"),
+    "l": ("27e6d408b53c7ebc868fefa357689935", "b0b66b5c863aef5b46e8608fe1711615"),
+}
+
+TIMEOUT_S = 30.0
+CHUNK_BYTES = 2**20
+# Over twice the largest published file (EfficientNetV2-L, 480 MB).
+MAX_BYTES = 2**30
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published file.
+
+    Attributes:
+      name: as published.
+      url: where.
+      md5: of the file's bytes, in hex; None if the publisher gives none.
+      tensors_sha256: of its tensors, in hex; None if unknown.
+    """
+
+    name: str
+    url: str
+    md5: str | None = None
+    tensors_sha256: str | None = None
+
+
+def published(model: str, *, alpha: float, resolution: int, top: bool) -> WeightFile:
+    """Names the published file for a model.
+
+    Args:
+      model: 'mobilenet' or 'efficientnetv2-' and b0 to b3, s, m or l.
+      alpha: MobileNet's width; ignored for EfficientNetV2.
+      resolution: in pixels, at which MobileNet was trained; ignored for EfficientNetV2.
+      top: with the ImageNet classifier.
+
+    Raises:
+      UserError: nothing is published for these.
+    """
+    instead = "or weights=none to train from scratch"
+    if model == "mobilenet":
+        if alpha not in MOBILENET_ALPHAS:
+            valid = ", ".join(map(str, sorted(MOBILENET_ALPHAS)))
+            raise UserError(f"alpha={alpha}: no such weights; use one of {valid}, {instead}")
+        if resolution not in MOBILENET_RESOLUTIONS:
+            valid = ", ".join(map(str, MOBILENET_RESOLUTIONS))
+            raise UserError(
+                f"weights_resolution={resolution}: no such weights; use one of {valid}, {instead}"
+            )
+        name = f"mobilenet_{MOBILENET_ALPHAS[alpha]}_{resolution}_tf{'' if top else '_no_top'}.h5"
+        known = MOBILENET_1_0_224_SHA256[top] if (alpha, resolution) == (1.0, 224) else None
+        return WeightFile(name, MOBILENET_URL + name, tensors_sha256=known)
+    variant = model.removeprefix("efficientnetv2-")
+    if variant not in EFFICIENTNET_MD5 or variant == model:
+        valid = ", ".join(["mobilenet", *(f"efficientnetv2-{v}" for v in EFFICIENTNET_MD5)])
+        raise UserError(f"model={model}: no such weights; use one of {valid}, {instead}")
+    name = f"{model}{'' if top else '_notop'}.h5"
+    return WeightFile(name, EFFICIENTNET_URL + name, md5=EFFICIENTNET_MD5[variant][not top])
+
+
+def cache_dir() -> Path:
+    """The folder of downloaded weights."""
+    return cache.folder() / "weights"
+
+
+def find(
+    model: str,
+    *,
+    alpha: float,
+    resolution: int,
+    top: bool,
+    weights_dir: str | None = None,
+    allow_download: bool = True,
+) -> Path:
+    """Finds the published weights of a model, fetching them if they are nowhere yet.
+
+    Looks in the user's own folder (`weights_dir`, else the environment's CIFSEL_WEIGHTS), then in
+    the cache, then downloads into the cache. A file in the user's own folder is used as it is; one
+    that was downloaded must be the published one.
+
+    Args:
+      model: see `published`.
+      alpha: see `published`.
+      resolution: see `published`.
+      top: see `published`.
+      weights_dir: the user's own folder, local or gs://.
+      allow_download: False stops before the network.
+
+    Returns:
+      A local file.
+
+    Raises:
+      UserError: nothing is published for these arguments, the folder does not exist, the file is
+        nowhere to be had, or what was downloaded is not what was published.
+    """
+    file = published(model, alpha=alpha, resolution=resolution, top=top)
+    field, own = "weights_dir", weights_dir
+    if not own:
+        field, own = "CIFSEL_WEIGHTS", os.environ.get("CIFSEL_WEIGHTS")
+    looked = []
+    if own:
+        looked.append(f"{field} {own}")
+        if path := _from_folder(own, field, file.name):
+            _log_identity(path, file)
+            return path
+    cached = cache_dir() / file.name
+    looked.append(f"the cache {cached.parent}")
+    if cached.is_file():
+        try:
+            _verify(cached, file)
+            return cached
+        except UserError as error:
+            logger.warning("%s; fetching it again", error)
+    why = "downloads are off"
+    if allow_download:
+        try:
+            logger.info("weights: %s -> %s", file.url, cached.parent)
+            _download(file, cached)
+            return cached
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = f"the download failed ({one_line(error)})"
+    raise UserError(
+        f"weights {file.name} are not in {' nor in '.join(looked)}, and {why}: put the file"
+        f" from {file.url} in a folder and pass it as weights_dir, or set CIFSEL_WEIGHTS to it"
+    )
+
+
+def use_file(path: str) -> Path:
+    """Takes a weight file that the user names, as it is, with its hash logged.
+
+    Args:
+      path: local, or gs:// (then it is copied to the cache).
+
+    Returns:
+      A local file.
+
+    Raises:
+      UserError: there is no such file, or it is not a Keras weight file.
+    """
+    remote.reach(path)
+    folder, _, name = path.rpartition("/")
+    local = _copy_of_remote(folder, name) if remote.is_remote(path) else Path(expanded(path))
+    if local is None or not os.path.isfile(local):  # noqa: PTH113 - takes names that cannot be
+        raise UserError(f"{path}: no such weight file; expected a Keras .h5")
+    _log_identity(local, None)
+    return local
+
+
+def _from_folder(folder: str, field: str, name: str) -> Path | None:
+    """The named file in the user's folder, as a local file; None if it is not there."""
+    remote.reach(folder)
+    if remote.is_remote(folder):
+        return _copy_of_remote(folder, name)
+    local = Path(expanded(folder))
+    if not os.path.isdir(local):  # noqa: PTH112 - takes names that cannot be
+        raise UserError(f"{field}={folder} is not a folder; expected one with {name} in it")
+    return local / name if (local / name).is_file() else None
+
+
+def _copy_of_remote(folder: str, name: str) -> Path | None:
+    """Copies a file from a gs:// folder to the cache, unless a copy as new is there already."""
+    # Apart from the published files, and from other folders with the same file names.
+    place = hashlib.sha256(folder.encode()).hexdigest()[:12]
+    local = cache_dir() / "copies" / place / name
+    try:
+        distant = epath.Path(folder) / name
+        if not distant.exists():
+            return None
+        there = distant.stat()
+        if local.is_file():
+            here = local.stat()
+            if here.st_size == there.length and here.st_mtime >= (there.mtime or 0):
+                return local
+        with distant.open("rb") as source:
+            _write(source, there.length, local, lambda _: None)
+    # Each of epath's file systems has exceptions of its own.
+    except Exception as error:
+        raise UserError(
+            f"{folder}/{name} cannot be read ({one_line(error)}); check the address and your"
+            " access to it, or use a local folder"
+        ) from error
+    return local
+
+
+def _log_identity(path: Path, file: WeightFile | None) -> None:
+    """Logs what a user's own file holds, and whether that is what was published."""
+    sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(path))
+    logger.info("weights: %s, SHA-256 of its tensors %s", path, sha256)
+    if file and file.tensors_sha256 and sha256 != file.tensors_sha256:
+        logger.warning(
+            "%s: not the published tensors (SHA-256 %s, published %s); used all the same",
+            path, sha256, file.tensors_sha256,
+        )  # fmt: skip
+    if file and file.md5 and (md5 := _md5(path)) != file.md5:
+        logger.warning(
+            "%s: not the published file byte for byte (MD5 %s, published %s), which may only mean"
+            " that it was written anew; used all the same",
+            path, md5, file.md5,
+        )  # fmt: skip
+
+
+def _verify(path: Path, file: WeightFile) -> None:
+    """Raises UserError unless `path` holds what was published as `file`."""
+    if file.md5 and (md5 := _md5(path)) != file.md5:
+        raise UserError(f"{path}: MD5 is {md5}; expected {file.md5} as Keras publishes it")
+    sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(path))
+    if file.tensors_sha256 and sha256 != file.tensors_sha256:
+        raise UserError(
+            f"{path}: SHA-256 of its tensors is {sha256}; expected {file.tensors_sha256}"
+        )
+    logger.info("weights: %s, SHA-256 of its tensors %s", path, sha256)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _download(file: WeightFile, target: Path) -> None:
+    """Downloads and verifies a file; `target` appears only when it is complete and right."""
+
+    def check(arrived: Path) -> None:
+        try:
+            _verify(arrived, file)
+        except UserError as error:
+            reason = str(error).replace(str(arrived), file.url)
+            raise UserError(f"{reason}: nothing was kept; try again later") from None
+
+    request = urllib.request.Request(file.url, headers={"User-Agent": "cifsel"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        _write(response, int(response.headers["Content-Length"] or 0), target, check)
+
+
+def _write(source: IO[bytes], total: int, target: Path, check: Callable[[Path], None]) -> None:
+    """Copies `total` bytes (0: unknown) to a new file beside `target`, checks it, moves it there.
+
+    Raises:
+      OSError: `source` ended early or never, or the disk refuses.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    arrived = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as sink, _progress() as progress:
+            task = progress.add_task(target.name, total=total or None)
+            size = 0
+            while chunk := source.read(CHUNK_BYTES):
+                size += sink.write(chunk)
+                if size > MAX_BYTES:
+                    raise OSError(f"more than {MAX_BYTES} bytes")
+                progress.update(task, completed=size)
+        if total and size != total:
+            raise OSError(f"ended after {size} of {total} bytes")
+        check(arrived)
+        # Temporary files are private; a cache may be shared.
+        arrived.chmod(0o644)
+        arrived.replace(target)
+    finally:
+        arrived.unlink(missing_ok=True)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,199 @@
+"""The tensors of Keras weight files -> Flax variables, loud on any mismatch."""
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from cifsel.errors import UserError
+from cifsel.models.classifier import IMAGENET_MEAN, IMAGENET_STD
+from cifsel.models.weights.h5_file import read_tensors
+
+# Keras names of the layers that do not follow from the names here by formatting alone.
+_MOBILENET_STEM = {"conv": "conv1", "conv_bn": "conv1_bn"}
+_MOBILENET_SHORT = {"depthwise": "dw", "pointwise": "pw"}
+_EFFICIENTNET_LAYER = {"conv_bn": "bn", "depthwise": "dwconv2", "depthwise_bn": "bn"}
+_CLASSIFIER = {
+    "mobilenet": "conv_preds",
+    "efficientnetv2": "predictions",
+}
+_BATCH_NORM_WEIGHT = {
+    "scale": "gamma",
+    "bias": "beta",
+    "mean": "moving_mean",
+    "var": "moving_variance",
+}
+
+
+def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
+    """Hashes tensors by content, whichever way their file was written.
+
+    Args:
+      tensors: as `read_tensors` returns them; float32.
+
+    Returns:
+      SHA-256 in hex over name, shape and little-endian bytes of each, in order of name.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name], dtype="<f4")
+        digest.update(f"{name} {value.shape} float32\n".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def load(
+    path: str | os.PathLike[str], model: str, template: Mapping[str, Any], *, head: bool
+) -> dict[str, Any]:
+    """Reads a Keras weight file into the variables of a model: `read_tensors`, then `convert`.
+
+    Args:
+      path: a local `.h5` file.
+      model: 'mobilenet' or an 'efficientnetv2-...' name.
+      template: variables of that model, or their shapes (`jax.eval_shape` of its `init`).
+      head: whether the file's ImageNet classifier is wanted as well; see `convert`.
+
+    Returns:
+      As `convert`.
+
+    Raises:
+      UserError: as `read_tensors` and `convert`.
+    """
+    return convert(read_tensors(path), template, model=model, head=head, path=path)
+
+
+def convert(
+    tensors: Mapping[str, np.ndarray],
+    template: Mapping[str, Any],
+    *,
+    model: str,
+    head: bool,
+    path: str | os.PathLike[str],
+) -> dict[str, Any]:
+    """Fills a model's variables with Keras tensors: every tensor once, every variable filled.
+
+    Args:
+      tensors: as `read_tensors` returns them.
+      template: {'params': {'backbone': ..., 'head': ...}, 'batch_stats': {'backbone': ...}} whose
+        leaves have a `shape`.
+      model: 'mobilenet' or an 'efficientnetv2-...' name.
+      head: True fills the template's head with the file's classifier as well. False leaves a
+        classifier in the file unused and the template's head out of the result.
+      path: where the tensors come from, for messages.
+
+    Returns:
+      A tree like `template`, without the head if `head` is False, of float32 numpy arrays: conv
+      kernels HWIO, depthwise kernels (H, W, 1, C), dense kernels (in, out).
+
+    Raises:
+      UserError: one line with the missing, left-over and misshapen tensors; or Keras's names for
+        this model are not known.
+    """
+    family = model.partition("-")[0]
+    if family not in _CLASSIFIER:
+        raise UserError(
+            f"{path}: how Keras names the weights of {model} is not known, only of"
+            f" {' and '.join(_CLASSIFIER)}: use weights=none to train from scratch"
+        )
+    classifier = {f"{_CLASSIFIER[family]}/{weight}" for weight in ("kernel", "bias")}
+    left = dict(tensors)
+    _take_normalization(left, path)
+    if not head:
+        left = {name: value for name, value in left.items() if name not in classifier}
+    elif not classifier & set(left):
+        raise UserError(
+            f"{path}: has no ImageNet classifier ({_CLASSIFIER[family]}); expected the file with"
+            " the top, not the 'no_top' one"
+        )
+    filled: dict[tuple[str, ...], np.ndarray] = {}
+    missing: list[str] = []
+    misshapen: list[str] = []
+    for names, leaf in traverse_util.flatten_dict(dict(template)).items():
+        if names[1] == "head" and not head:
+            continue
+        name = keras_name(family, names)
+        value = left.pop(name, None)
+        expected = _keras_shape(names, name, leaf.shape)
+        if value is None:
+            missing.append(name)
+        elif value.shape != expected:
+            misshapen.append(f"{name} {value.shape} instead of {expected}")
+        else:
+            # Only axes of length one change places, so reshaping is the whole conversion.
+            filled[names] = value.reshape(leaf.shape)
+    problems = [
+        f"{len(found)} {what} ({_abbreviated(found)})"
+        for what, found in (("missing", missing), ("extra", list(left)), ("misshapen", misshapen))
+        if found
+    ]
+    if problems:
+        raise UserError(
+            f"{path}: does not fit {model}: {', '.join(problems)}; check that file, model and"
+            " alpha belong together"
+        )
+    return traverse_util.unflatten_dict(filled)
+
+
+def keras_name(family: str, names: tuple[str, ...]) -> str:
+    """Names a variable as Keras does.
+
+    Args:
+      family: 'mobilenet' or 'efficientnetv2'.
+      names: the variable's path, as ('params', 'backbone', 'block1', 'depthwise', 'kernel').
+
+    Returns:
+      'layer/weight', as `read_tensors` names them: 'conv_dw_1/kernel'.
+    """
+    *_, block, layer, weight = names
+    weight = _BATCH_NORM_WEIGHT[weight] if layer.endswith("_bn") else weight
+    if names[1] == "head":
+        return f"{_CLASSIFIER[family]}/{weight}"
+    if family == "efficientnetv2":
+        return f"{block}_{_EFFICIENTNET_LAYER.get(layer, layer)}/{weight}"
+    return f"{_mobilenet_layer(block, layer)}/{weight}"
+
+
+def _mobilenet_layer(block: str, layer: str) -> str:
+    if block == "stem":
+        return _MOBILENET_STEM[layer]
+    kind, _, bn = layer.partition("_")
+    number = block.removeprefix("block")
+    return f"conv_{_MOBILENET_SHORT[kind]}_{number}{'_bn' if bn else ''}"
+
+
+def _keras_shape(names: tuple[str, ...], name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which Keras stores a variable of `shape`."""
+    if names[-1] == "kernel" and names[-2] == "depthwise":
+        return (*shape[:2], shape[3], shape[2])
+    # Keras writes these dense layers as 1x1 convolutions.
+    if name.endswith(("se_reduce/kernel", "se_expand/kernel", "conv_preds/kernel")):
+        return (1, 1, *shape)
+    return tuple(shape)
+
+
+def _take_normalization(left: dict[str, np.ndarray], path: str | os.PathLike[str]) -> None:
+    """Removes the tensors of a Keras Normalization layer from `left`, having checked them.
+
+    Keras's EfficientNetV2 B0-B3 normalises by constants, which some versions of it store.
+    """
+    known = {"mean": IMAGENET_MEAN, "variance": tuple(std**2 for std in IMAGENET_STD)}
+    for name in [n for n in left if n.startswith("normalization")]:
+        weight = name.rpartition("/")[2]
+        value = left.pop(name).reshape(-1)
+        if weight in known and not (value.shape == (3,) and np.allclose(value, known[weight])):
+            raise UserError(
+                f"{path}: {name} is {value[:3].tolist()}; expected ImageNet's {known[weight]},"
+                " with which this model normalises its input"
+            )
+        if weight not in {*known, "count"} or (weight == "count" and math.prod(value.shape) != 1):
+            raise UserError(f"{path}: {name} is unknown; expected mean, variance and count")
+
+
+def _abbreviated(names: list[str], limit: int = 5) -> str:
+    """Joins names, the first few of them."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,1 @@
+"""A checkpoint that answers: predictions for photos, and Grad-CAM."""

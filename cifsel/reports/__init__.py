@@ -1,0 +1,1 @@
+"""Reports for people: pages, figures, and the style that they share."""

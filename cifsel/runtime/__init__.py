@@ -1,0 +1,1 @@
+"""Devices and processes, signals, memory, failures of the machine, and paths on gs://."""

@@ -1,0 +1,83 @@
+"""Zips, and .npz files, which are zips of arrays, that come from anywhere.
+
+Nothing is unpickled, and nothing grows without end: not the list of what is in a zip, which Python
+reads as a whole when it opens it, and not what a small file says that it holds.
+"""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from etils import epath
+
+from cifsel.errors import one_line
+from cifsel.runtime.paths import is_file
+
+# Of 80,000 files and more; many more than a zip of photos has.
+MAX_LIST_BYTES = 8_000_000
+
+
+class _Bounded:
+    """A file of which only so much is read at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_LIST_BYTES:
+            raise ValueError(f"its list of files is larger than {MAX_LIST_BYTES / 1e6:.0f} MB")
+        return self._file.read(size)
+
+
+def opened(file: IO[bytes]) -> zipfile.ZipFile:
+    """Opens a zip; members are to be read in pieces of a few MB at most.
+
+    Raises:
+      Exception: of any kind, if it is damaged.
+    """
+    return zipfile.ZipFile(cast(IO[bytes], _Bounded(file)))
+
+
+def read_arrays(path: epath.Path | Path, most: int) -> dict[str, np.ndarray]:
+    """Reads the arrays of an .npz file.
+
+    Args:
+      path: local or gs://.
+      most: bytes that the arrays may have together.
+
+    Returns:
+      By name; nothing is known of their shapes and types but that they are no objects.
+
+    Raises:
+      OSError: there is no such file, or it cannot be read.
+      ValueError: it is no .npz file, or damaged, or too large.
+    """
+    if path.exists() and not is_file(path):
+        raise ValueError("not a regular file")
+    with path.open("rb") as file:
+        try:
+            local = "://" not in os.fspath(path)
+            return _arrays(file if local else io.BytesIO(file.read()), most)
+        except Exception as error:  # damaged zips and headers come as many kinds of them
+            raise ValueError(one_line(error)) from error
+
+
+def _arrays(file: IO[bytes], most: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    with opened(file) as archive:
+        members = archive.infolist()
+        if (total := sum(member.file_size for member in members)) > most:
+            raise ValueError(f"{total:,} bytes of arrays; expected {most:,} at most")
+        for member in members:
+            with archive.open(member) as stream:
+                array = np.lib.format.read_array(stream, allow_pickle=False)
+            if array.size > most:  # There are types of no bytes.
+                raise ValueError(f"{member.filename} says that it has {array.size:,} elements")
+            arrays[member.filename.removesuffix(".npy")] = array
+    return arrays

@@ -1,0 +1,295 @@
+"""The training loop over epochs: evaluation, early stopping, checkpoints, resuming."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int32, Shaped
+
+from cifsel.data import batches
+from cifsel.errors import UserError
+from cifsel.evaluation import inference, scoring
+from cifsel.runtime import memory, sharding
+from cifsel.runtime.signals import Interrupted, stop_requests
+from cifsel.terminal import duration, say, step_bar
+from cifsel.training import profiling
+from cifsel.training.clock import LoopClock
+from cifsel.training.progress import Epoch, Progress
+from cifsel.training.state import TrainState
+from cifsel.training.steps import Batch, ScanSteps
+from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.summaries import Writer
+
+Tree = Any
+# Seconds from which on the loop says how long it will take, and what would be quicker.
+LONG_RUN = 20 * 60
+# A reason to save. Signals are the others, and their numbers are larger.
+LATE = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to train, and when to save and stop. The fields are those of a config.
+
+    Attributes:
+      epochs: passes over the training images.
+      batch_size: images per step.
+      eval_batch_size: images per forward pass over the validation images.
+      patience: epochs without a better validation accuracy before stopping, 0 for never.
+      steps_per_call: steps in one call of the scan, 0 for a whole epoch.
+      checkpoint_minutes: minutes between checkpoints within an epoch.
+      profile_steps: gradient steps to trace, 0 for none.
+      seed: of shuffling, augmentation and dropout.
+    """
+
+    epochs: int
+    batch_size: int
+    eval_batch_size: int
+    patience: int
+    steps_per_call: int
+    checkpoint_minutes: float
+    profile_steps: int
+    seed: int
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Returns the number of steps in which each of the training images is seen once."""
+        return -(-examples // self.batch_size)
+
+
+class Examples(NamedTuple):
+    """Inputs of the model, images or feature maps, with labels."""
+
+    inputs: Shaped[np.ndarray, "n ..."]
+    labels: Int32[np.ndarray, " n"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Functions:
+    """The functions of a model that the loop calls.
+
+    Attributes:
+      scan: from `steps.make_scan`.
+      predict: jitted (variables, inputs (B, ...)) -> logits (B, K).
+      learning_rate: step -> learning rate of the head, for reports.
+      diagnose: (state, batch, key) of a failed step -> name of the first value that is not finite.
+    """
+
+    scan: ScanSteps
+    predict: Callable[[Tree, jax.Array], jax.Array]
+    learning_rate: Callable[[int], Any]
+    diagnose: Callable[[TrainState, Batch, jax.Array], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The places that the loop writes to.
+
+    Attributes:
+      checkpoints: of the run.
+      meta: what a checkpoint says about the model, JSON-ready. The loop adds the progress.
+      writer: of TensorBoard summaries.
+      trace: is told of every call of the scan, and traces some.
+    """
+
+    checkpoints: Checkpoints
+    meta: dict[str, Any]
+    writer: Writer
+    trace: profiling.Trace
+
+
+class Trainer:
+    """Trains one model. It goes on from the newest checkpoint if there is one.
+
+    Args:
+      functions: of the model.
+      train: training examples.
+      val: validation examples.
+      plan: how long to train, and when to save and stop.
+      output: the places to write to.
+    """
+
+    def __init__(
+        self, functions: Functions, train: Examples, val: Examples, plan: Plan, output: Output
+    ) -> None:
+        self._functions, self._train, self._val = functions, train, val
+        self._plan, self._output = plan, output
+        self._steps_per_epoch = plan.steps_per_epoch(len(train.labels))
+        # Two streams, so that the order of images does not depend on the number of steps taken.
+        self._shuffle_key, step_key = jax.random.split(jax.random.key(plan.seed))
+        self._step_key = sharding.everywhere(step_key)
+        self._clock = LoopClock()
+
+    def run(self, state: TrainState) -> tuple[Tree, Progress]:
+        """Trains until the last epoch, or until validation no longer improves.
+
+        Args:
+          state: the initial state. It is donated.
+
+        Returns:
+          The variables of best validation accuracy, and the progress.
+
+        Raises:
+          Interrupted: after Ctrl-C or SIGTERM, with everything saved.
+          UserError: the loss is no longer finite, or a checkpoint cannot be written.
+        """
+        state = sharding.everywhere(state)
+        # A copy, as the first step donates the state's buffers.
+        self._best = jax.tree.map(jnp.array, state.variables())
+        self._progress = Progress()
+        if self._output.checkpoints.latest is not None:
+            state = self._resume(state)
+        plan = self._plan
+        self._clock = LoopClock()
+        with stop_requests() as stop, self._output.trace:
+            while int(state.step) < plan.epochs * self._steps_per_epoch:
+                if self._progress.exhausted(plan.patience):
+                    say(f"no better validation accuracy in {plan.patience} epochs: stopping")
+                    break
+                state = self._epoch(state, stop)
+                self._pause(state, stop)
+        self._save(state)
+        self._output.checkpoints.only_newest()
+        return self._best, self._progress
+
+    def _epoch(self, state: TrainState, stop: Callable[[], int]) -> TrainState:
+        """Does the rest of an epoch and evaluates."""
+        total, batch_size = self._steps_per_epoch, self._plan.batch_size
+        epoch, start = divmod(int(state.step), total)
+        key = jax.random.fold_in(self._shuffle_key, epoch)
+        examples = len(self._train.labels)
+        order, mask = map(np.asarray, batches.epoch_batches(key, examples, batch_size))
+        per_call = self._plan.steps_per_call or total
+        began = time.perf_counter()
+        with step_bar() as bar:
+            task = bar.add_task(f"epoch {epoch + 1}/{self._plan.epochs}", total=total)
+            for first in range(start, total, per_call):
+                last = min(first + per_call, total)
+                bar.update(task, completed=first)
+                stacked = self._stacked_batches(order[first:last], mask[first:last])
+                state = self._functions.scan(state, stacked, self._step_key)
+                if bool(state.failed):  # Waits for the call to end.
+                    number = int(state.step) - epoch * total - first
+                    raise self._failure(state, {name: a[number] for name, a in stacked.items()})
+                memory.release_when_short()
+                self._output.trace.called(int(state.step))
+                self._estimate(int(state.step))
+                if last == total:
+                    break  # The end of an epoch is saved after its evaluation.
+                self._pause(state, stop)
+        speed = (total - start) * batch_size / (time.perf_counter() - began)
+        self._evaluate(state, epoch + 1, speed)
+        return sharding.everywhere(state.next_epoch())
+
+    def _stacked_batches(self, order: np.ndarray, mask: np.ndarray) -> Batch:
+        """Picks the examples at `order` (S, B). Each batch is divided between the devices."""
+        inputs, labels = (sharding.rows(array, order, 1) for array in self._train)
+        return {"inputs": inputs, "labels": labels, "mask": sharding.divide(mask, 1)}
+
+    def _pause(self, state: TrainState, stop: Callable[[], int]) -> None:
+        """Saves if it is time to. Saves and stops if any process was asked to stop."""
+        late = self._clock.since_save() >= self._plan.checkpoint_minutes * 60
+        # Clocks and signals differ between processes, which must save and stop together.
+        reason = sharding.largest(stop() or (LATE if late else 0))
+        if reason:
+            self._save(state)
+        if reason > LATE:
+            self._output.checkpoints.wait()
+            raise Interrupted(reason)
+
+    def _evaluate(self, state: TrainState, number: int, speed: float) -> None:
+        """Scores the validation images and reports the epoch."""
+        variables = state.variables()
+        logits = inference.map_batches(
+            lambda batch: self._functions.predict(variables, batch),
+            self._val.inputs,
+            self._plan.eval_batch_size,
+        )
+        sums = jax.device_get(state.sums)
+        epoch = Epoch(
+            epoch=number,
+            step=int(state.step),
+            train_loss=float(sums.loss / sums.images),
+            train_accuracy=float(sums.correct / sums.images),
+            val_loss=scoring.cross_entropy(logits, self._val.labels),
+            val_accuracy=float(np.mean(logits.argmax(1) == self._val.labels)),
+            learning_rate=float(self._functions.learning_rate(int(state.step) - 1)),
+            grad_norm=float(sums.grad_norm / sums.steps),
+            images_per_second=speed,
+        )
+        if not np.isfinite(epoch.val_loss):
+            raise UserError(
+                f"the validation loss is {epoch.val_loss} after step {epoch.step}:"
+                f" {self._remedy(epoch.step - 1)}"
+            )
+        is_best = self._progress.add(epoch)
+        if is_best:
+            self._best = jax.tree.map(jnp.array, variables)
+        say(
+            f"epoch {number:>3}/{self._plan.epochs}"
+            f"  train loss {epoch.train_loss:.3f} accuracy {epoch.train_accuracy:.1%}"
+            f"  validation loss {epoch.val_loss:.3f} accuracy {epoch.val_accuracy:.1%}"
+            f"{' *' if is_best else '  '}"
+            f"  rate {epoch.learning_rate:.1e}  {speed:,.0f} images/s"
+        )
+        # TensorBoard groups by the part of a name before the slash.
+        self._output.writer.write_scalars(
+            epoch.step,
+            {
+                "train/loss": epoch.train_loss,
+                "train/accuracy": epoch.train_accuracy,
+                "val/loss": epoch.val_loss,
+                "val/accuracy": epoch.val_accuracy,
+                "learning_rate": epoch.learning_rate,
+                "grad_norm": epoch.grad_norm,
+                "images_per_second": speed,
+            },
+        )
+
+    def _failure(self, state: TrainState, batch: Batch) -> UserError:
+        """Makes the error of a step that was not finite, where `state` is that before it."""
+        step = int(state.step)
+        culprit = self._functions.diagnose(state, batch, self._step_key)
+        return UserError(
+            f"step {step + 1}, in epoch {step // self._steps_per_epoch + 1}, is not finite,"
+            f" and {culprit} is the first that is not: {self._remedy(step)}"
+        )
+
+    def _remedy(self, step: int) -> str:
+        rate, saved = float(self._functions.learning_rate(step)), self._output.checkpoints.latest
+        kept = "" if saved is None else f"; the checkpoint after step {saved} stays"
+        return (
+            f"lower config.learning_rate, which is {rate:g} there, or set config.clip_norm, for"
+            f" another --workdir{kept}"
+        )
+
+    def _save(self, state: TrainState) -> None:
+        self._progress.seconds += self._clock.lap()
+        meta = self._output.meta | {"progress": self._progress.to_json()}
+        self._output.checkpoints.save(int(state.step), model=self._best, meta=meta, training=state)
+        self._clock.saved()
+
+    def _resume(self, state: TrainState) -> TrainState:
+        checkpoints = self._output.checkpoints
+        self._best = checkpoints.model(self._best)
+        self._progress = Progress.from_json(checkpoints.meta()["progress"])
+        state = checkpoints.training(state)
+        epoch, step = divmod(int(state.step), self._steps_per_epoch)
+        say(f"resuming after {epoch} epochs and {step} steps")
+        return state
+
+    def _estimate(self, step: int) -> None:
+        """Says after the first steps how long a long run will take."""
+        per_step = self._clock.time_per_step(step)
+        if per_step is None:
+            return
+        left = (self._plan.epochs * self._steps_per_epoch - step) * per_step
+        if left > LONG_RUN:
+            say(
+                f"about {duration(left)} left at {self._plan.batch_size / per_step:,.0f} images/s;"
+                " quicker: a probe (--config=<file>:probe), a smaller --config.image_size,"
+                " fewer --config.epochs. Going on; Ctrl-C saves and stops."
+            )

@@ -1,0 +1,256 @@
+"""Saving and restoring through orbax. The only module that imports it.
+
+A checkpoint has up to three parts: `model`, the best variables so far, enough to predict with;
+`training`, the latest state, to go on from; `meta`, JSON about both. They are written together or
+not at all, so that the best and the latest never contradict each other.
+"""
+
+import contextlib
+import copy
+import errno
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from cifsel import workdir
+from cifsel.errors import UserError
+from cifsel.runtime import remote, sharding
+from cifsel.terminal import say
+from cifsel.workdir import checksums
+
+Tree = Any
+FOLDER = "checkpoints"
+# One more than is needed: the one to go on from when the newest turns out to be damaged.
+KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of a workdir; the two newest are kept while the run goes on.
+
+    Opened for writing, it clears away what a process that died has left half-written, and sets the
+    newest checkpoint aside if it is damaged, so that the one before is used. Opened for reading it
+    changes nothing, so that a run may be looked at while it goes on.
+
+    Args:
+      workdir: of the run, local or gs://.
+      read_only: open for reading.
+
+    Raises:
+      UserError: all checkpoints are damaged.
+    """
+
+    def __init__(self, workdir: epath.Path, *, read_only: bool = False) -> None:
+        self._folder, self._read_only = workdir / FOLDER, read_only
+        self._writing: int | None = None
+        if read_only:
+            options = ocp.CheckpointManagerOptions(create=False)
+        else:
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=KEPT,
+                cleanup_tmp_directories=True,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+            )
+        remote.reach_as_orbax(self._folder)
+        self._manager = ocp.CheckpointManager(remote.absolute(self._folder), options=options)
+        if not read_only:
+            self._set_damaged_aside()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.wait()
+        except BaseException as error:
+            with contextlib.suppress(Exception):  # What it still wants to write says no more.
+                self._manager.close()
+            if kind is None or not isinstance(error, UserError):
+                raise  # Else something went wrong before.
+        else:
+            self._manager.close()
+
+    @property
+    def latest(self) -> int | None:
+        """Step of the newest checkpoint."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, *, model: Tree, meta: dict[str, Any], training: Tree = None) -> None:
+        """Begins to write a checkpoint, after the one before is written.
+
+        Arrays are copied from the device before it returns, so that the caller may donate the
+        buffers of `training` to the next step. On a CPU they are written from where they are: JAX
+        gives a donated buffer to nobody else while it is looked at. A step that is saved already
+        stays as it is: a run that was stopped after its last step comes here again, with the same
+        content.
+
+        Raises:
+          UserError: it cannot be written, or the one before could not.
+        """
+        if step == self.latest:
+            return
+        self.wait()
+        # Copied, as it is written later.
+        items = {
+            "model": ocp.args.StandardSave(model),
+            "meta": ocp.args.JsonSave(copy.deepcopy(meta)),
+        }
+        if training is not None:
+            items["training"] = ocp.args.StandardSave(training)
+        self._writing = step
+        with self._errors_of_writing():
+            self._check_room([model, training])
+            self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+
+    def _check_room(self, trees: Tree) -> None:
+        """Raises OSError where writing cannot succeed: orbax says so in hundreds of lines."""
+        if remote.is_remote(self._folder) or not sharding.is_main():
+            return
+        workdir.try_writing(self._folder)
+        if shutil.disk_usage(self._folder).free < sum(x.nbytes for x in jax.tree.leaves(trees)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def wait(self) -> None:
+        """Returns when what was saved is safe.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        with self._errors_of_writing():
+            self._manager.wait_until_finished()
+
+    def only_newest(self) -> None:
+        """Deletes the others: a run that is over has no use for them.
+
+        Raises:
+          UserError: the newest could not be written.
+        """
+        self.wait()
+        for step in self._manager.all_steps():
+            if step != self.latest:
+                self._manager.delete(step)
+
+    def meta(self) -> dict[str, Any]:
+        """The newest checkpoint's meta."""
+        return self._restore("meta", ocp.args.JsonRestore())
+
+    def model(self, template: Tree) -> Tree:
+        """The newest checkpoint's best variables, as arrays like `template`'s."""
+        return self._restore("model", ocp.args.StandardRestore(_abstract(template)))
+
+    def training(self, template: Tree) -> Tree:
+        """The newest checkpoint's training state, as arrays like `template`'s."""
+        return self._restore("training", ocp.args.StandardRestore(_abstract(template)))
+
+    def _restore(self, item: str, args: Any) -> Any:
+        self.wait()
+        step = self.latest
+        if step is None:
+            raise UserError(f"no checkpoint in {self._folder}: the run has not saved one yet")
+        folder = self._folder / str(step)
+        # For writing, it has been checked; and earlier versions wrote no checksums.
+        check = self._read_only and checksums.exist(folder)
+        if check and (wrong := checksums.damage(folder, f"{item}/")):
+            # The one before is of no use: the run's metrics are not of its model.
+            raise UserError(
+                f"checkpoint {folder} is damaged in its part {item!r} ({wrong}): put back a copy of"
+                " it, or train again in another --workdir"
+            )
+        try:
+            with warnings.catch_warnings():
+                # Up to some version of 2025; what lies on no device yet is placed by its user.
+                warnings.filterwarnings("ignore", "Sharding info not provided")
+                return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+        except Exception as error:  # orbax raises that very class, too.
+            raise UserError(
+                f"checkpoint {folder} cannot be restored: its part {item!r} is missing, damaged,"
+                f" or of another model ({_reason(error)})"
+            ) from error
+
+    @contextlib.contextmanager
+    def _errors_of_writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:  # TensorStore's are ValueErrors.
+            far = remote.is_remote(self._folder)
+            repair = "check the network" if far else "make room or repair the disk"
+            raise UserError(
+                f"checkpoint {self._folder / str(self._writing)} could not be written"
+                f" ({_reason(error)}): {repair}, and give the same command again, which goes"
+                " on from the checkpoint before"
+            ) from error
+
+    def _seal(self) -> None:
+        """Called by orbax, in one process, when a checkpoint is written but not yet valid."""
+        step = str(self._writing)
+        for path in self._folder.iterdir():
+            # On gs://, where nothing can be renamed at once, it has its name from the start.
+            if path.name == step or path.name.startswith(f"{step}.orbax-checkpoint-tmp"):
+                checksums.write(path)
+
+    def _set_damaged_aside(self) -> None:
+        """Renames the newest checkpoints, while they are damaged, in all processes alike."""
+        damaged, whole = self._damaged() if sharding.is_main() else ({}, -1)
+        if not sharding.largest(len(damaged)):
+            return
+        whole = sharding.largest(whole)
+        if whole < 0:
+            self._manager.close()
+            reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
+            raise UserError(
+                f"all checkpoints in {self._folder} are damaged ({reasons or 'see process 0'}):"
+                " put back a copy of one, or delete them for the run to begin again"
+            )
+        for step, reason in damaged.items():
+            aside = self._free_name(f"damaged-{step}")
+            (self._folder / str(step)).rename(aside)
+            say(
+                f"checkpoint {self._folder / str(step)} is damaged ({reason}): it is called"
+                f" {aside.name} now, and the run goes on from step {whole}"
+            )
+        sharding.largest(0)  # Nobody looks before it is done.
+        self._manager.reload()
+
+    def _damaged(self) -> tuple[dict[int, str], int]:
+        """What is wrong with the newest checkpoints; and the first one that is whole, or -1."""
+        damaged: dict[int, str] = {}
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        # An earlier version wrote none at all.
+        checked = any(checksums.exist(self._folder / str(step)) for step in steps)
+        for step in steps:
+            reason = checksums.damage(self._folder / str(step)) if checked else ""
+            if not reason:
+                return damaged, step
+            damaged[step] = reason
+        return damaged, -1
+
+    def _free_name(self, name: str) -> epath.Path:
+        path, number = self._folder / name, 1
+        while path.exists():
+            number += 1
+            path = self._folder / f"{name}-{number}"
+        return path
+
+
+def _reason(error: Exception) -> str:
+    """What the system says of it, else the first line."""
+    code = re.search(r"os_error_code='(\d+)|OS error (\d+)", str(error))
+    if code:
+        return os.strerror(int(code[1] or code[2]))
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+def _abstract(template: Tree) -> Tree:
+    def shape(x: Any) -> jax.ShapeDtypeStruct:
+        sharding = x.sharding if isinstance(x, jax.Array) else None
+        return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=sharding)
+
+    return jax.tree.map(shape, template)

@@ -1,0 +1,332 @@
+"""Weight files that are damaged, or made to do harm: each is refused in one line that names it."""
+
+import os
+import pickle
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cifsel.errors import UserError
+from cifsel.models.weights import download, h5_file
+
+Tensors = dict[str, np.ndarray]
+Make = Callable[[h5py.Group], object]
+SHAPE = (3, 3, 3, 8)
+
+
+@pytest.fixture
+def path(tmp_path: Path, write: Callable[..., Path], filled: Callable[..., Tensors]) -> Path:
+    return write(tmp_path / "weights.h5", filled())
+
+
+def refused(path: Path, *words: str) -> str:
+    with pytest.raises(UserError) as error:
+        h5_file.read_tensors(path)
+    message = str(error.value)
+    assert message.isprintable()
+    for word in (path.name, *words):
+        assert word in message
+    return message
+
+
+# --- no HDF5 -------------------------------------------------------------------------------------
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere.h5", "no such weight file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>404 not found</html>" * 99, b"PK\x03\x04" * 99, b"kernel: 1.0\n"],
+    ids=["empty", "html", "zip", "text"],
+)
+def test_not_hdf5(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    refused(path, "not a readable HDF5 file")
+
+
+def test_pickle_is_never_loaded(path: Path) -> None:
+    marker = path.with_name("marker")
+
+    class Malicious:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (marker,)
+
+    path.write_bytes(pickle.dumps(Malicious()))
+    refused(path, "not a readable HDF5 file")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop"])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "w.h5"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    refused(path, "no such weight file" if kind == "loop" else "not a readable HDF5 file")
+    if kind != "folder":
+        with pytest.raises(UserError, match=r"w\.h5: no such weight file"):
+            download.use_file(str(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000, "nul\0.h5", "~nobody-of-this-name/w.h5"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(UserError, match="no such weight file") as error:
+        download.use_file(name)
+    assert str(error.value).isprintable()
+
+
+def test_names_cannot_speak_to_the_terminal(path: Path) -> None:
+    odd = path.rename(path.with_name("odd\n\x1b[2J\u202e.h5"))
+    odd.write_bytes(b"")
+    with pytest.raises(UserError, match=r"odd\\n\\x1b\[2J\\u202e\.h5: not a readable") as error:
+        h5_file.read_tensors(odd)
+    assert str(error.value).isprintable()
+
+
+# --- HDF5, but not such as Keras writes ----------------------------------------------------------
+
+
+def _replace_kernel(file: h5py.File, make: Make) -> None:
+    group = file["conv1/conv1"]
+    del group["kernel"]
+    make(group)
+
+
+def _dataset(**kwargs: object) -> Make:
+    return lambda group: group.create_dataset("kernel", **kwargs)
+
+
+def _secret(group: h5py.Group) -> Path:
+    """A readable HDF5 file beside the one under test, which must never be opened."""
+    path = Path(group.file.filename).with_name("secret.h5")
+    with h5py.File(path, "w") as file:
+        file["kernel"] = np.ones(SHAPE, np.float32)
+    return path
+
+
+def _virtual(group: h5py.Group) -> None:
+    layout = h5py.VirtualLayout(SHAPE, np.float32)
+    layout[:] = h5py.VirtualSource(str(_secret(group)), "kernel", SHAPE)
+    group.create_virtual_dataset("kernel", layout)
+
+
+def _outside_storage(group: h5py.Group) -> None:
+    raw = Path(group.file.filename).with_name("secret.bin")
+    raw.write_bytes(bytes(864))
+    group.create_dataset("kernel", SHAPE, np.float32, external=[(str(raw), 0, 864)])
+
+
+def _external_link(group: h5py.Group) -> None:
+    group["kernel"] = h5py.ExternalLink(str(_secret(group)), "kernel")
+
+
+def _nested(group: h5py.Group) -> None:
+    for _ in range(h5_file.MAX_DEPTH):
+        group = group.create_group("deeper")
+    group["kernel"] = np.zeros(3, np.float32)
+
+
+def _many_ways(group: h5py.Group) -> None:
+    """A dozen groups, which 40 to the power of 4 ways lead through."""
+    for level in range(4):
+        below = group.file.create_group(f"elsewhere/{level}")
+        for way in range(40):
+            group[f"way{way}"] = below
+        group = below
+
+
+def _partly_there(group: h5py.Group) -> None:
+    dataset = group.create_dataset("kernel", (3, 3, 3, 800), "f4", chunks=(3, 3, 3, 8))
+    dataset[..., :8] = 1
+
+
+def _twice_the_same(group: h5py.Group) -> None:
+    group["kernel"] = np.ones((100_000,), np.float32)
+    group["other"] = group["kernel"]
+
+
+HOSTILE: dict[str, tuple[Make, str]] = {
+    "external link": (_external_link, "link to somewhere else"),
+    "soft link": (
+        lambda group: group.__setitem__("kernel", h5py.SoftLink("/conv_dw_1/conv_dw_1/kernel")),
+        "link to somewhere else",
+    ),
+    "links in a circle": (
+        lambda group: group.__setitem__("kernel", h5py.SoftLink("kernel")),
+        "link to somewhere else",
+    ),
+    "virtual": (_virtual, "in other files"),
+    "external storage": (_outside_storage, "in other files"),
+    "circle": (lambda group: group.__setitem__("kernel", group), "nested deeper"),
+    "nested": (_nested, "nested deeper"),
+    "many ways": (_many_ways, "more than 20,000 groups and tensors"),
+    "type": (lambda group: group.__setitem__("kernel", np.dtype("f4")), "neither a group"),
+    "integers": (_dataset(data=np.zeros(SHAPE, np.int32)), "dtype int32"),
+    "truths": (_dataset(data=np.zeros(SHAPE, bool)), "dtype bool"),
+    "complex": (_dataset(data=np.zeros(SHAPE, np.complex64)), "dtype complex64"),
+    "long double": (_dataset(data=np.zeros(SHAPE, np.longdouble)), "16 to 64 bits"),
+    "strings": (_dataset(data=[b"a", b"b"]), "dtype"),
+    "variable strings": (_dataset(shape=(2,), dtype=h5py.string_dtype()), "dtype object"),
+    "variable lengths": (_dataset(shape=(2,), dtype=h5py.vlen_dtype("f4")), "dtype object"),
+    "references": (_dataset(shape=(2,), dtype=h5py.ref_dtype), "dtype object"),
+    "opaque": (_dataset(data=np.zeros(2, "V8")), "dtype"),
+    "compound": (_dataset(shape=(2,), dtype=np.dtype([("x", "f4")])), "dtype"),
+    "nothing": (_dataset(data=h5py.Empty("f4")), "shape None"),
+    "five axes": (_dataset(data=np.zeros((1, 1, 1, 1, 1), np.float32)), "0 to 4 axes"),
+    "nan": (_dataset(data=np.full(3, np.nan, np.float32)), "NaN or infinity"),
+    "infinity": (_dataset(data=np.full(3, -np.inf, np.float32)), "NaN or infinity"),
+    "overflow": (_dataset(data=np.full(3, 1e300)), "NaN or infinity"),
+    # Four terabytes that take no space in the file.
+    "absurd": (_dataset(shape=(2**20, 2**20), dtype="f4", chunks=(1, 2**20)), "holds 0 bytes"),
+    "made up": (_dataset(shape=(2**26,), dtype="f4", chunks=(64,), fillvalue=1), "holds 0 bytes"),
+    "partly there": (_partly_there, "holds 864 bytes; expected 86,400"),
+    "compressed": (_dataset(data=np.zeros(SHAPE, "f4"), compression="gzip"), "h5repack -f NONE"),
+    "other filters": (_dataset(data=np.zeros(SHAPE, "f4"), shuffle=True), "h5repack -f NONE"),
+    "twice": (
+        lambda group: [group.create_dataset(n, data=np.float32(1)) for n in ("kernel", "kernel:0")],
+        "two tensors",
+    ),
+    "one for two": (_twice_the_same, "expected each to be there once"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_content_is_refused(path: Path, kind: str) -> None:
+    make, reason = HOSTILE[kind]
+    with h5py.File(path, "r+") as file:
+        _replace_kernel(file, make)
+    refused(path, "conv1/" if kind != "many ways" else "way", reason)
+
+
+def test_negative_variance(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["conv1_bn/conv1_bn/moving_variance"][3] = -1e-3
+    refused(path, "conv1_bn/moving_variance", "negative")
+
+
+def test_an_integer_that_is_no_count(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["normalization/count"] = np.zeros(3, np.int64)
+    refused(path, "normalization/count", "int64")
+
+
+def test_keras_3_own_layout_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/conv2d/vars/0"] = np.zeros(SHAPE, np.float32)
+    refused(path, "layer_names", "model.save('name.h5')")
+
+
+@pytest.mark.parametrize("link", [h5py.ExternalLink("secret.h5", "/"), h5py.SoftLink("/elsewhere")])
+def test_the_groups_themselves_cannot_be_links(path: Path, link: object) -> None:
+    with h5py.File(path, "r+") as file:
+        _secret(file)
+        file["elsewhere"] = h5py.SoftLink("/conv1")
+        file["model_weights"] = link
+    refused(path, "link to somewhere else")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("two\nlines\x1b[2J", r"two\nlines\x1b[2J/kernel has dtype int8"),
+        ("\u202ekcab", r"\u202ekcab/kernel has dtype int8"),
+        (b"caf\xe9", "can't decode byte 0xe9"),
+        ("x" * 60_000, " ... "),
+    ],
+)
+def test_names_of_tensors_are_printable_and_short(path: Path, name: str, said: str) -> None:
+    with h5py.File(path, "r+") as file:
+        file.create_group(name)["kernel"] = np.zeros(3, np.int8)
+    assert len(refused(path, said)) < 3_000
+
+
+# --- small files that would take much ------------------------------------------------------------
+
+
+def _bombs(folder: Path, content: bytes) -> list[Path]:
+    """Files of up to 5 MB that would take half a gigabyte and more."""
+    paths = [folder / f"{number}.h5" for number in range(4)]
+    for path in paths:
+        path.write_bytes(content)
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(bytes(2**24)) for _ in range(32)) + packer.flush()
+    # What a chunk expands to says no one, and a chunk may be larger than all that is in it.
+    for path, chunk in ((paths[0], 2**18), (paths[1], 2**27)):
+        with h5py.File(path, "r+") as file:
+            options = {"chunks": (chunk,), "maxshape": (None,), "compression": "gzip"}
+            file.create_dataset("bomb/a", (8,), "f4", **options).id.write_direct_chunk((0,), packed)
+    with h5py.File(paths[2], "r+") as file:  # not written, so that all is made up
+        file.create_dataset("bomb/a", (2**13, 2**14), "f8", chunks=(1, 2**14))
+    with paths[3].open("r+b") as file:  # holes that take no space
+        file.truncate(2 * h5_file.MAX_BYTES)
+    return paths
+
+
+def test_bombs_are_refused_before_they_go_off(path: Path, read_within: Callable) -> None:
+    paths = _bombs(path.parent, path.read_bytes())
+    said = read_within("from cifsel.weights.h5_file import read_tensors as read", paths, 200)
+    reasons = ("compressed", "compressed", "holds 0 bytes", "2,147 MB")
+    for bomb, message, reason in zip(paths, said, reasons, strict=True):
+        assert str(bomb) in message
+        assert reason in message
+
+
+# --- anything ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_truncated_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, write: Callable, filled: Callable, share: float
+) -> None:
+    path = write(tmp_path_factory.mktemp("cut") / "cut.h5", filled())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    refused(path, "not a readable HDF5 file", "fetch it again")
+
+
+LAYOUTS = ({}, {"chunks": True}, {"keras2": True, "below": "model_weights"})
+
+
+@settings(
+    max_examples=250,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    layout=st.sampled_from(LAYOUTS),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 60), st.binary(max_size=9)),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_damage_gives_a_user_error_or_finite_tensors(
+    path: Path, write: Callable, filled: Callable, layout: dict, changes: list
+) -> None:
+    content = bytearray(write(path, filled(), **layout).read_bytes())
+    for share, cut, put in changes:
+        start = int(share * len(content))
+        content[start : start + cut] = put
+    path.write_bytes(content)
+    try:
+        tensors = h5_file.read_tensors(path)
+    except UserError as error:
+        assert str(error).isprintable()
+        assert path.name in str(error)
+    else:
+        assert all(np.isfinite(value).all() for value in tensors.values())
+        assert sum(value.nbytes for value in tensors.values()) <= 2 * len(content)

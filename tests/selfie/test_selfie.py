@@ -1,0 +1,221 @@
+"""Task 2 from photos to a checkpoint that predicts, on drawn faces."""
+
+import json
+import re
+import shutil
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from cifsel import workdir
+from cifsel.config import loading as config_lib
+from cifsel.data import drawn_faces
+from cifsel.errors import UserError
+from cifsel.evaluation import features
+from cifsel.models import classifier
+from cifsel.prediction import predictor, restore
+from cifsel.selfie import run as selfie_run
+from cifsel.workdir import summaries
+from cifsel.workdir.checkpoints import Checkpoints
+from configs import effnet
+from configs import selfie as selfie_config
+
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+MODEL, SIZE = "efficientnetv2-mini", 64
+QUICK = {
+    "image_size": SIZE,
+    "depths": (0.5, 1.0),
+    "grids": (1, 3),
+    "l2": (1e-3, 1e-1),
+    "repeats": 2,
+    "permutations": 8,
+    "tuned_layers": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def task1(variables_of, tmp_path_factory):
+    """A comparison's folder, with the workdir of a run of task 1 below."""
+    folder = tmp_path_factory.mktemp("task1")
+    config = effnet.get_config()
+    config.update({"model": MODEL, "image_size": SIZE})
+    meta = {"config": config_lib.to_json(config), "class_names": [f"class_{i}" for i in range(7)]}
+    variables = variables_of(classifier.build(MODEL, num_classes=7), SIZE)
+    with Checkpoints(epath.Path(folder / "run")) as saved:
+        saved.save(3, model=variables, meta=meta)
+    (folder / "best.json").write_text(json.dumps({"run": "run", "model": MODEL}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Eight happy and eight sad faces as files."""
+    folder = tmp_path_factory.mktemp("faces")
+    drawn = drawn_faces.drawn_faces(per_class=8)
+    for name, image in zip(drawn.names, drawn.images, strict=True):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / name)
+    return folder
+
+
+def settings(task1, folder, /, **fields):
+    config = selfie_config.get_config()
+    config.update(QUICK | {"photos": str(folder), "init_from": str(task1)} | fields)
+    return config
+
+
+def run(config, folder):
+    return selfie_run.run(config, str(folder), summaries.Summaries())
+
+
+@pytest.fixture(scope="module")
+def finished(task1, faces, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("selfie")
+    return folder, run(settings(task1, faces), folder)
+
+
+def test_what_is_returned_is_on_disk_and_complete(finished):
+    folder, found = finished
+    assert json.loads((folder / "metrics.json").read_text()) == found
+    assert found["photos"]["per_class"] == {"happy": 8, "sad": 8}
+    assert found["photos"]["group_count"] == 16
+    names = [one["name"] for one in found["candidates"]]
+    # No weights are published for this model to compare with.
+    assert names == ["task-1 checkpoint, probe", "task-1 checkpoint, fine-tuned"]
+    for one in found["candidates"]:
+        for score in filter(None, (one["leave_one_out"], one["kfold"])):
+            rows = np.asarray(score["probabilities"])
+            np.testing.assert_allclose(rows.sum(1), 1, atol=1e-4)
+            assert np.sum(score["confusion"]) == pytest.approx(16)
+            low, high = score["accuracy_interval"]
+            assert low <= score["accuracy"] <= high
+        assert sum(choice["share"] for choice in one["choices"]) == pytest.approx(1)
+    alone = found["candidates"][0]["leave_one_out"]
+    right = (np.asarray(alone["probabilities"]).argmax(1) == found["photos"]["labels"]).sum()
+    assert alone["right"] == right
+    assert f"{right} of 16 photos right" in found["sentence"]
+    assert len(found["permutation"]["accuracies"]) == 8
+
+
+def test_report_shows_no_photo_unless_asked(finished):
+    folder, _ = finished
+    assert "<img" not in (folder / "report.html").read_text()
+    assert not [path for path in folder.glob("figures/*") if path.stem == "photos"]
+    assert {path.suffix for path in folder.rglob("*")} <= {"", ".json", ".html", ".md", ".png"} | {
+        path.suffix for path in (folder / "checkpoints").rglob("*")
+    }
+
+
+def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
+    finished, task1, faces, tmp_path, monkeypatch
+):
+    folder, found = finished
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder / "checkpoints", moved / "checkpoints")
+    monkeypatch.setenv("CIFSEL_WEIGHTS", str(tmp_path))
+    made = predictor.load(str(moved))
+    assert made.class_names == ("happy", "sad")
+    assert made.sure_from == found["final"]["sure_from"]
+    drawn = drawn_faces.drawn_faces(per_class=8)
+    shown = made.show(drawn.images, drawn.names)
+    # The same by other means: scikit-learn on the chosen features, scaled as the penalty expects.
+    final, trained = found["final"], restore.trained(epath.Path(task1 / "run"))
+    places = [(final["layer"], final["grid"])]
+    cells = features.cells(trained.model, features.View(SIZE, "bicubic", mirror=True), places)
+    x = np.asarray(cells(trained.variables, jnp.asarray(shown)), np.float64)
+    x -= x.mean(0)
+    x /= np.sqrt((x**2).sum(1).mean())
+    # One vector here, two that are each other's opposite there: half the penalty.
+    peer = LogisticRegression(C=2 / (final["l2"] * len(x)), tol=1e-8, max_iter=10_000)
+    margin = peer.fit(x, drawn.labels).decision_function(x) / final["temperature"]
+    expected = 1 / (1 + np.exp(-margin))
+    assert expected.std() > 0.02
+    np.testing.assert_allclose(made.probabilities(shown)[:, 1], expected, atol=2e-3)
+
+
+def test_given_again_it_is_finished_and_another_config_is_refused(finished, task1, faces):
+    folder, found = finished
+    assert run(settings(task1, faces), folder) == found
+    with pytest.raises(UserError, match="another config"):
+        run(settings(task1, faces, repeats=3), folder)
+
+
+def test_same_seed_gives_the_same_result(finished, task1, faces, tmp_path):
+    _, found = finished
+    again = run(settings(task1, faces, tuned_layers=0), tmp_path)
+    assert again["candidates"][0] == found["candidates"][0]
+    assert again["permutation"] == found["permutation"]
+
+
+def test_save_photos_adds_them_and_says_so(task1, faces, tmp_path, capsys):
+    changes = {"save_photos": True, "tuned_layers": 0, "permutations": 0, "leave_one_out": 0}
+    found = run(settings(task1, faces, **changes), tmp_path)
+    assert found["permutation"] is None
+    assert found["candidates"][0]["leave_one_out"] is None
+    assert "cross-validation" in found["sentence"]
+    assert (tmp_path / "report.html").read_text().count("<img") == 32  # photo and evidence
+    assert "pictures of the photos are written" in capsys.readouterr().out
+
+
+def test_copies_are_held_out_together_and_two_labels_for_one_are_told(task1, faces, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(faces, photos)
+    shutil.copy(photos / "happy" / "1.png", photos / "sad" / "copy.png")
+    shutil.copy(photos / "happy" / "2.png", photos / "happy" / "copy.png")
+    found = run(settings(task1, photos, tuned_layers=0, permutations=4), tmp_path / "run")
+    groups = dict(zip(found["photos"]["names"], found["photos"]["groups"], strict=True))
+    assert groups["happy/1.png"] == groups["sad/copy.png"]
+    assert groups["happy/2.png"] == groups["happy/copy.png"]
+    assert found["photos"]["group_count"] == 16
+    assert len(found["notes"]) == 2
+    assert any("in two classes (happy and sad)" in note for note in found["notes"])
+
+
+def test_people_are_held_out_together(task1, faces, tmp_path):
+    people = tmp_path / "people.csv"
+    rows = [f"happy/{i}.png,{'anna' if i < 4 else f'nobody{i}'}" for i in range(1, 9)]
+    people.write_text("\n".join(["photo,person", *rows]))
+    config = settings(task1, faces, people_csv=str(people), tuned_layers=0, permutations=0)
+    found = run(config, tmp_path / "run")
+    groups = dict(zip(found["photos"]["names"], found["photos"]["groups"], strict=True))
+    assert len({groups[f"happy/{i}.png"] for i in (1, 2, 3)}) == 1
+    assert found["photos"]["group_count"] == 14
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"photos": ""}, ["config.photos", "sub-folder for each class"]),
+        ({"init_from": ""}, ["config.init_from", "imagenet"]),
+        ({"init_from": "/nowhere"}, ["/nowhere", "is not there"]),
+        ({"photos": "/nowhere"}, ["/nowhere", "no such folder"]),
+        ({"crop": "nose"}, ["config.crop", "'nose'", "none, face"]),
+        ({"grids": ()}, ["config.grids"]),
+        ({"l2": (0.0,)}, ["config.l2", "1e-06"]),
+        ({"folds": 1}, ["config.folds", "3 to 20"]),
+        ({"image_size": 8}, ["config.image_size"]),
+        ({"permutations": 1}, ["config.permutations", "2 or more"]),
+        ({"people_csv": "a", "people_pattern": "(b)"}, ["config.people_pattern"]),
+        ({"people_pattern": "/(a)"}, ["/(a)", "matches none"]),
+        ({"people_pattern": "^(happy|sad)"}, ["'happy'", "1 separate occasions", "4 or more"]),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_leaves_nothing(task1, faces, tmp_path, fields, words):
+    folder = tmp_path / "run"
+    with pytest.raises(UserError) as caught:
+        run(settings(task1, faces, **fields), folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert not (folder / workdir.CONFIG).exists()
+
+
+def test_a_run_of_task_2_is_no_start_for_another(finished, faces, tmp_path):
+    folder, _ = finished
+    with pytest.raises(UserError, match=re.escape(str(folder))):
+        run(settings(folder, faces), tmp_path)

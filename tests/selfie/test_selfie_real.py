@@ -1,0 +1,64 @@
+"""Task 2 on the real 24 photos with real weights, and the command that predicts, on one of them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from cifsel.selfie import run as selfie_run
+from cifsel.workdir import summaries
+from configs import selfie as selfie_config
+
+
+@pytest.fixture(scope="module")
+def photos(real_data):
+    if not (real_data / "selfies").is_dir():
+        pytest.skip(f"no photos: {real_data / 'selfies'} is not there")
+    return real_data / "selfies"
+
+
+@pytest.fixture(scope="module")
+def run(real_data, photos, tmp_path_factory):
+    """A short run: one network, at few pixels, without fine-tuning."""
+    folder = tmp_path_factory.mktemp("selfie")
+    config = selfie_config.get_config()
+    config.update(
+        {
+            "photos": str(photos),
+            "init_from": "imagenet",
+            "model": "mobilenet",
+            "weights_dir": str(real_data / "weights"),
+            "image_size": 128,
+            "grids": (1, 3),
+            "repeats": 2,
+            "permutations": 10,
+            "tuned_layers": 0,
+        }
+    )
+    return folder, selfie_run.run(config, str(folder), summaries.Summaries())
+
+
+def test_expressions_of_other_people_are_told_apart_better_than_by_luck(run):
+    _, found = run
+    (probe,) = found["candidates"]
+    assert found["photos"]["group_count"] == 24  # one person each
+    assert probe["leave_one_out"]["auc"] > 0.7
+    assert probe["leave_one_out"]["right"] >= 16  # 5 % by luck
+    assert found["permutation"]["p"] < 0.2
+    assert max(found["permutation"]["accuracies"]) < 0.95
+
+
+def test_command_predicts_from_the_checkpoint(run, photos, tmp_path):
+    folder, _ = run
+    # Reduced, but one that it was made from.
+    photo = tmp_path / "a photo.png"
+    with Image.open(photos / "happy" / "happy_01.jpg") as image:
+        image.resize((300, 300)).save(photo)
+    command = [sys.executable, "-m", "cifsel.predict", f"--checkpoint={folder}", str(photo)]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    (answer,) = json.loads(done.stdout)
+    assert answer["photo"] == str(photo)
+    assert answer["probabilities"].keys() == {"happy", "sad"}
+    assert answer["probabilities"]["happy"] > 0.5

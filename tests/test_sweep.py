@@ -1,0 +1,82 @@
+"""Task 1 as a whole: which runs are made in which order, and what can be changed from outside."""
+
+import pytest
+
+from cifsel import compare, sweep, train
+from cifsel.config import loading
+from cifsel.errors import UserError
+from configs import effnet, mobilenet
+from experiments import task1 as command
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What would be trained and compared."""
+    found = []
+
+    def train_and_evaluate(one, folder, writer):
+        found.append((one.model, one.seed, folder))
+
+    monkeypatch.setattr(train, "train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr(compare, "compare", lambda folders, output: (folders, output))
+    return found
+
+
+def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
+    configs = [mobilenet.get_config(), effnet.get_config()]
+    configs[0].seed = configs[1].seed = 5
+    compared = sweep.run(configs, str(tmp_path), seeds=2)
+    assert [(model, seed) for model, seed, _ in calls] == [
+        ("mobilenet", 5),
+        ("efficientnetv2-b0", 5),
+        ("mobilenet", 6),
+        ("efficientnetv2-b0", 6),
+    ]
+    folders = [folder for _, _, folder in calls]
+    assert folders[0] == str(tmp_path / "mobilenet-seed5")
+    assert len(set(folders)) == 4
+    assert compared == (folders, str(tmp_path))
+    # The configs given are not touched.
+    assert [one.seed for one in configs] == [5, 5]
+
+
+def test_fields_are_set_in_both_configs():
+    found = command.configs("probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"])
+    assert {one.model for one in found} == {"mobilenet", "efficientnetv2-b0"}
+    for one in found:
+        assert (one.recipe, one.image_size, one.optimizer) == ("probe", 96, "sgd")
+        assert one.augment.flip is False
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("image_sise=96", ("image_sise", "image_size")),
+        ("epochs=many", ("config.epochs is 'many'", "expected int")),
+        ("epochs=0", ("epochs is 0", "1 to")),
+        ("optimizer=adam", ("'adam'", "adamw, sgd")),
+    ],
+)
+def test_what_cannot_be_set_is_one_line(change, words):
+    with pytest.raises(UserError) as caught:
+        command.configs("finetune", [change])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_recipes_of_the_command_are_those_of_both_models():
+    assert effnet.RECIPES == mobilenet.RECIPES
+
+
+# What the ablation, with the same budget for both models, found to suit one or the other.
+TUNED = {"train_size", "learning_rate", "frozen_bn", "augment.one_random"}
+
+
+@pytest.mark.parametrize(("recipe", "tuned"), [("probe", set()), ("finetune", TUNED)])
+def test_configs_of_both_models_differ_by_the_model_and_what_was_tuned(recipe, tuned):
+    """What makes the comparison fair: the same images, sizes, epochs and head."""
+    pair = [loading.to_json(model.get_config(recipe)) for model in (mobilenet, effnet)]
+    fields = {line.partition(":")[0] for line in loading.differences(*pair)}
+    assert fields == {"model", "name"} | tuned

@@ -1,0 +1,185 @@
+"""Damage to a checkpoint is found, whatever file it is in, and the one before is used."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from etils import epath
+from test_checkpoints import (
+    META,
+    assert_one_line,
+    assert_same,
+    make_model,
+    make_state,
+    names,
+    zeros,
+)
+
+from cifsel.errors import UserError
+from cifsel.workdir import checkpoints, checksums
+from cifsel.workdir.checkpoints import Checkpoints
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) * 2 // 3] ^= 4
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "flipped": flip,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "deleted": Path.unlink,
+}
+
+
+def make_parts(step):
+    return {"model": make_model(step), "training": make_state(step), "meta": META | {"step": step}}
+
+
+def assert_parts(found, step):
+    assert found.latest == step
+    assert found.meta() == META | {"step": step}
+    assert_same(found.model(zeros(make_model())), make_model(step))
+    assert_same(found.training(zeros(make_state())), make_state(step))
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    """A folder with checkpoints of steps 1 and 2."""
+    folder = tmp_path_factory.mktemp("twice")
+    with Checkpoints(epath.Path(folder)) as saved:
+        for step in (1, 2):
+            saved.save(step, **make_parts(step))
+    return folder
+
+
+@pytest.fixture
+def copied(twice, tmp_path):
+    return shutil.copytree(twice, tmp_path / "copy")
+
+
+def files(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_any_damaged_file_of_the_newest_makes_the_one_before_be_used(
+    twice, tmp_path, damage, capsys
+):
+    """But for those that say nothing of the content, without which it is used."""
+    for number, file in enumerate(files(twice / checkpoints.FOLDER / "2")):
+        folder = tmp_path / str(number)
+        shutil.copytree(twice, folder)
+        DAMAGES[damage](folder / checkpoints.FOLDER / "2" / file)
+        with Checkpoints(epath.Path(folder)) as found:
+            if found.latest == 2:
+                assert_parts(found, 2)
+                assert "/" not in str(file)
+                continue
+            assert found.latest == found.meta()["step"] == 1
+        assert names(folder / checkpoints.FOLDER) == ["1", "damaged-2"]
+        said = capsys.readouterr().out
+        assert said.count("\n") == 1
+        for word in (f"{folder}/checkpoints/2 is damaged", "damaged-2", "goes on from step 1"):
+            assert word in said
+        assert file.name in said or file.name == checksums.NAME
+        kept = set(files(twice / checkpoints.FOLDER / "2")) - {file}
+        assert kept <= set(files(folder / checkpoints.FOLDER / "damaged-2"))
+
+
+def test_the_run_comes_to_the_damaged_step_again(copied):
+    flip(copied / checkpoints.FOLDER / "2" / "training" / "manifest.ocdbt")
+    with Checkpoints(epath.Path(copied)) as found:
+        assert_parts(found, 1)
+        found.save(2, **make_parts(2))
+        assert_parts(found, 2)
+    assert names(copied / checkpoints.FOLDER) == ["1", "2", "damaged-2"]
+
+
+def test_gutted_checkpoint(copied, capsys):
+    for path in (copied / checkpoints.FOLDER / "2").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with Checkpoints(epath.Path(copied)) as found:
+        assert_parts(found, 1)
+    assert "checksums.json is missing" in capsys.readouterr().out
+
+
+def test_every_damaged_one_gets_a_name_of_its_own(copied):
+    (copied / checkpoints.FOLDER / "damaged-2").mkdir()
+    flip(copied / checkpoints.FOLDER / "2" / "meta" / "metadata")
+    with Checkpoints(epath.Path(copied)) as found:
+        found.save(5, **make_parts(5))
+        found.save(6, **make_parts(6))
+    assert names(copied / checkpoints.FOLDER) == ["5", "6", "damaged-2", "damaged-2-2"]
+
+
+def test_nothing_is_renamed_when_all_are_damaged(copied):
+    for step in ("1", "2"):
+        flip(copied / checkpoints.FOLDER / step / "meta" / "metadata")
+    with pytest.raises(UserError) as error:
+        Checkpoints(epath.Path(copied))
+    assert_one_line(error, str(copied), "all checkpoints", "'meta/metadata' has changed", "delete")
+    assert names(copied / checkpoints.FOLDER) == ["1", "2"]
+
+
+def test_checkpoints_of_earlier_versions_have_no_checksums(copied):
+    for step in ("1", "2"):
+        (copied / checkpoints.FOLDER / step / checksums.NAME).unlink()
+    for read_only in (False, True):
+        with Checkpoints(epath.Path(copied), read_only=read_only) as found:
+            assert_parts(found, 2)
+
+
+def test_another_model_is_not_damage(copied):
+    with Checkpoints(epath.Path(copied)) as found, pytest.raises(UserError, match="another model"):
+        found.model(make_model(width=5))
+    assert names(copied / checkpoints.FOLDER) == ["1", "2"]
+
+
+@pytest.mark.parametrize("part", ["model", "meta"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_reading_refuses_a_damaged_newest(copied, part, damage):
+    """Its numbers are not those of the one before."""
+    folder = copied / checkpoints.FOLDER / "2" / part
+    DAMAGES[damage](max(folder.rglob("*"), key=lambda path: path.stat().st_size * path.is_file()))
+    before = files(copied)
+    with Checkpoints(epath.Path(copied), read_only=True) as found:
+        with pytest.raises(UserError) as error:
+            found.meta() if part == "meta" else found.model(make_model())
+        # What is whole can be used.
+        assert_same(found.training(zeros(make_state())), make_state(2))
+    assert_one_line(error, f"{copied}/checkpoints/2", repr(part))
+    assert files(copied) == before
+
+
+def test_reading_changes_nothing_while_a_run_saves(copied):
+    """Not even what it has only begun to write."""
+    half = copied / checkpoints.FOLDER / "3.orbax-checkpoint-tmp-0"
+    shutil.copytree(copied / checkpoints.FOLDER / "2", half)
+
+    def state():
+        found = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+        return found | {copied: copied.stat().st_mtime_ns}
+
+    before = state()
+    with Checkpoints(epath.Path(copied), read_only=True) as found:
+        assert_parts(found, 2)
+    assert state() == before
+    with Checkpoints(epath.Path(copied)) as found:
+        assert_parts(found, 2)
+        found.save(4, **make_parts(4))
+    assert not half.exists()
+
+
+def test_a_manifest_cannot_lead_elsewhere(copied):
+    """Nothing but files of the checkpoint is read."""
+    path = copied / checkpoints.FOLDER / "2" / checksums.NAME
+    sums = json.loads(path.read_text())
+    path.write_text(json.dumps(sums | {"model/../../../../../../../dev/zero": "0"}))
+    assert "is missing" in checksums.damage(epath.Path(path.parent))
+    for content in ("[]", "[" * 100_000):
+        path.write_text(content)
+        assert "missing or damaged" in checksums.damage(epath.Path(path.parent))
