@@ -13,7 +13,7 @@ from absl import flags
 from documents import DOCUMENTS, ROOT, Command, commands
 from ml_collections import config_flags
 
-from cifsel.validation import validate
+from cifsel.config.validation import validate
 
 COMMANDS = sorted({command for document in DOCUMENTS for command in commands(document)})
 pytestmark = [

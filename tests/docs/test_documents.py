@@ -56,6 +56,14 @@ def test_readme_names_every_file_and_package_of_the_top():
     assert there <= named
 
 
+def test_every_package_has_an_api_page():
+    packages = {f"cifsel.{path.parent.name}" for path in (ROOT / "cifsel").glob("*/__init__.py")}
+    listed = re.findall(
+        r"^   (cifsel\S*)$", (ROOT / "docs/api/index.rst").read_text(), re.MULTILINE
+    )
+    assert set(listed) == packages
+
+
 def documented_messages() -> list[str]:
     text = TROUBLESHOOTING.read_text().partition("\n## Errors")[2]
     return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
