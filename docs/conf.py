@@ -40,8 +40,11 @@ default_role = "code"
 # Links such as train.md#results need an id for each heading.
 myst_heading_anchors = 3
 
+# One parameter a line in longer signatures.
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_typehints = "both"
+autodoc_typehints_description_target = "documented"
 napoleon_numpy_docstring = False
 # Otherwise the fields of a dataclass are listed twice, with and without their meaning.
 napoleon_use_ivar = True
@@ -82,7 +85,7 @@ def escape(_: Sphinx, __: str, ___: str, ____: object, _____: object, lines: lis
     for i, line in enumerate(lines):
         # Outside of backticks.
         parts = line.split("`")
-        parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
+        parts[::2] = [re.sub(r"([*|]|-(?=-))", r"\\\1", part) for part in parts[::2]]
         lines[i] = "`".join(parts)
 
 
