@@ -315,6 +315,7 @@ def saved_steps(folder):
     return [int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit()]
 
 
+@pytest.mark.process
 def test_kill_and_the_same_command_again(tiny, drawn, compiled, tmp_path):
     fields = {"epochs": 3, "checkpoint_minutes": 0.0, "init_head": "random", "learning_rate": 0.01}
     config = drawn_config(**fields)

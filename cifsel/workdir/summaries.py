@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 COPY_SECONDS = 60
 
 
+@runtime_checkable
 class Writer(Protocol):
     """What training needs of a writer; `Summaries` is one, a test may bring its own."""
 

@@ -157,6 +157,7 @@ def test_missing_checkpoint_is_named_before_anything_is_written(
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.process
 def test_command_says_what_is_wrong_in_one_line(tmp_path):
     command = [sys.executable, "-m", "cifsel.compare", str(tmp_path), str(tmp_path), "--output=x"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -4,15 +4,14 @@ import importlib
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import REPO
 
 from cifsel.config import command_line
 from cifsel.config import loading as config_lib
 from configs import common, effnet, quickstart, selfie
 
-REPO = Path(__file__).parents[2]
 COMMANDS = (
     "cifsel.compare",
     "cifsel.predict",
@@ -92,6 +91,7 @@ def test_what_is_missing_is_one_line(name, monkeypatch, capsys):
         assert word in err
 
 
+@pytest.mark.process
 def test_help_of_the_main_command_does_not_wait_for_jax():
     said = run("cifsel.main", "--help").stdout
     assert said.startswith(
@@ -102,6 +102,7 @@ def test_help_of_the_main_command_does_not_wait_for_jax():
     assert said.count("\n") <= SCREEN
 
 
+@pytest.mark.process
 def test_help_beside_a_config_lists_its_fields():
     flags = ("--config=configs/effnet.py:probe", "--config.image_size=96", "--help")
     said = run("cifsel.main", *flags).stdout
@@ -113,6 +114,7 @@ def test_help_beside_a_config_lists_its_fields():
     assert wrong.stderr.startswith("error: configs/effnet.py has no recipe 'probes'")
 
 
+@pytest.mark.process
 def test_help_of_preflight():
     said = run("cifsel.preflight", "--help").stdout
     assert said.startswith("usage: python -m cifsel.preflight [-h]")

@@ -5,20 +5,18 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
+from paths import REPO
 
 from cifsel.config import loading as config_lib
 from cifsel.config import validation
 from cifsel.data import augment
 from cifsel.errors import UserError, printable
 from configs import effnet, mobilenet, quickstart, selfie
-
-REPO = Path(__file__).parents[2]
 
 
 def ready():
@@ -296,6 +294,7 @@ LINES = {
 }
 
 
+@pytest.mark.process
 def test_the_command_says_it_in_one_line(tmp_path):
     whole = (REPO / "configs" / "effnet.py").read_text()
     for name, change in (("wrong", "c.epochs = None"), ("missing", "del c['epochs']")):

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from paths import DATA, REPO
 from PIL import Image
 
 from cifsel.data import cifar, cifar_cache, cifar_classes, splits
 from cifsel.errors import UserError
 
-REPO = Path(__file__).parents[2]
-TFDS = REPO.parent / "shared" / "data" / "tfds"
+TFDS = DATA / "tfds"
 PREPARED = TFDS / "cifar100" / "3.0.2"
 
 real_data = pytest.mark.skipif(not PREPARED.is_dir(), reason=f"no prepared CIFAR-100 at {PREPARED}")
@@ -208,6 +208,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path, reads, monkeypatch):
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.process
 def test_cache_suffices_without_tensorflow(tmp_path):
     cifar_cache.write(small_arrays(), [tmp_path / "cifsel-cifar100-3.0.2-v1.npz"])
     code = """if True:
@@ -220,6 +221,7 @@ def test_cache_suffices_without_tensorflow(tmp_path):
     assert python(code) == "20"
 
 
+@pytest.mark.process
 def test_no_tensorflow_and_no_cache(tmp_path):
     code = """if True:
         import sys
@@ -401,6 +403,7 @@ def dataset(cache):
     return cifar.load(str(TFDS), cache_dir=str(cache[0]))
 
 
+@pytest.mark.process
 @real_data
 def test_later_starts_need_no_tensorflow(cache):
     folder, fingerprint = cache
@@ -413,6 +416,7 @@ def test_later_starts_need_no_tensorflow(cache):
     assert python(code, CIFSEL_CACHE=str(folder)) == f"False {fingerprint}"
 
 
+@pytest.mark.process
 @real_data
 def test_sizes_and_names(dataset):
     parts = {"train": (dataset.train, 450), "val": (dataset.val, 50), "test": (dataset.test, 100)}
@@ -432,6 +436,7 @@ def test_sizes_and_names(dataset):
     assert dataset.fingerprint == splits.fingerprint(*parts)
 
 
+@pytest.mark.process
 @real_data
 def test_known_duplicates(dataset):
     """Facts about the original: they hold only if every pixel is right."""
@@ -442,6 +447,7 @@ def test_known_duplicates(dataset):
     assert sum(image.tobytes() in distinct for image in dataset.test.images) == 9
 
 
+@pytest.mark.process
 @real_data
 def test_division_by_seed(cache, dataset):
     other = cifar.load(str(TFDS), cache_dir=str(cache[0]), seed=1, val_per_class=10)
@@ -453,6 +459,7 @@ def test_division_by_seed(cache, dataset):
     )
 
 
+@pytest.mark.process
 @real_data
 def test_agrees_with_the_records_read_by_hand(dataset):
     import tensorflow as tf

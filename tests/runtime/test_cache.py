@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import REPO
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.process
+
 PROGRAM = """
 import jax
 from cifsel import cache
@@ -22,7 +23,7 @@ def said(**variables):
     env = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        cwd=ROOT,
+        cwd=REPO,
         env=env | {name: str(value) for name, value in variables.items()},
         capture_output=True,
         text=True,

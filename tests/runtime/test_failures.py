@@ -5,16 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import REPO
 
 from cifsel.errors import UserError
 from cifsel.runtime import command
 from cifsel.runtime.signals import Interrupted
-
-ROOT = Path(__file__).parents[2]
 
 
 def failing(error):
@@ -106,7 +104,7 @@ command.guarded(run)
 def script(code, *arguments):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
+        cwd=REPO,
         capture_output=True,
         text=True,
         timeout=60,
@@ -114,6 +112,7 @@ def script(code, *arguments):
     )
 
 
+@pytest.mark.process
 def test_a_thread_that_never_ends_does_not_keep_a_command():
     done = script(HANGS)
     assert done.returncode == 2
@@ -132,6 +131,7 @@ logging.getLogger("cifsel.x").warning("odd file")
 """
 
 
+@pytest.mark.process
 def test_warnings_are_said_as_they_are():
     assert script(WARNS).stderr == "odd file\nno summaries\nodd file\n"
 
@@ -155,6 +155,7 @@ command.guarded(run)
 """
 
 
+@pytest.mark.process
 def test_ctrl_c_is_heard_where_no_exception_gets_out():
     done = script(CLEARS_AWAY)
     assert done.returncode == 130
@@ -174,6 +175,7 @@ command.guarded(run)
 """
 
 
+@pytest.mark.process
 def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     (tmp_path / "run").write_text("not a folder")
     done = script(UNWRITABLE, tmp_path / "run")
@@ -186,6 +188,7 @@ def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_devices_that_are_not_there(platform, tmp_path):
     done = subprocess.run(
@@ -196,7 +199,7 @@ def test_devices_that_are_not_there(platform, tmp_path):
             "--config=configs/effnet.py",
             f"--workdir={tmp_path}",
         ],
-        cwd=ROOT,
+        cwd=REPO,
         env=os.environ | {"JAX_PLATFORMS": platform},
         capture_output=True,
         text=True,

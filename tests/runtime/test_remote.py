@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from absl import logging
 from etils import epath
+from paths import REPO
 
 from cifsel import predict, workdir
 from cifsel.comparison import runs
@@ -294,11 +295,12 @@ def test_without_gcsfs(monkeypatch):
     assert remote.path("~/x") == Path("~/x").expanduser()
 
 
+@pytest.mark.process
 def test_the_command_says_it_in_one_line(gs):
     done = subprocess.run(
         [sys.executable, "-m", "cifsel.main", "--config=configs/quickstart.py",
          "--workdir=gs://nobucket/run"],
-        cwd=Path(__file__).parents[2],
+        cwd=REPO,
         # Of google-api-core, on Pythons that it will soon no longer support.
         env=os.environ | {"PYTHONWARNINGS": "ignore::FutureWarning"},
         capture_output=True, text=True, timeout=100, check=False,

@@ -7,10 +7,10 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from etils import epath
+from paths import REPO
 
 from cifsel import quickstart, train
 from cifsel.errors import UserError
@@ -20,7 +20,6 @@ from configs import effnet
 from configs import quickstart as quickstart_config
 from configs import selfie as selfie_config
 
-ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from etils import epath
@@ -54,9 +53,10 @@ def test_what_goes_wrong_in_a_run_ends_its_lock(run):
         assert [path.name for path in run.iterdir()] == [lock.NAME]
 
 
+@pytest.mark.process
 def test_killed_run_leaves_no_lock(run):
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, run], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, run], cwd=REPO, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(UserError, match=f"process {holder.pid} on"), lock.alone(run):

@@ -94,6 +94,7 @@ def test_hparams_are_flattened(events):
     assert hparams["dir"].string_value == ""
 
 
+@pytest.mark.process
 def test_importing_needs_no_tensorflow_and_writing_prints_nothing(tmp_path):
     pytest.importorskip("tensorflow", reason="needs TensorFlow to write summaries")
     done = python(f"""
