@@ -1,18 +1,18 @@
-"""Draws experiments/task1/accuracy.png from the metrics of the runs beside it.
+"""Draws experiments/results/task1/accuracy.png from the metrics of the runs beside it.
 
     python -m experiments.plot_task1
 
-Each experiments/task1/<run>.json is the metrics.json that a run left behind.
+Each experiments/results/task1/<run>.json is the metrics.json that a run left behind.
 """
 
 import json
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from cifsel import rendering, usage
+from experiments import RESULTS
 
-FOLDER = Path(__file__).parent / "task1"
+FOLDER = RESULTS / "task1"
 MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
 RECIPES = {"notebook": "notebook's recipe", "probe": "linear probe", "finetune": "fine-tuned"}
 # What the reference notebook reported: accuracies without intervals, of one seed.

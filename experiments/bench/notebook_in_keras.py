@@ -1,6 +1,6 @@
 """The reference notebook's procedure for EfficientNetV2-B0 in Keras: the time to beat.
 
-    python -m experiments.notebook_in_keras
+    python -m experiments.bench.notebook_in_keras
 
 As `configs/effnet.py:notebook` describes it, on the same images: the frozen backbone is part of the
 model and so works anew for every image of each epoch, since augmentation precedes it. The images
@@ -51,7 +51,7 @@ def build(image_size: int, classes: int, weights: str) -> keras.Model:
 
 def main() -> None:
     """Trains with early stopping, scores the test images, and prints what came of it."""
-    usage.Parser("experiments.notebook_in_keras", __doc__).parse_args()
+    usage.Parser("experiments.bench.notebook_in_keras", __doc__).parse_args()
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
     data = prepare.dataset(config)

@@ -1,19 +1,18 @@
-"""Draws experiments/speed.png from bench.json and time_to_result.json beside it.
+"""Draws experiments/results/speed.png from bench.json and time_to_result.json beside it.
 
-python -m experiments.plot_speed
+python -m experiments.bench.plot_speed
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cifsel import rendering, usage
+from experiments import RESULTS
 from experiments.bench.__main__ import times_as_fast
 
-FOLDER = Path(__file__).parent
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
 OURS, PEER = "cifsel", "keras-tensorflow"
 KINDS = {
@@ -90,11 +89,11 @@ def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """Reads both files and writes the picture."""
-    usage.Parser("experiments.plot_speed", __doc__).parse_args()
+    usage.Parser("experiments.bench.plot_speed", __doc__).parse_args()
     bench, times = (
-        json.loads((FOLDER / name).read_text()) for name in ("bench.json", "time_to_result.json")
+        json.loads((RESULTS / name).read_text()) for name in ("bench.json", "time_to_result.json")
     )
-    rendering.save(draw(bench, times), FOLDER / "speed.png")
+    rendering.save(draw(bench, times), RESULTS / "speed.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a run costs with more images, pixels, images per step, or classes: seconds and memory.
 
-    python -m experiments.scaling --json=experiments/scaling.json       # measure, one by one
-    python -m experiments.scaling --json=experiments/scaling.json --plot=experiments/scaling.png
+    python -m experiments.bench.scaling --json=FILE.json                    # measure
+    python -m experiments.bench.scaling --json=FILE.json --plot=FILE.png    # draw
 
 Images are noise: what is computed does not depend on what is in them, and the probe is given a
 fixed number of iterations. Every point is measured in several new processes, for how much memory
@@ -139,7 +139,7 @@ def sweep(path: Path) -> None:
         point = Point(one["model"], SWEEPS[one["varied"]][0], **changed)
         arguments = ["--point", json.dumps(dataclasses.asdict(point))]
         done = subprocess.run(
-            [sys.executable, "-m", "experiments.scaling", *arguments],
+            [sys.executable, "-m", "experiments.bench.scaling", *arguments],
             stdout=subprocess.PIPE,
             check=True,
         )
@@ -192,7 +192,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
 
 def main() -> None:
     """Measures, or draws what was measured."""
-    made = usage.Parser("experiments.scaling", __doc__)
+    made = usage.Parser("experiments.bench.scaling", __doc__)
     made.add_argument("--json", type=Path, metavar="FILE", help="of the measurements")
     made.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw them there rather than measure"

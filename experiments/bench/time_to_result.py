@@ -1,11 +1,11 @@
 """From the command to a test accuracy above the notebook's 61.0 %, beside the notebook's procedure.
 
-    python -m experiments.time_to_result --json=experiments/time_to_result.json
+    python -m experiments.bench.time_to_result --json=experiments/results/time_to_result.json
 
 Times whole processes, start-up and compiling included, one after the other: this code with an empty
 cache folder, the same with what that run left there, and the notebook's procedure in Keras
-(experiments/notebook_in_keras.py). As many test images as the notebook's, 2,000. Needs the real
-data and weights, and Keras.
+(notebook_in_keras.py). As many test images as the notebook's, 2,000. Needs the real data and
+weights, and Keras.
 """
 
 import datetime
@@ -29,7 +29,7 @@ OURS = (
     " --config.mirror=False --config.train_examples=5000 --config.val_per_class=20"
     " --config.test_examples=2000 --config.probe_tolerance=1e-3"
 )
-KERAS = "-m experiments.notebook_in_keras"
+KERAS = "-m experiments.bench.notebook_in_keras"
 NOTEBOOK = 0.61
 
 
@@ -97,7 +97,7 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    made = usage.Parser("experiments.time_to_result", __doc__)
+    made = usage.Parser("experiments.bench.time_to_result", __doc__)
     made.add_argument("--rounds", type=int, default=3, help="runs of this code, each with a next")
     made.add_argument("--keras-rounds", type=int, default=1, help="of the notebook's procedure")
     made.add_argument("--json", type=Path, help="write everything measured there")

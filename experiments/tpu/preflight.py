@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -25,8 +24,9 @@ from cifsel.models import layers, on_cpu
 from cifsel.preflight import chips, compiler, programs
 from cifsel.terminal import say
 from configs import effnet, mobilenet
+from experiments import RESULTS
 
-RESULT = Path(__file__).with_name("preflight.json")
+RECORD = RESULTS / "preflight.json"
 CONFIGS = {"mobilenet": mobilenet.get_config, "efficientnetv2-b0": effnet.get_config}
 SLICES = ("v5e:1x1", "v5e:2x4", "v6e:2x4", "v5e:4x8")
 AT_224 = {"image_size": 224, "train_size": 0, "batch_size": 128, "eval_batch_size": 128}
@@ -127,7 +127,7 @@ def main() -> None:
         for entry in part():
             result[part.__name__].append(entry)
             say(table([entry]).splitlines()[-1])
-            RESULT.write_text(json.dumps(result, indent=1) + "\n")
+            RECORD.write_text(json.dumps(result, indent=1) + "\n")
     for part in (slices, forms):
         say(f"\n{table(result[part.__name__])}")
 

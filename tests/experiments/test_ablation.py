@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from experiments import ablation
+from experiments import RESULTS, ablation
 
 IMAGES = 1003  # No multiple of 8.
 
@@ -72,7 +72,7 @@ def test_bits_of_a_record_are_those_of_the_run():
 
 
 def test_the_committed_record_can_be_read():
-    path = ablation.Path(ablation.__file__).with_suffix(".json")
+    path = RESULTS / "ablation.json"
     for name, run in ablation.recorded(path).items():
         assert name == run["run"]
         if "right" in run:
