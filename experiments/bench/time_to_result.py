@@ -1,11 +1,11 @@
-"""From the command to a test accuracy above the notebook's 61.0 %, beside the notebook's procedure.
+"""Times from a command to a test accuracy above 61.0 %, which the reference notebook reported.
 
     python -m experiments.bench.time_to_result --json=experiments/results/time_to_result.json
 
-Times whole processes, start-up and compiling included, one after the other: this code with an empty
-cache folder, the same with what that run left there, and the notebook's procedure in Keras
-(notebook_in_keras.py). As many test images as the notebook's, 2,000. Needs the real data and
-weights, and Keras.
+Times whole processes one after the other, start-up and compiling included: cifsel with an empty
+cache folder, cifsel again with the folder that this run filled, and the procedure of the notebook
+in Keras (notebook_in_keras.py). All score 2,000 test images. Needs the real data and weights, and
+Keras.
 """
 
 import datetime
@@ -23,7 +23,7 @@ from cifsel import usage
 from cifsel.evaluate import wilson
 from experiments.bench import machine
 
-# Chosen on validation images: fewer images at more pixels teach as much as more images at fewer.
+# Number and size of the images were chosen on validation images.
 OURS = (
     "-m cifsel.main --config=configs/effnet.py:probe --config.image_size=112"
     " --config.mirror=False --config.train_examples=5000 --config.val_per_class=20"
@@ -34,7 +34,7 @@ NOTEBOOK = 0.61
 
 
 def timed(arguments: str, environment: dict[str, str]) -> tuple[float, str]:
-    """Seconds of a Python process, and what it printed."""
+    """Seconds of a Python process, and its output."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *shlex.split(arguments)],
@@ -47,7 +47,7 @@ def timed(arguments: str, environment: dict[str, str]) -> tuple[float, str]:
 
 
 def ours(cache: Path, workdir: Path) -> dict[str, Any]:
-    """One run of this code."""
+    """One run of cifsel."""
     wall, _ = timed(f"{OURS} --workdir={workdir}", {"CIFSEL_CACHE": str(cache)})
     metrics = json.loads((workdir / "metrics.json").read_text())
     return {
@@ -60,30 +60,30 @@ def ours(cache: Path, workdir: Path) -> dict[str, Any]:
 
 def measure(rounds: int, keras_rounds: int) -> dict[str, list[dict[str, Any]]]:
     """All runs, by kind."""
-    found: dict[str, list[dict[str, Any]]] = {"first run": [], "next run": [], "Keras": []}
+    runs: dict[str, list[dict[str, Any]]] = {"first run": [], "next run": [], "Keras": []}
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             for kind in ("first run", "next run"):
                 cache, workdir = Path(folder) / "cache", Path(folder) / kind.replace(" ", "-")
-                found[kind].append(ours(cache, workdir))
-                print(kind, found[kind][-1], flush=True)
+                runs[kind].append(ours(cache, workdir))
+                print(kind, runs[kind][-1], flush=True)
         if number < keras_rounds:
             wall, printed = timed(KERAS, {})
-            about = json.loads(printed.splitlines()[-1])
-            found["Keras"].append({"wall_seconds": wall, **about})
-            print("Keras", found["Keras"][-1], flush=True)
-    return found
+            results = json.loads(printed.splitlines()[-1])
+            runs["Keras"].append({"wall_seconds": wall, **results})
+            print("Keras", runs["Keras"][-1], flush=True)
+    return runs
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> str:
-    """Markdown."""
-    slowest = [run["wall_seconds"] for run in found["Keras"]]
-    reference = sum(slowest) / len(slowest)
+def table(runs_by_kind: dict[str, list[dict[str, Any]]]) -> str:
+    """A table in Markdown."""
+    keras_walls = [run["wall_seconds"] for run in runs_by_kind["Keras"]]
+    reference = sum(keras_walls) / len(keras_walls)
     lines = [
         "| | wall time, s | times as fast | test accuracy | 95 % interval | above 61.0 % |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for kind, runs in found.items():
+    for kind, runs in runs_by_kind.items():
         walls = [run["wall_seconds"] for run in runs]
         mean, run = sum(walls) / len(walls), runs[0]
         low, high = wilson(run["test_accuracy"] * run["test_images"], run["test_images"])
@@ -96,22 +96,26 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def main() -> None:
-    """Measures and prints."""
-    made = usage.Parser("experiments.bench.time_to_result", __doc__)
-    made.add_argument("--rounds", type=int, default=3, help="runs of this code, each with a next")
-    made.add_argument("--keras-rounds", type=int, default=1, help="of the notebook's procedure")
-    made.add_argument("--json", type=Path, help="write everything measured there")
-    flags = made.parse_args()
-    found = measure(flags.rounds, flags.keras_rounds)
-    print(table(found))
+    """Measures, prints the table, and writes the record."""
+    parser = usage.Parser("experiments.bench.time_to_result", __doc__)
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="pairs of a first and a next run of cifsel"
+    )
+    parser.add_argument(
+        "--keras-rounds", type=int, default=1, help="runs of the notebook's procedure"
+    )
+    parser.add_argument("--json", type=Path, help="write all measurements there")
+    flags = parser.parse_args()
+    runs = measure(flags.rounds, flags.keras_rounds)
+    print(table(runs))
     if flags.json:
-        about = {
+        setup = {
             "date": datetime.date.today().isoformat(),
             "processor": machine.processor(),
             "cores": os.cpu_count(),
             "commands": {"cifsel": OURS, "Keras": KERAS},
         }
-        flags.json.write_text(json.dumps({**about, "runs": found}, indent=1) + "\n")
+        flags.json.write_text(json.dumps({**setup, "runs": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
