@@ -1,10 +1,10 @@
-"""What both models would take on TPU slices.
+"""Asks the TPU compiler for memory and time of both recipes on TPU slices.
 
     python -m experiments.tpu.preflight
 
-No TPU is needed: pip install 'cifsel[tpu-aot]'. Compiles each recipe's gradient steps and forward
-pass for several slices, and the step of one chip with each form of the depthwise convolution, adds
-what it finds to preflight.json beside this file, and prints the tables of experiments/README.md.
+Needs no TPU, but pip install 'cifsel[tpu-aot]'. Compiles gradient steps and forward passes of each
+recipe for several slices. Compiles the step of one chip also with each form of the depthwise
+convolution. Writes results/preflight.json and prints its tables.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from cifsel.preflight import chips, compiler, programs
 from cifsel.terminal import say
 from configs import effnet, mobilenet
 from experiments import RESULTS
+from experiments.tables.tpu import table
 
 RECORD = RESULTS / "preflight.json"
 CONFIGS = {"mobilenet": mobilenet.get_config, "efficientnetv2-b0": effnet.get_config}
@@ -38,9 +39,9 @@ FORMS: dict[str, Callable[..., jax.Array]] = {
 
 @contextmanager
 def depthwise(form: Callable[..., jax.Array]) -> Iterator[None]:
-    """Has the models use that form of the depthwise convolution, whatever the platform."""
+    """Makes the models use one form of the depthwise convolution on every platform."""
     with mock.patch.object(layers, "depthwise_conv", form):
-        jax.clear_caches()  # Traces know nothing of the patch.
+        jax.clear_caches()  # Cached traces have the other form.
         yield
     jax.clear_caches()
 
@@ -48,12 +49,12 @@ def depthwise(form: Callable[..., jax.Array]) -> Iterator[None]:
 def measured(
     config: ConfigDict, topology: str, names: tuple[str, ...] = ("training", "logits")
 ) -> Iterator[dict[str, Any]]:
-    """What the compiler says of some programs of a config's run."""
+    """Analyses of the named programs of a run with this config."""
     chip, mesh = chips.parse(topology), sharding.in_a_row(compiler.devices(topology))
     for program in programs.of_run(config, mesh):
         if program.name not in names:
             continue
-        found = compiler.analyse(program, topology)
+        analysis = compiler.analyse(program, topology)
         entry = {
             "model": config.model,
             "pixels": config.image_size,
@@ -63,14 +64,15 @@ def measured(
             "chips": mesh.size,
             "runs": program.runs,
         }
-        if isinstance(found, compiler.Compiled):
-            limits = chips.bounds(chip, mesh.size, found.flops, found.moved, found.reduced or 0.0)
+        if isinstance(analysis, compiler.Compiled):
+            reduced = analysis.reduced or 0.0
+            limits = chips.bounds(chip, mesh.size, analysis.flops, analysis.moved, reduced)
             entry |= {"limit": limits.limit, "seconds_at_best": limits.seconds}
-        yield entry | dataclasses.asdict(found)
+        yield entry | dataclasses.asdict(analysis)
 
 
 def slices() -> Iterator[dict[str, Any]]:
-    """Both recipes as they are, and on one chip also at 224 px with 128 images."""
+    """Both recipes on all slices. On one chip also at 224 px with 128 images."""
     for topology in SLICES:
         for get_config in CONFIGS.values():
             yield from measured(get_config(), topology)
@@ -79,7 +81,7 @@ def slices() -> Iterator[dict[str, Any]]:
 
 
 def forms() -> Iterator[dict[str, Any]]:
-    """A gradient step of one chip in each form of the depthwise convolution."""
+    """Gradient steps of one chip in each form of the depthwise convolution."""
     for get_config in CONFIGS.values():
         config = config_lib.changed(get_config(), AT_224)
         for name, form in FORMS.items():
@@ -88,32 +90,8 @@ def forms() -> Iterator[dict[str, Any]]:
                     yield entry | {"form": name}
 
 
-def table(entries: list[dict[str, Any]]) -> str:
-    """Markdown."""
-    lines = [
-        "| slice | model | px | program | images/chip | memory | GFLOP | GB moved | at best"
-        " | images/s |",
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for one in entries:
-        start = (
-            f"| {one['topology']} | {one['model']} | {one['pixels']} |"
-            f" {one.get('form', one['program'])} | {one['images'] // one['chips']} |"
-        )
-        if "needed" in one:
-            lines.append(f"{start} does not fit: {one['needed'] / 1e9:.1f} GB | | | | |")
-            continue
-        memory = sum(one[part] for part in ("arguments", "outputs", "temporaries", "code"))
-        lines.append(
-            f"{start} {memory / 1e9:.2f} GB | {one['flops'] / 1e9:.1f} |"
-            f" {one['moved'] / 1e9:.2f} | {one['seconds_at_best'] * 1e3:.2f} ms, {one['limit']} |"
-            f" {one['images'] / one['seconds_at_best']:,.0f} |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
-    """Compiles, records, prints."""
+    """Compiles, writes the record, and prints the tables."""
     usage.Parser("experiments.tpu.preflight", __doc__).parse_args()
     command.start()
     jax.config.update("jax_platforms", "cpu")
