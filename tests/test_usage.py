@@ -23,6 +23,7 @@ COMMANDS = (
     "experiments.bench.plot_speed",
     "experiments.plot_task1",
     "experiments.resolution",
+    "experiments.tables",
     "experiments.bench.scaling",
     "experiments.task1",
     "experiments.bench.time_to_result",

@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def sweep(path: Path) -> None:
         path.write_text(json.dumps({**setup, "results": results}, indent=1) + "\n")
 
 
-def exponent(values: list[float], seconds: list[float]) -> float:
+def exponent(values: Sequence[float], seconds: Sequence[float]) -> float:
     """Exponent of the power law that fits best. It is 1 where twice as much takes twice as long."""
     return float(np.polyfit(np.log(values), np.log(seconds), 1)[0])
 
@@ -171,7 +172,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
                 axes.plot(values, middle, "o-", color=colours[model], label=name)
                 axes.fill_between(values, low, high, color=colours[model], alpha=0.2, linewidth=0)
             seconds = [statistics.median(point["seconds"]) for point in points]
-            powers.append(f"{exponent(list(values[-3:]), seconds[-3:]):z.2f}")
+            powers.append(f"{exponent(values[-3:], seconds[-3:]):z.2f}")
         upper.set_title(f"power {' and '.join(powers)}")
         upper.set(xscale="log", yscale="log")
         upper.margins(y=0.4)  # Leaves room for more than one label on an axis with little change.
