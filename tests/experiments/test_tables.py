@@ -90,3 +90,23 @@ def test_headlines_link_to_pages_that_exist():
     assert links == {f"experiments/results/{name}.md" for name in ("task1", "speed", "tpu")}
     for path in links:
         assert (command.ROOT / path).exists()
+
+
+def local_links(path):
+    """Targets of the links and pictures of a document, without those to the web."""
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text())
+    return [target for target in targets if "://" not in target]
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "LOG.md", "tpu/README.md", *(f"results/{n}.md" for n in command.PAGES)]
+)
+def test_links_of_documents_exist(name):
+    path = RESULTS.parent / name
+    missing = [target for target in local_links(path) if not (path.parent / target).exists()]
+    assert local_links(path)
+    assert missing == []
+
+
+def test_the_index_fits_its_limit():
+    assert len((RESULTS.parent / "README.md").read_text().splitlines()) <= 100
