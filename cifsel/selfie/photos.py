@@ -18,16 +18,16 @@ def read_photos(source: str, *, skip_unreadable: bool) -> labelled.Photos:
     """Reads the photos, and says how many there are of each class.
 
     Args:
-      source: as `labelled.load` takes it, or 'drawn' for faces that this program draws.
+      source: as `labelled.load_photos` takes it, or 'drawn' for faces that this program draws.
       skip_unreadable: leave out files that cannot be read as photos.
 
     Raises:
       UserError: the photos cannot be read.
     """
     if source == "drawn":
-        decoded = drawn_faces.drawn_faces()
+        decoded = drawn_faces.draw_faces()
     else:
-        decoded = labelled.load(source, skip_unreadable=skip_unreadable)
+        decoded = labelled.load_photos(source, skip_unreadable=skip_unreadable)
     counts = np.bincount(decoded.labels)
     named = [f"{n} {name}" for n, name in zip(counts, decoded.class_names, strict=True)]
     say(f"{len(decoded.images)} photos: {', '.join(named)}")

@@ -7,8 +7,8 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
+from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.config import loading as config_lib
 from cifsel.config.validation import validate
 from cifsel.data.photos.crops import Cropper
 from cifsel.data.photos.labelled import Photos

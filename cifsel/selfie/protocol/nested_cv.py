@@ -106,7 +106,7 @@ def choose_setting(
 
 
 def _best(held_out: Array, labels: Array, kept: Array) -> tuple[Array, Array, Array]:
-    """Finds the best of I settings (F, I, N, K) and its temperature, (F,) each, and losses (F, I)."""
+    """Finds the best of I settings (F, I, N, K), its temperature, (F,) each, and losses (F, I)."""
     num_classes = held_out.shape[-1]
     share = balanced(labels, kept, num_classes)
     targets = _platt_targets(labels, kept, num_classes)

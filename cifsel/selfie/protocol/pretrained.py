@@ -9,7 +9,7 @@ from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
 from cifsel.models.weights import download
 from cifsel.models.weights.backbone import load_backbone
-from cifsel.prediction import predictor, restore
+from cifsel.prediction import predictor, trained_model
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 from cifsel.terminal import say
@@ -65,7 +65,7 @@ def pretrained_backbones(
         size = image_size or _IMAGENET_SIZE
         return [_imagenet(imagenet_model, 1.0, _IMAGENET_SIZE, weights_dir, size)]
     run = predictor.run_of(remote.place(expanded(init_from)))
-    trained = restore.trained(run)
+    trained = trained_model.restore(run)
     name, alpha = trained.config.model, trained.config.alpha
     say(f"task-1 checkpoint: {name} from {run}")
     size = image_size or trained.view.image_size
@@ -92,7 +92,7 @@ def pretrained_backbones(
 def _imagenet(
     name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
 ) -> PretrainedBackbone:
-    path = download.find(
+    path = download.find_weights(
         name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
     )
     model = build(name, num_classes=2, alpha=alpha)

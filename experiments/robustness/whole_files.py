@@ -1,0 +1,168 @@
+"""A small whole file of every kind that cifsel reads from others, which fuzz.py damages."""
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pillow_heif
+from etils import epath
+from PIL import ExifTags, Image
+
+from cifsel import config as config_lib
+from cifsel.comparison import runs, verdict
+from cifsel.comparison.runs import Candidate
+from cifsel.data.photos import decoding, grouping, labelled
+from cifsel.errors import UserError
+from cifsel.models.weights import h5_file
+from cifsel.prediction import predictor
+from cifsel.runtime import zips
+from configs import effnet
+
+_rng = np.random.default_rng(0)
+_SCENE = _rng.integers(0, 255, (24, 40, 3), np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file, its content, and the function that reads it."""
+
+    path: Path
+    content: bytes
+    read: Callable[[Path], object]
+
+
+def files(folder: Path) -> dict[str, File]:
+    """Writes a file of each kind to a folder of its own."""
+    kinds: dict[str, tuple[str, bytes, Callable[[Path], object]]] = {
+        "HDF5": ("w.h5", _weights(), h5_file.read_tensors),
+        "HDF5, chunks": ("w.h5", _weights(chunks=True), h5_file.read_tensors),
+        "HDF5, newest": ("w.h5", _weights("latest"), h5_file.read_tensors),
+    }
+    for name, (form, options) in _PHOTOS.items():
+        kinds[name] = (
+            "photo",
+            encoded(form, **options),
+            lambda path: decoding.decode(path, "photo"),
+        )
+    kinds |= {
+        "zip of photos": ("photos.zip", _zip(), _read_zip),
+        "CSV": ("people.csv", b"photo,person\na/1.jpg,Ann\n" * 9, grouping.people_from_csv),
+        "npz": ("a.npz", _npz(np.savez), _read_arrays),
+        "npz, packed": ("a.npz", _npz(np.savez_compressed), _read_arrays),
+        "metrics.json": ("metrics.json", _metrics(), _read_run),
+        "predictions.npz": ("predictions.npz", _predictions(), _read_run),
+        "best.json": ("best.json", b'{"run": "run"}', _read_pointer),
+    }
+    written = {}
+    for number, (kind, (name, content, read)) in enumerate(kinds.items()):
+        below = folder / str(number)
+        (below / "run" / "checkpoints").mkdir(parents=True)
+        (below / "metrics.json").write_bytes(_metrics())
+        (below / "predictions.npz").write_bytes(_predictions())
+        (below / name).write_bytes(content)
+        written[kind] = File(below / name, content, read)
+    return written
+
+
+_PHOTOS: dict[str, tuple[str, dict[str, Any]]] = {
+    "JPEG": ("JPEG", {}),
+    "JPEG, progressive": ("JPEG", {"progressive": True}),
+    "PNG": ("PNG", {}),
+    "GIF": ("GIF", {}),
+    "WebP": ("WEBP", {}),
+    "BMP": ("BMP", {}),
+    "TIFF": ("TIFF", {}),
+    "TIFF, packed": ("TIFF", {"compression": "tiff_lzw"}),
+    "AVIF": ("AVIF", {}),
+    "HEIC": ("HEIF", {}),
+}
+
+
+def encoded(form: str, **options: Any) -> bytes:
+    """A small photo in a format of Pillow, with EXIF where the format has it."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    if form in ("JPEG", "PNG", "WEBP", "AVIF"):
+        options["exif"] = exif
+    pillow_heif.register_heif_opener()
+    file = io.BytesIO()
+    Image.fromarray(_SCENE).save(file, form, **options)
+    return file.getvalue()
+
+
+def _weights(version: str = "earliest", **options: Any) -> bytes:
+    shapes = {"conv/conv/kernel:0": (3, 3, 3, 8), "bn/bn/moving_variance:0": (8,)}
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", libver=version) as file:
+        file.attrs["layer_names"] = [b"conv", b"bn"]
+        for name, shape in shapes.items():
+            file.create_dataset(name, data=_rng.uniform(0, 1, shape).astype("f4"), **options)
+    return memory.getvalue()
+
+
+def _zip() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png"):
+            archive.writestr(name, encoded("PNG"))
+    return file.getvalue()
+
+
+def _read_zip(path: Path) -> None:
+    labelled.load_photos(str(path), skip_unreadable=True)
+
+
+def _npz(save: Callable[..., None]) -> bytes:
+    file = io.BytesIO()
+    save(file, a=_SCENE, names=np.array(["one", "two"]))
+    return file.getvalue()
+
+
+def _read_arrays(path: Path) -> None:
+    try:
+        zips.read_arrays(path, 10**7)
+    except ValueError as error:  # Callers do the same.
+        raise UserError(f"{path}: {error}") from error
+
+
+def _predictions() -> bytes:
+    labels = np.arange(8, dtype=np.int32) % 2
+    logits = np.eye(2, dtype=np.float32)[labels]
+    arrays = {"class_names": np.array(["bear", "tiger"])}
+    for split in runs.SPLITS:
+        arrays |= {f"{split}_logits": logits, f"{split}_labels": labels, f"{split}_ids": labels}
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _metrics() -> bytes:
+    scores = {"loss": 0.1, **dict.fromkeys(("top5", "macro_f1", "coarse_accuracy"), 1.0)}
+    split = {"accuracy": 1.0, "ece": 0.0, **scores}
+    cost = {"parameters": 9, "flops_per_image": 9.0, "passes_per_image": 2, "seconds": {"test": 1}}
+    metrics = {
+        "model": "mobilenet",
+        "config": config_lib.to_json(effnet.get_config()),
+        "fingerprint": "f" * 64,
+        "training": {"history": [{"epoch": 1, "val_loss": 0.1}]},
+        "command": "python",
+        "cost": cost | {"images_per_second": 9.0},
+        **dict.fromkeys(runs.SPLITS, split),
+    }
+    return json.dumps(metrics).encode()
+
+
+def _read_run(path: Path) -> None:
+    model = Candidate("model", (runs.read(str(path.parent)),))
+    for split in runs.SPLITS:
+        json.dumps([verdict.scores(model, split), verdict.cost(model), runs.names(model.runs)])
+
+
+def _read_pointer(path: Path) -> None:
+    predictor.run_of(epath.Path(path.parent))
