@@ -45,7 +45,7 @@ def prepared(build_tiny, variables_of):
     images = jnp.asarray(images.clip(0, 255), jnp.float32)
     forward = finetuning.layer_inputs(model, LAYERS)
     maps = tuple(np.asarray(forward(variables, view)) for view in (images, images[:, :, ::-1]))
-    pooled = [finetuning.last_layers(model, LAYERS, variables, view) for view in maps]
+    pooled = [finetuning.last_layers(model, LAYERS, variables, jnp.asarray(view)) for view in maps]
     rotated = logistic.RotatedFeatures.of(np.asarray(sum(pooled) / 2))
     return model, variables, maps, rotated
 
@@ -116,7 +116,10 @@ def test_the_model_it_returns_is_the_one_it_scored(prepared, tune, monkeypatch):
     # One by one: nobody is told apart by the company.
     logits = [
         np.mean(
-            [finetuning.last_layers(model, LAYERS, tuned, view[i : i + 1])[0] for view in maps],
+            [
+                finetuning.last_layers(model, LAYERS, tuned, jnp.asarray(view[i : i + 1]))[0]
+                for view in maps
+            ],
             axis=0,
         )
         @ result.kernel
