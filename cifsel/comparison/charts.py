@@ -18,7 +18,7 @@ from matplotlib.transforms import Bbox
 
 from cifsel.evaluation import scoring
 from cifsel.reports import layout
-from cifsel.reports.style import GREY, INK, PERCENT, percent, plain, styled
+from cifsel.reports.style import GREY, INK, PERCENT, display_name, percent, styled
 
 History = Sequence[Mapping[str, Any]]  # one mapping per epoch
 CoarseRow = tuple[str, float, float, float, float, float]  # see per_coarse
@@ -55,27 +55,29 @@ def curves(histories: Mapping[str, Sequence[History]]) -> Figure:
         if not trained:
             continue
         several = f" (mean of {len(trained)} seeds)" if len(trained) > 1 else ""
-        entries.append(layout.entry(name + several, **layout.look(place, linestyle="-")))
+        entries.append(
+            layout.legend_entry(name + several, **layout.marker_style(place, linestyle="-"))
+        )
         for key in ("val_accuracy", "train_accuracy", "val_loss", "train_loss"):
             _by_epoch(accuracy if key.endswith("accuracy") else loss, trained, key, place)
     if not entries:
         raise ValueError("none of the candidates has a training history")
     lines = (
-        layout.entry("validation", color=INK),
-        layout.entry("training (hollow)", color=INK, ls="--"),
+        layout.legend_entry("validation", color=INK),
+        layout.legend_entry("training (hollow)", color=INK, ls="--"),
     )
-    layout.legend(figure, [*entries, *lines])
+    layout.add_legend(figure, [*entries, *lines])
     accuracy.set_title("Accuracy")
     accuracy.yaxis.set_major_formatter(PERCENT)
     loss.set(title="Loss (nats)", xlabel="epoch")
     loss.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 def _by_epoch(axes: Axes, seeds: Sequence[History], key: str, place: int) -> None:
     hollow = key.startswith("train")
     series = [{epoch["epoch"]: epoch.get(key) for epoch in seed} for seed in seeds]
-    look = layout.look(place, linestyle="--" if hollow else "-")
+    look = layout.marker_style(place, linestyle="--" if hollow else "-")
     thin = look | {"marker": "", "linewidth": 0.7, "alpha": 0.6}
     for values in series if len(series) > 1 else ():
         axes.plot(list(values), np.array(list(values.values()), float), **thin)
@@ -109,21 +111,21 @@ def per_class(
     ends = np.array([-0.05, 0.05]) * max(0.2, np.ptp(points)) + (points.min(), points.max())
     axes.plot(ends, ends, "--", color=GREY, linewidth=1.2, zorder=1)
     sides = (
-        (difference > 0, f"above: {name_b} better", layout.look(1)),
-        (difference < 0, f"below: {name_a} better", layout.look(0)),
-        (difference == 0, "on the line: equal", layout.look(0, color=GREY, marker="x")),
+        (difference > 0, f"above: {name_b} better", layout.marker_style(1)),
+        (difference < 0, f"below: {name_a} better", layout.marker_style(0)),
+        (difference == 0, "on the line: equal", layout.marker_style(0, color=GREY, marker="x")),
     )
     for side, text, look in sides:
-        axes.plot(*points[side].T, **look, alpha=0.8, label=layout.wrapped(text))
-    layout.legend(figure, axes.lines[1:])
+        axes.plot(*points[side].T, **look, alpha=0.8, label=layout.wrap(text))
+    layout.add_legend(figure, axes.lines[1:])
     above, below, on = (side.sum() for side, _, _ in sides)
     axes.set_title(f"{len(points)} classes: {above} above the line, {below} below, {on} on it")
     axes.set(xlim=ends, ylim=ends, box_aspect=1)
     for axis, name in ((axes.xaxis, name_a), (axes.yaxis, name_b)):
-        axis.set_label_text(layout.wrapped(f"accuracy of {name}"))
+        axis.set_label_text(layout.wrap(f"accuracy of {name}"))
         axis.set_major_formatter(PERCENT)
     far = [index for index in np.argsort(-abs(difference), kind="stable")[:8] if difference[index]]
-    _name_points(layout.settled(figure), axes, points, {index: class_names[index] for index in far})
+    _name_points(layout.freeze(figure), axes, points, {index: class_names[index] for index in far})
     return figure
 
 
@@ -136,7 +138,7 @@ def _name_points(figure: Figure, axes: Axes, points: np.ndarray, names: Mapping[
     line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4}
     style: dict[str, Any] = {"ha": "center", "va": "center", "textcoords": "offset points"}
     for index, name in names.items():
-        note = axes.annotate(plain(name), points[index], (0, 0), arrowprops=line, **style)
+        note = axes.annotate(display_name(name), points[index], (0, 0), arrowprops=line, **style)
         half = np.array(Text.get_window_extent(note).size) / 2  # an Annotation's has the line too
         away = 135 if points[index, 1] > points[index, 0] else -45
         for distance, turn in itertools.product(range(6, 50, 8), turns):
@@ -163,26 +165,26 @@ def per_coarse(rows: Sequence[CoarseRow], name_a: str, name_b: str) -> Figure:
     """
     rows = sorted(rows, key=lambda row: -row[3])
     figure, (left, right) = layout.panels(0.9 + 0.42 * len(rows), 1, 2, sharey=True)
-    unclear = layout.look(0, color=INK, marker="d")
+    unclear = layout.marker_style(0, color=INK, marker="d")
     for place, (_, a, b, difference, low, high) in enumerate(rows):
         left.plot([a, b], [place, place], color=GREY, linewidth=1.5, zorder=1)
-        left.plot(a, place, **layout.look(0))
-        left.plot(b, place, **layout.look(1))
-        look = unclear if low <= 0 <= high else layout.look(int(difference < 0))
+        left.plot(a, place, **layout.marker_style(0))
+        left.plot(b, place, **layout.marker_style(1))
+        look = unclear if low <= 0 <= high else layout.marker_style(int(difference < 0))
         right.plot([low, high], [place, place], color=look["color"], linewidth=1.5)
         right.plot(difference, place, **look)
     right.axvline(0, color=INK, linewidth=1, zorder=1)
     pair = [
-        layout.entry(f"A: {name_a}", **layout.look(0)),
-        layout.entry(f"B: {name_b}", **layout.look(1)),
+        layout.legend_entry(f"A: {name_a}", **layout.marker_style(0)),
+        layout.legend_entry(f"B: {name_b}", **layout.marker_style(1)),
     ]
-    layout.legend(figure, [*pair, layout.entry("the interval contains 0", **unclear)])
-    left.set_yticks(range(len(rows)), [layout.wrapped(plain(row[0]), width=16) for row in rows])
+    layout.add_legend(figure, [*pair, layout.legend_entry("the interval contains 0", **unclear)])
+    left.set_yticks(range(len(rows)), [layout.wrap(display_name(row[0]), width=16) for row in rows])
     left.set(ylim=(len(rows) - 0.5, -0.5), title="Accuracy")
     left.xaxis.set_major_formatter(PERCENT)
     right.set(title="A − B", xlabel="points, 95 % interval")
     right.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 6):g}"))
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 @styled
@@ -199,8 +201,10 @@ def cost(points: Sequence[CostPoint]) -> Figure:
     quantities = (("GFLOPs per image", operations), ("images per second", speeds))
     for axes, (what, values) in zip(panels, quantities, strict=True):
         for place, (point, value) in enumerate(zip(points, values, strict=True)):
-            axes.plot([value, value], [point.low, point.high], color=layout.look(place)["color"])
-            axes.plot(value, point.accuracy, **layout.look(place))
+            axes.plot(
+                [value, value], [point.low, point.high], color=layout.marker_style(place)["color"]
+            )
+            axes.plot(value, point.accuracy, **layout.marker_style(place))
         ends = min(values) / 2.5, max(values) * 2.5
         # A step is near, within a factor of 1.6: none beyond the ends, and two at least differ.
         wanted = np.geomspace(ends[0] * 1.6, ends[1] / 1.6, 3)
@@ -208,13 +212,16 @@ def cost(points: Sequence[CostPoint]) -> Figure:
         axes.set(xscale="log", xlim=ends, xlabel=f"{what} (log)")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-    layout.legend(
+    layout.add_legend(
         figure,
-        [layout.entry(point.name, **layout.look(place)) for place, point in enumerate(points)],
+        [
+            layout.legend_entry(point.name, **layout.marker_style(place))
+            for place, point in enumerate(points)
+        ],
     )
     panels[0].set_title("Test accuracy, 95 % interval")
     panels[0].yaxis.set_major_formatter(PERCENT)
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 @styled
@@ -226,21 +233,21 @@ def reliability(tables: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """
     figure, (upper, lower) = layout.panels(5.8, 2, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1.4, zorder=1)
-    entries = [layout.entry("perfectly calibrated", color=GREY, linestyle=":")]
+    entries = [layout.legend_entry("perfectly calibrated", color=GREY, linestyle=":")]
     for place, (name, table) in enumerate(tables.items()):
-        look = layout.look(place, linestyle=("-", "--", "-.", ":")[place % 4])
+        look = layout.marker_style(place, linestyle=("-", "--", "-.", ":")[place % 4])
         points, count = np.stack([table["confidence"], table["accuracy"]]), table["count"]
         upper.plot(*points[:, count >= 10], **look)
-        upper.plot(*points[:, (count > 0) & (count < 10)], **layout.look(place, alpha=0.35))
+        upper.plot(*points[:, (count > 0) & (count < 10)], **layout.marker_style(place, alpha=0.35))
         lower.stairs(count / count.sum(), table["edges"], color=look["color"], ls=look["linestyle"])
         error = percent(scoring.expected_calibration_error(table), 1)
-        entries.append(layout.entry(f"{name}: calibration error {error}", **look))
-    layout.legend(figure, entries)
+        entries.append(layout.legend_entry(f"{name}: calibration error {error}", **look))
+    layout.add_legend(figure, entries)
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
     lower.set(ylabel="of predictions", xlabel="confidence")
     for axis in (upper.xaxis, upper.yaxis, lower.yaxis):
         axis.set_major_formatter(PERCENT)
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 @styled
@@ -253,17 +260,19 @@ def seeds(
       points: Candidate -> accuracy of each seed, at least one, 0..1.
       intervals: Candidate -> low and high end of the 95 % interval of the mean.
     """
-    names = {name: layout.wrapped(name, width=22) for name in points}
+    names = {name: layout.wrap(name, width=22) for name in points}
     lines = 2 + max(name.count("\n") for name in names.values())
     figure, (axes,) = layout.panels(0.8 + (0.3 + 0.22 * lines) * len(points))
     for place, (name, accuracies) in enumerate(points.items()):
         mean, count = float(np.mean(accuracies)), len(accuracies)
-        axes.plot(intervals[name], [place, place], color=layout.look(place)["color"])
-        axes.plot(mean, place, **layout.look(place, markersize=9))
+        axes.plot(intervals[name], [place, place], color=layout.marker_style(place)["color"])
+        axes.plot(mean, place, **layout.marker_style(place, markersize=9))
         # Hollow, so that equal ones do not hide each other, and beside the interval.
-        axes.plot(accuracies, [place + 0.25] * count, **layout.look(place, fillstyle="none"))
+        axes.plot(
+            accuracies, [place + 0.25] * count, **layout.marker_style(place, fillstyle="none")
+        )
         names[name] += f"\n{percent(mean, 1)}, {count} seed" + "s" * (count > 1)
     axes.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names.values())
     axes.set(title="Test accuracy: mean, 95 % interval", xlabel="hollow: every seed by itself")
     axes.xaxis.set_major_formatter(PERCENT)
-    return layout.settled(figure)
+    return layout.freeze(figure)

@@ -11,7 +11,7 @@ from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
 from cifsel.prediction import gradcam, restore
 from cifsel.reports.page import Gallery, Tile
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 
 # Enough to judge, few enough to look at.
 PAIRS, PER_PAIR, DISAGREEMENTS, CAMS_OF_A_KIND, SUSPECTS, DUPLICATES = 6, 4, 16, 4, 24, 16
@@ -23,7 +23,7 @@ class Examples:
 
     def __init__(self, dataset: Dataset, candidates: tuple[Candidate, Candidate]) -> None:
         self._dataset, self._pair = dataset, candidates
-        self._names = [plain(name) for name in dataset.class_names]
+        self._names = [display_name(name) for name in dataset.class_names]
         self._probabilities = [mean_probabilities(candidate) for candidate in candidates]
         self._rng = np.random.default_rng(0)
 

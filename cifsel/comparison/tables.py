@@ -10,7 +10,7 @@ from cifsel.comparison import paired, verdict
 from cifsel.comparison.runs import Candidate, differing_fields
 from cifsel.comparison.verdict import Verdict
 from cifsel.reports.page import Table
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 from cifsel.terminal import duration
 
 
@@ -130,7 +130,7 @@ def warnings(candidates: Sequence[Candidate]) -> list[str]:
             " intervals cover the choice of images only."
         )
     unequal = [
-        plain(field)
+        display_name(field)
         for field in differing_fields(candidates)
         if field not in ("model", "weights", "drop_path", "alpha")
     ]

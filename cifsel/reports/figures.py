@@ -21,8 +21,8 @@ from cifsel.reports.style import (
     INK,
     ORANGE,
     PERCENT,
+    display_name,
     percent,
-    plain,
     styled,
 )
 
@@ -45,8 +45,8 @@ def prediction_captions(
     captions, verdicts = [], []
     for true, predicted, share in zip(true_names, predicted_names, probabilities, strict=True):
         right = true == predicted
-        said = f"✓ {percent(share)}" if right else f"✗ {plain(predicted)} {percent(share)}"
-        captions.append(f"{plain(true)}\n{said}")
+        said = f"✓ {percent(share)}" if right else f"✗ {display_name(predicted)} {percent(share)}"
+        captions.append(f"{display_name(true)}\n{said}")
         verdicts.append("right" if right else "wrong")
     return captions, verdicts
 
@@ -173,7 +173,7 @@ def confusion_matrix(
         text = f"{100 * share[row, column]:.0f}"
         size_of_text = 7 if large else 11
         axes.text(column, row, text, ha="center", va="center", size=size_of_text, color=colour)
-    names = [plain(class_names[index]) for index in order]
+    names = [display_name(class_names[index]) for index in order]
     axes.set_xticks(range(size), names, rotation=90 if large else 0, size=8.5)
     axes.set_yticks(range(size), names, size=8.5)
     axes.tick_params(length=0)
@@ -199,7 +199,7 @@ def _mark_groups(axes: Axes, groups: np.ndarray, coarse_names: Sequence[str]) ->
         axes.axhline(edge, color=GREY, linewidth=0.7)
         axes.axvline(edge, color=GREY, linewidth=0.7)
     centres = first + (members - 1) / 2
-    names = [textwrap.fill(plain(coarse_names[group]), 14) for group in present]
+    names = [textwrap.fill(display_name(coarse_names[group]), 14) for group in present]
     above, beside = axes.secondary_xaxis("top"), axes.secondary_yaxis("right")
     above.set_xticks(centres, names, size=7.5)
     beside.set_yticks(centres, names, size=7.5)
@@ -221,7 +221,7 @@ def worst_classes(per_class: Mapping[str, Mapping[str, Any]], n: int = 15) -> Fi
     shown = sorted(known, key=lambda pair: pair[1]["accuracy"])[:n]
     accuracy = np.array([entry["accuracy"] for _, entry in shown])
     bounds = np.array([entry["interval"] for _, entry in shown]).reshape(-1, 2)
-    names = [f"{plain(name)}   {percent(entry['accuracy'])}" for name, entry in shown]
+    names = [f"{display_name(name)}   {percent(entry['accuracy'])}" for name, entry in shown]
     places = np.arange(len(shown))
     figure = Figure(figsize=(7, 1.2 + 0.27 * max(1, len(shown))), layout="constrained")
     axes = figure.add_subplot()

@@ -16,8 +16,8 @@ from cifsel.reports.style import BLUE, GREEN, ORANGE
 
 # The latter three, of Okabe and Ito as well, are pale on white: there the markers have to help.
 _COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9"), "osD^vPX"
-_WIDTH, PRINT = 5.4, 10  # inches, points: on a screen of 360 pixels print is 9 pixels high
-wrapped = functools.partial(textwrap.fill, width=44)
+_WIDTH, FONT_SIZE = 5.4, 10  # inches, points: on a screen of 360 pixels print is 9 pixels high
+wrap = functools.partial(textwrap.fill, width=44)
 
 
 def panels(height: float, rows: int = 1, columns: int = 1, **more: Any) -> tuple[Figure, Any]:
@@ -32,32 +32,32 @@ def panels(height: float, rows: int = 1, columns: int = 1, **more: Any) -> tuple
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     every = figure.subplots(rows, columns, squeeze=False, **more).ravel()
     for axes in every:
-        axes.tick_params(labelsize=PRINT)
-        axes.xaxis.label.set_size(PRINT)
-        axes.yaxis.label.set_size(PRINT)
+        axes.tick_params(labelsize=FONT_SIZE)
+        axes.xaxis.label.set_size(FONT_SIZE)
+        axes.yaxis.label.set_size(FONT_SIZE)
     return figure, every
 
 
-def legend(figure: Figure, entries: Sequence[Line2D]) -> None:
+def add_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
     """Above all panels, a line for each entry, so that long names have room; the figure grows."""
     lines = sum(1 + str(entry.get_label()).count("\n") for entry in entries)
     figure.set_figheight(figure.get_figheight() + 0.22 * lines)
-    figure.legend(handles=entries, loc="outside upper left", fontsize=PRINT, frameon=False)
+    figure.legend(handles=entries, loc="outside upper left", fontsize=FONT_SIZE, frameon=False)
 
 
-def settled(figure: Figure) -> Figure:
+def freeze(figure: Figure) -> Figure:
     """Lays the figure out for good: else all would shift by a hair whenever it is drawn."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 
 
-def entry(text: str, **look: Any) -> Line2D:
+def legend_entry(text: str, **look: Any) -> Line2D:
     """A line of a legend."""
-    return Line2D([], [], label=wrapped(text), **look)
+    return Line2D([], [], label=wrap(text), **look)
 
 
-def look(place: int, **changes: Any) -> dict[str, Any]:
+def marker_style(place: int, **changes: Any) -> dict[str, Any]:
     """Colour and marker of what is at that place among the compared, for `Axes.plot`."""
     colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
     return {"color": colour, "marker": marker, "markersize": 7, "linestyle": ""} | changes

@@ -162,7 +162,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> np.ndarray:
     return rgb
 
 
-def plain(name: str) -> str:
+def display_name(name: str) -> str:
     """A class name as people write it."""
     return name.replace("_", " ")
 
