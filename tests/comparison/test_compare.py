@@ -75,6 +75,39 @@ def test_result_is_on_disk_as_returned(compared):
     assert result["differing_fields"] == {"model": ["mobilenet", "efficientnetv2-b0"]}
 
 
+SCORES = ["accuracy", "loss", "top5", "macro_f1", "ece", "coarse_accuracy"]
+COST = ["parameters", "flops_per_image", "views_per_image", "images_per_second"]
+DIFFERENCE = ["mean", "low", "high", "p", "from_images", "from_seeds"]
+
+
+def test_comparison_json_keeps_its_keys_and_their_order(compared):
+    root, _ = compared
+    content = json.loads((root / compare.COMPARISON).read_text())
+    assert list(content) == [
+        *("verdict", "on_test", "chosen", "rival", "within_noise", "differences", "candidates"),
+        *("per_coarse", "differing_fields", "duplicates", "suspects", "fingerprint"),
+    ]
+    assert list(content["differences"]) == ["val", "test"]
+    candidate, coarse = content["candidates"][0], content["per_coarse"][0]
+    assert list(candidate) == ["name", "runs", "val", "test", "cost"]
+    assert list(candidate["cost"]) == [*COST, "fitting_seconds", "total_seconds"]
+    assert list(coarse) == ["name", "examples", "a", "b", "difference"]
+    for split in ("val", "test"):
+        assert list(content["differences"][split]) == DIFFERENCE
+        assert list(candidate[split]) == SCORES
+        assert list(candidate[split]["accuracy"]) == ["mean", "low", "high", "by_seed", "spread"]
+    assert list(coarse["difference"]) == DIFFERENCE
+    assert list(content["duplicates"][0]) == ["test_id", "similarity", "exact"]
+    assert list(content["suspects"][0]) == ["test_id", "label", "predicted", "probability"]
+
+
+def test_best_json_keeps_its_keys_and_their_order(compared):
+    assert list(json.loads((compared[0] / workdir.BEST).read_text())) == [
+        *("run", "checkpoint", "model", "image_size", "resize", "class_names"),
+        *("validation_accuracy", "test_accuracy"),
+    ]
+
+
 def test_known_twin_is_found(compared, dataset):
     _, result = compared
     exact = [one for one in result["duplicates"] if one["exact"]]

@@ -312,7 +312,7 @@ def test_what_fits_together_may_still_be_of_other_images(make_run, dataset, tmp_
         metrics["test"]["accuracy"] = float(right.mean())
         Path(folder, workdir.METRICS).write_text(json.dumps(metrics))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare.prepare, "dataset", lambda _: dataset)
+        patch.setattr(compare.build, "dataset", lambda _: dataset)
         with pytest.raises(UserError, match=r"is not of the \w+ images of metrics\.json"):
             compare.compare(folders, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
