@@ -18,7 +18,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import build, workdir
-from cifsel.comparison import content, runs, verdict
+from cifsel.comparison import report as content, runs, verdict
 from cifsel.config import command_line
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError

@@ -6,7 +6,7 @@ import numpy as np
 
 from cifsel.comparison.duplicates import Duplicate
 from cifsel.comparison.runs import Candidate
-from cifsel.comparison.suspects import Suspect
+from cifsel.comparison.label_errors import Suspect
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
 from cifsel.prediction import gradcam, restore

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cifsel.comparison import charts, duplicates, paired, suspects, tables, verdict
+from cifsel.comparison import charts, duplicates, paired, tables, verdict
+from cifsel.comparison import label_errors as suspects
 from cifsel.comparison.examples import Examples, confusion
 from cifsel.comparison.runs import Candidate
 from cifsel.comparison.verdict import Verdict
