@@ -1,64 +1,159 @@
-"""What a config's run starts from: its images, and its model with published weights."""
+"""Turns a config into the objects of a run: data set, model, view, objective, optimizer, plan.
 
+Beside the commands, this is the only module that reads a config of task 1. `train` trains with
+these objects, `preflight` compiles them for a TPU, and `prediction` restores them.
+"""
+
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel.data import cifar, drawn_images, splits
+from cifsel.config import loading
+from cifsel.data import augment, cifar, drawn_images, splits
+from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
-from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.models.weights import download
+from cifsel.models.weights.backbone import WeightsFile, load_backbone
+from cifsel.runtime import sharding
 from cifsel.terminal import say
+from cifsel.training import optim
+from cifsel.training.loop import Plan
+from cifsel.training.objective import Objective
+from cifsel.training.optim import Optimizer
+from cifsel.training.probe import Search
+from cifsel.training.samples import augmented_samples
 
 Tree = Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A classifier with the published weights of its backbone and a new head.
+
+    Attributes:
+      model: the classifier.
+      variables: its `params` and `batch_stats`.
+      weights: the file that the backbone came from. None for a model from scratch.
+    """
+
+    model: Classifier
+    variables: Tree
+    weights: WeightsFile | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """How to train by gradient descent.
+
+    Attributes:
+      objective: the loss, and the inputs that it is computed on.
+      optimizer: with learning rates by layer.
+      plan: how long to train, and when to save and stop.
+    """
+
+    objective: Objective
+    optimizer: Optimizer
+    plan: Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run of task 1 as objects.
+
+    Attributes:
+      settings: the config, JSON-ready.
+      dataset: the images.
+      model: the classifier, with its variables before training.
+      view: how images are shown to the model when it does not train.
+      samples: some training images as a step would see them, (N, S, S, 3) uint8.
+      eval_batch_size: images per forward pass outside training.
+      search: how the head is solved for. None if the head starts from random values.
+      fine_tuning: None for a linear probe.
+    """
+
+    settings: dict[str, Any]
+    dataset: splits.Dataset
+    model: Pretrained
+    view: View
+    samples: np.ndarray
+    eval_batch_size: int
+    search: Search | None
+    fine_tuning: FineTuning | None
+
+
+def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
+    """Makes the objects of a run, beside its data set and model, which take long to load."""
+    is_probe = config.method == "probe"
+    return Job(
+        settings=loading.to_json(config),
+        dataset=dataset,
+        model=dataclasses.replace(model, variables=sharding.everywhere(model.variables)),
+        view=view(config),
+        samples=augmented_samples(objective(config), config.seed, dataset.train.images),
+        eval_batch_size=config.eval_batch_size,
+        search=search(config) if is_probe or config.init_head == "probe" else None,
+        fine_tuning=None
+        if is_probe
+        else fine_tuning(
+            config,
+            model.model,
+            model.variables["params"],
+            len(dataset.train),
+            jax.default_backend(),
+        ),
+    )
+
+
 def dataset(config: ConfigDict) -> splits.Dataset:
-    """The images a config asks for, with their split."""
+    """Reads the images that a config asks for, with their split."""
     if config.dataset == "drawn":
         say("drawing 50 classes of synthetic images (these are not photographs)")
-        found = drawn_images.drawn_classes(
+        whole = drawn_images.drawn_classes(
             train_per_class=100, val_per_class=50, test_per_class=50, seed=config.split_seed
         )
     else:
         say("reading CIFAR-100's animals and people")
-        found = cifar.load(
+        whole = cifar.load(
             config.data_dir,
             try_gcs=config.try_gcs or jax.default_backend() == "tpu",
             val_per_class=config.val_per_class,
             seed=config.split_seed,
         )
-    found = splits.subset(
-        found,
+    subset = splits.subset(
+        whole,
         train_fraction=config.train_fraction,
         train_examples=config.train_examples,
         test_examples=config.test_examples,
         seed=config.split_seed,
     )
     say(
-        f"{len(found.train):,} training, {len(found.val):,} validation and"
-        f" {len(found.test):,} test images of {len(found.class_names)} classes"
+        f"{len(subset.train):,} training, {len(subset.val):,} validation and"
+        f" {len(subset.test):,} test images of {len(subset.class_names)} classes"
     )
-    return found
+    return subset
 
 
 def classifier(
     config: ConfigDict, num_classes: int, platform: str | None = None
 ) -> tuple[Classifier, Callable[..., Tree]]:
-    """The classifier a config asks for, and the function of a key that gives initial variables.
+    """Makes the classifier of a config, and the function of a key that makes initial variables.
 
     Args:
       config: as configs/common.py describes it.
       num_classes: K.
-      platform: of JAX, such as 'tpu', where the model is to run; None for this machine's.
+      platform: JAX's name of the platform where the model is to run, such as 'tpu'. None for that
+        of this process.
     """
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float32" if (platform or jax.default_backend()) == "cpu" else "bfloat16"
-    found = build(
+    model = build(
         config.model,
         num_classes=num_classes,
         alpha=config.alpha,
@@ -68,19 +163,19 @@ def classifier(
         hidden=config.hidden,
         dtype=jnp.dtype(dtype),
     )
-    return found, functools.partial(initial, found, config.image_size)
+    return model, functools.partial(initial, model, config.image_size)
 
 
-def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[str, Any] | None]:
-    """The classifier, its variables with a new head, and which file the backbone came from."""
-    found, init = classifier(config, num_classes)
+def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
+    """Makes the classifier of a config, with published weights and a new head."""
+    model, init = classifier(config, num_classes)
     size = config.image_size
-    # Training splits the seed's own key; this one must not depend on what it does with it.
+    # Training splits the seed's own key. This key is another one, so that it does not depend on
+    # what training does.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
-
     if config.weights == "none":
         say(f"{config.model} at {size} px, from scratch")
-        return found, jax.jit(init)(key), None
+        return Pretrained(model, jax.jit(init)(key), None)
     if config.weights == "imagenet":
         path = download.find(
             config.model,
@@ -91,11 +186,102 @@ def model(config: ConfigDict, num_classes: int) -> tuple[Classifier, Tree, dict[
         )
     else:
         path = download.use_file(config.weights)
-    tensors = h5_file.read_tensors(path)
-    shapes = jax.eval_shape(init, key)
-    loaded = keras_h5.convert(tensors, shapes, model=config.model, head=False, path=path)
-    # Of the head alone: initial values of a backbone, only to be replaced, take long to compile.
-    loaded["params"] |= {"head": jax.jit(lambda key: init(key)["params"]["head"])(key)}
-    digest = keras_h5.tensors_sha256(tensors)
-    say(f"{config.model} at {size} px, weights from {path} (tensors {digest[:12]})")
-    return found, loaded, {"file": path.name, "tensors_sha256": digest}
+    variables, weights = load_backbone(path, config.model, jax.eval_shape(init, key))
+    # Only the head is initialised. Initial values of a backbone take long to compile.
+    variables["params"] |= {"head": jax.jit(lambda key: init(key)["params"]["head"])(key)}
+    digest = weights.tensors_sha256[:12]
+    say(f"{config.model} at {size} px, weights from {path} (tensors {digest})")
+    return Pretrained(model, variables, weights)
+
+
+def view(config: ConfigDict) -> View:
+    """Makes the view of images when the model does not train."""
+    return View(config.image_size, config.resize, config.mirror)
+
+
+def search(config: ConfigDict) -> Search:
+    """Makes the search for the penalty of the linear probe."""
+    return Search(tuple(config.probe_l2), config.probe_steps, config.probe_tolerance)
+
+
+def train_size(config: ConfigDict) -> int:
+    """Returns the side in pixels to which training images are resized."""
+    return config.train_size or config.image_size
+
+
+def objective(config: ConfigDict) -> Objective:
+    """Makes the objective of fine-tuning."""
+    policy = augment.Policy(**config.augment)
+    frozen = config.trainable_layers == 0
+    return Objective(
+        image_size=train_size(config),
+        resize=config.resize,
+        policy=policy,
+        on_features=frozen and policy == augment.Policy(),
+        frozen_backbone=frozen,
+        frozen_bn=config.frozen_bn,
+        label_smoothing=config.label_smoothing,
+        activity_l1=config.activity_l1,
+        ema_decay=config.ema_decay,
+        accum_steps=config.accum_steps,
+    )
+
+
+def fine_tuning(
+    config: ConfigDict, model: Classifier, params: Tree, examples: int, platform: str
+) -> FineTuning:
+    """Makes the objects of gradient descent.
+
+    Args:
+      config: as configs/common.py describes it.
+      model: the classifier.
+      params: its parameters, or their shapes.
+      examples: number of training images.
+      platform: JAX's name of the platform that trains, such as 'tpu'.
+    """
+    plan = Plan(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+        patience=config.patience,
+        steps_per_call=config.steps_per_call,
+        checkpoint_minutes=config.checkpoint_minutes,
+        profile_steps=config.profile_steps,
+        seed=config.seed,
+    )
+    epoch = plan.steps_per_epoch(examples)
+    # Between calls, the loop can save or stop. On a CPU a single step takes long enough for that.
+    per_call = config.steps_per_call or (1 if platform == "cpu" else epoch)
+    # A trace begins and ends between calls.
+    per_call = min(per_call, epoch, config.profile_steps or epoch)
+    return FineTuning(
+        objective(config),
+        _optimizer(config, model, params, epoch),
+        dataclasses.replace(plan, steps_per_call=per_call),
+    )
+
+
+def _optimizer(
+    config: ConfigDict, model: Classifier, params: Tree, steps_per_epoch: int
+) -> Optimizer:
+    learning_rate = optim.schedule(
+        config.schedule,
+        config.learning_rate,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        total_steps=config.epochs * steps_per_epoch,
+    )
+    by_layer = optim.layer_rates(
+        model.backbone.layer_names,
+        backbone_rate=config.backbone_rate,
+        layer_decay=config.layer_decay,
+        trainable_layers=config.trainable_layers,
+    )
+    rates = optim.rates_by_parameter(params, by_layer)
+    tx = optim.make(
+        config.optimizer,
+        learning_rate,
+        rates=rates,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    return Optimizer(learning_rate, rates, tx)

@@ -1,10 +1,7 @@
-"""Task 1: one model, from its published weights to test accuracy. Reads top to bottom."""
+"""Task 1: one model, from its published weights to its test accuracy. Reads top to bottom."""
 
-import contextlib
 import dataclasses
 import functools
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,255 +10,213 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel import build, recipe, workdir
-from cifsel.config import loading as config_lib
+from cifsel import build, workdir
+from cifsel.build import FineTuning, Job
+from cifsel.config import loading
 from cifsel.config.validation import validate
-from cifsel.data import augment, splits
-from cifsel.evaluation import features, inference
-from cifsel.models.classifier import Classifier
-from cifsel.reports import run_report
+from cifsel.evaluation import cost, split_score
+from cifsel.evaluation.passes import Passes
+from cifsel.reports.run_report import RunReport
 from cifsel.runtime import remote, sharding
 from cifsel.terminal import say
 from cifsel.training import diagnosis, loop, probe, profiling, steps
-from cifsel.workdir import lock
+from cifsel.training.clock import Phases
+from cifsel.training.progress import Progress
+from cifsel.training.results import RunMetrics
+from cifsel.training.state import init_state
+from cifsel.workdir import lock, provenance
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Writer
 
 Tree = Any
 
 
-def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
-    """Runs what the config describes, or goes on with it, and leaves everything in the folder.
+def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> RunMetrics:
+    """Does the run that a config describes, or goes on with it.
 
     Args:
       config: as configs/common.py describes it.
-      folder: the workdir, local or gs://.
-      writer: of summaries.
+      folder: the workdir, local or gs://. Everything that the run makes is left there.
+      writer: of TensorBoard summaries.
 
     Returns:
-      What metrics.json holds.
+      The content of metrics.json.
 
     Raises:
-      UserError: something given cannot be used.
+      UserError: the config, the data, the weights or the workdir cannot be used.
       Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
     validate(config)
     if config.method == "finetune":
         sharding.check_batch(config.batch_size, config.accum_steps)
-    run, settings = remote.place(folder), config_lib.to_json(config)
+    run = remote.place(folder)
     with lock.alone(run):
-        workdir.check(run, settings)
+        workdir.check(run, loading.to_json(config))
         if sharding.on_main((run / workdir.METRICS).exists):
             say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
-            return workdir.read_json(run / workdir.METRICS)
-        return _from_data_to_metrics(config, settings, run, writer)
+            return RunMetrics.from_json(workdir.read_json(run / workdir.METRICS))
+        phases = Phases()
+        with phases.timed("data"):
+            dataset = build.dataset(config)
+        with phases.timed("weights"):
+            model = build.pretrained(config, len(dataset.class_names))
+        return _fit_score_report(build.job(config, dataset, model), phases, run, writer)
 
 
-def _from_data_to_metrics(
-    config: ConfigDict, settings: dict[str, Any], run: epath.Path, writer: Writer
-) -> dict[str, Any]:
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "data"):
-        dataset = build.dataset(config)
-    with _timed(seconds, "weights"):
-        model, variables, weights = build.model(config, len(dataset.class_names))
-        variables = sharding.everywhere(variables)
-    workdir.write_json(run / workdir.CONFIG, settings)
-    results = run_report.Report(run, dataset, writer)
-    results.start(settings, variables, augmented_samples(config, dataset.train))
-
-    job = Job(config, run, dataset, model)
-    solution, progress = None, loop.Progress()
+def _fit_score_report(job: Job, phases: Phases, run: epath.Path, writer: Writer) -> RunMetrics:
+    workdir.write_json(run / workdir.CONFIG, job.settings)
+    report = RunReport(run, job.dataset, writer)
+    report.start(job.settings, job.model.variables, job.samples)
+    passes = Passes(run, job.model.model, job.view, job.eval_batch_size)
+    trace = profiling.Trace(run, job.fine_tuning.plan.profile_steps if job.fine_tuning else 0)
     with Checkpoints(run) as checkpoints:
-        meta = _about(settings, dataset, weights)
-        if config.method == "probe" or config.init_head == "probe":
-            with _timed(seconds, "probe"):
-                variables, solution = fit_head(job, variables)
-        if config.method == "probe":
-            checkpoints.save(0, model=variables, meta=meta)
-        else:
-            with _timed(seconds, "training"):
-                variables, progress = fine_tune(job, variables, checkpoints, meta, writer)
-            seconds["training"] = progress.seconds
-
-    logits = {}
-    for name, split in (("val", dataset.val), ("test", dataset.test)):
-        with _timed(seconds, name):
-            logits[name] = predictions(job, variables, solution, name, split)
-    cost = _cost(job, variables, seconds)
-    found = run_report.Results(logits, progress, solution, cost, weights)
-    metrics = results.finish(settings, found)
+        output = loop.Output(checkpoints, _checkpoint_meta(job), writer, trace)
+        fitted = fit(job, phases, passes, output)
+    logits = predict(job, phases, passes, fitted)
+    metrics = score(job, phases, fitted, logits)
+    report.finish(metrics, logits, fitted.solution)
     workdir.remove_cached(run)
     return metrics
 
 
+# --- fit -----------------------------------------------------------------------------------------
+
+
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What all parts of a run share."""
+class Fitted:
+    """A fitted classifier.
 
-    config: ConfigDict
-    folder: epath.Path
-    dataset: splits.Dataset
-    model: Classifier
+    Attributes:
+      variables: its `params` and `batch_stats`.
+      solution: the probe's solution. None without a probe.
+      progress: of fine-tuning. Empty for a probe.
+    """
 
-    @property
-    def view(self) -> features.View:
-        """How images are shown to the model when it does not train."""
-        return features.View(self.config.image_size, self.config.resize, self.config.mirror)
-
-    @functools.cached_property
-    def predict(self) -> features.Forward:
-        """The model's logits; one function, so that training and scoring compile it once."""
-        return features.logits(self.model, self.view)
-
-    def map(
-        self, forward: features.Forward, variables: Tree, images: np.ndarray, label: str
-    ) -> np.ndarray:
-        """Applies `forward` to all images, with a progress bar."""
-        forward_batch = functools.partial(forward, variables)
-        return inference.map_batches(
-            forward_batch, images, self.config.eval_batch_size, progress=label
-        )
-
-    @functools.cached_property
-    def _pooled(self) -> features.Forward:
-        return features.pooled(self.model, self.view)
-
-    def pooled_features(self, name: str, variables: Tree, split: splits.Split) -> np.ndarray:
-        """What the backbone makes of a split, (N, D) float32, computed once."""
-        return self.cached(f"{name}_features", self._pooled, variables, split)
-
-    def cached(
-        self, name: str, forward: features.Forward, variables: Tree, split: splits.Split
-    ) -> np.ndarray:
-        """`map` of the untrained variables, kept in the workdir until the run is finished."""
-        label = name.replace("_", " ")
-        return workdir.cached_array(
-            self.folder,
-            name,
-            lambda: self.map(forward, variables, split.images, label),
-            lambda: jax.eval_shape(forward, variables, split.images),
-        )
+    variables: Tree
+    solution: probe.Solution | None
+    progress: Progress
 
 
-def fit_head(job: Job, variables: Tree) -> tuple[Tree, probe.Solution]:
-    """Caches the features of the backbone as it is, and solves for the head."""
-    config, dataset = job.config, job.dataset
-    solution = probe.fit(
-        (job.pooled_features("train", variables, dataset.train), dataset.train.labels),
-        (job.pooled_features("val", variables, dataset.val), dataset.val.labels),
-        num_classes=len(dataset.class_names),
-        l2_grid=config.probe_l2,
-        max_steps=config.probe_steps,
-        tolerance=config.probe_tolerance,
+def fit(job: Job, phases: Phases, passes: Passes, output: loop.Output) -> Fitted:
+    """Solves for the head, fine-tunes, or does both, and saves the classifier."""
+    fitted = Fitted(job.model.variables, None, Progress())
+    if job.search is not None:
+        with phases.timed("probe"):
+            fitted = solve_head(job, job.search, passes)
+    if job.fine_tuning is None:
+        output.checkpoints.save(0, model=fitted.variables, meta=output.meta)
+        return fitted
+    with phases.timed("training"):
+        variables, progress = fine_tune(job, job.fine_tuning, passes, fitted.variables, output)
+    # Including earlier processes of this run, but without what came after the last step.
+    phases.seconds["training"] = progress.seconds
+    return Fitted(variables, fitted.solution, progress)
+
+
+def solve_head(job: Job, search: probe.Search, passes: Passes) -> Fitted:
+    """Computes the features of the backbone as it is, and solves logistic regression on them."""
+    variables, dataset = job.model.variables, job.dataset
+    train, val = (
+        probe.Labelled(passes.features(variables, split, name), split.labels)
+        for name, split in (("train", dataset.train), ("val", dataset.val))
     )
+    solution = probe.fit(train, val, len(dataset.class_names), search)
     say(
         f"probe: l2 {solution.chosen.l2:.1e} of {len(solution.trials)} tried,"
         f" validation loss {solution.chosen.val_loss:.3f},"
         f" accuracy {solution.chosen.val_accuracy:.1%}"
     )
-    head = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
-    params = variables["params"] | {"head": {"logits": sharding.everywhere(head)}}
-    return variables | {"params": params}, solution
-
-
-def predictions(
-    job: Job, variables: Tree, solution: probe.Solution | None, name: str, split: splits.Split
-) -> np.ndarray:
-    """Logits (N, K) float32 of the finished model."""
-    if job.config.method == "probe" and solution:
-        # A linear head of averaged features: those of the validation images are there already.
-        return job.pooled_features(name, variables, split) @ solution.kernel + solution.bias
-    return job.map(job.predict, variables, split.images, f"predicting {name} images")
+    logits = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
+    params = variables["params"] | {"head": {"logits": sharding.everywhere(logits)}}
+    return Fitted(variables | {"params": params}, solution, Progress())
 
 
 def fine_tune(
-    job: Job, variables: Tree, checkpoints: Checkpoints, meta: dict[str, Any], writer: Writer
-) -> tuple[Tree, loop.Progress]:
-    """Descends gradients; returns the best variables and how it went."""
-    config, model, dataset = job.config, job.model, job.dataset
-    train, val = dataset.train.images, dataset.val.images
-    objective, predict = recipe.objective(config), job.predict
+    job: Job, fine_tuning: FineTuning, passes: Passes, variables: Tree, output: loop.Output
+) -> tuple[Tree, Progress]:
+    """Trains by gradient descent. Returns the variables of the best epoch, and the progress."""
+    model, dataset, objective = job.model.model, job.dataset, fine_tuning.objective
+    train, val, predict = dataset.train.images, dataset.val.images, passes.predict
     if objective.frozen_backbone:
-        # What it makes of an image never changes: once is enough.
-        forward = features.maps(model, dataclasses.replace(job.view, mirror=False))
+        # The output of the backbone for an image never changes, so it is computed once.
         predict = jax.jit(functools.partial(model.apply, method="classify"))
-        val = job.cached("val_maps", forward, variables, dataset.val)
+        val = passes.maps(variables, dataset.val, "val")
         if objective.on_features:
-            train = job.cached("train_maps", forward, variables, dataset.train)
-    learning_rate, rates, tx = recipe.optimizer(config, model, variables["params"], len(train))
-    trainer = loop.Trainer(
-        steps.make_scan(model, tx, rates, objective, sharding.replicated()),
-        predict,
-        (train, dataset.train.labels),
-        (val, dataset.val.labels),
-        plan=loop.Plan(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            patience=config.patience,
-            steps_per_call=recipe.steps_per_call(config, len(train), jax.default_backend()),
-            checkpoint_minutes=config.checkpoint_minutes,
-            seed=config.seed,
-        ),
-        learning_rate=learning_rate,
-        eval_batch_size=config.eval_batch_size,
-        checkpoints=checkpoints,
-        meta=meta,
-        writer=writer,
-        trace=profiling.Trace(job.folder, config.profile_steps),
-        diagnose=functools.partial(
-            diagnosis.first_bad, model=model, rates=rates, objective=objective
-        ),
+            train = passes.maps(variables, dataset.train, "train")
+    optimizer = fine_tuning.optimizer
+    scan = steps.make_scan(model, optimizer.tx, optimizer.rates, objective, sharding.replicated())
+    diagnose = functools.partial(
+        diagnosis.first_not_finite, model=model, rates=optimizer.rates, objective=objective
     )
-    return trainer.run(steps.init_state(variables, tx, config.ema_decay))
+    trainer = loop.Trainer(
+        loop.Functions(scan, predict, optimizer.learning_rate, diagnose),
+        loop.Examples(train, dataset.train.labels),
+        loop.Examples(val, dataset.val.labels),
+        fine_tuning.plan,
+        output,
+    )
+    return trainer.run(init_state(variables, optimizer.tx, objective.ema_decay))
 
 
-def augmented_samples(config: ConfigDict, split: splits.Split, count: int = 32) -> np.ndarray:
-    """Some training images as a step would see them, (N, S, S, 3) uint8."""
-    keys = jax.random.split(jax.random.key(config.seed))
-    policy = augment.Policy(**config.augment)
-
-    @jax.jit  # Operation by operation it would take longer than some runs' training.
-    def augmented(images: jax.Array) -> jax.Array:
-        images = augment.augment(keys[0], images, policy, recipe.train_size(config), config.resize)
-        images, _ = augment.mix(keys[1], images, jnp.ones((len(images), 1)), policy)
-        return images.round().astype(jnp.uint8)
-
-    return np.asarray(augmented(split.images[:: max(1, len(split) // count)][:count]))
-
-
-def _about(
-    settings: dict[str, Any], dataset: splits.Dataset, weights: dict[str, Any] | None
-) -> dict[str, Any]:
-    """What a checkpoint must say to be enough by itself."""
+def _checkpoint_meta(job: Job) -> dict[str, Any]:
+    """Makes the description of the model that is saved with a checkpoint, JSON-ready."""
+    dataset, weights = job.dataset, job.model.weights
     return {
-        "config": settings,
+        "config": job.settings,
         "class_names": list(dataset.class_names),
         "coarse_names": list(dataset.coarse_names),
         "coarse_of": dataset.coarse_of.tolist(),
         "image_side": dataset.train.images.shape[1],
         "fingerprint": dataset.fingerprint,
-        "weights": weights,
+        "weights": dataclasses.asdict(weights) if weights else None,
     }
 
 
-def _cost(job: Job, variables: Tree, seconds: dict[str, float]) -> dict[str, Any]:
-    """Size, arithmetic of one forward pass of one image as XLA counts it, speed, and time."""
-    size = job.config.image_size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    analysis = jax.jit(job.model.apply).lower(variables, image).cost_analysis() or {}
-    return {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-        "flops_per_image": analysis.get("flops"),
-        "passes_per_image": 2 if job.config.mirror else 1,
-        # The validation images came first, so this is without compiling.
-        "images_per_second": len(job.dataset.test) / seconds["test"],
-        "seconds": seconds,
+# --- score ---------------------------------------------------------------------------------------
+
+
+def predict(job: Job, phases: Phases, passes: Passes, fitted: Fitted) -> dict[str, np.ndarray]:
+    """Computes the logits (N, K) of the finished model, of 'val' and 'test'."""
+    logits = {}
+    for name, split in (("val", job.dataset.val), ("test", job.dataset.test)):
+        with phases.timed(name):
+            if job.fine_tuning is None and fitted.solution is not None:
+                # The features of the validation images have been computed already.
+                features = passes.features(fitted.variables, split, name)
+                logits[name] = fitted.solution.logits(features)
+            else:
+                logits[name] = passes.logits(fitted.variables, split, name)
+    return logits
+
+
+def score(job: Job, phases: Phases, fitted: Fitted, logits: dict[str, np.ndarray]) -> RunMetrics:
+    """Computes the content of metrics.json."""
+    dataset, settings = job.dataset, job.settings
+    scores = {
+        name: split_score.score(
+            logits[name],
+            split.labels,
+            dataset.class_names,
+            dataset.coarse_names,
+            dataset.coarse_of,
+        )
+        for name, split in (("val", dataset.val), ("test", dataset.test))
     }
-
-
-@contextlib.contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    seconds[phase] = time.perf_counter() - began
+    return RunMetrics(
+        name=settings["name"],
+        recipe=settings["recipe"],
+        model=settings["model"],
+        dataset=settings["dataset"],
+        examples={name: len(getattr(dataset, name)) for name in ("train", "val", "test")},
+        fingerprint=dataset.fingerprint,
+        config=settings,
+        val=scores["val"],
+        test=scores["test"],
+        training=fitted.progress,
+        probe=fitted.solution.to_json() if fitted.solution else None,
+        cost=cost.measure(
+            job.model.model, fitted.variables, job.view, len(dataset.test), phases.seconds
+        ),
+        weights=job.model.weights,
+        provenance=provenance.environment(),
+    )

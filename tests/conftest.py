@@ -18,6 +18,8 @@ from cifsel.data import augment
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier, Head
 from cifsel.training import optim, steps
+from cifsel.training.objective import Objective
+from cifsel.training.state import init_state
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -181,10 +183,10 @@ def real(quick_compiling: None, variables_of: Any) -> Any:
     rates = jax.tree.map(lambda _: 1.0, variables["params"])
     tx = optim.make("adamw", lambda step: 0.02, rates=rates, weight_decay=0.1, clip_norm=1.0)
     policy = augment.Policy(flip=True, shift=4)
-    objective = steps.Objective(32, "nearest", policy, frozen_bn=False, ema_decay=0.5)
+    objective = Objective(32, "nearest", policy, frozen_bn=False, ema_decay=0.5)
     scan = steps.make_scan(model, tx, rates, objective)
     predict = features.logits(model, features.View(32, "nearest", mirror=False))
-    return scan, predict, lambda: steps.init_state(variables, tx, 0.5)
+    return scan, predict, lambda: init_state(variables, tx, 0.5)
 
 
 class Browser:

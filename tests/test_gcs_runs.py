@@ -58,7 +58,7 @@ def tiny(build_tiny):
         patch.setattr(build, "build", build_tiny)
         patch.setattr(classifier, "build", build_tiny)
         patch.setattr(drawn_images, "drawn_classes", few)
-        patch.setattr(run_report.Report, "_figure", lambda *_: None)  # These take seconds.
+        patch.setattr(run_report.RunReport, "_figure", lambda *_: None)  # These take seconds.
         yield
 
 

@@ -242,7 +242,7 @@ def drawn(monkeypatch):
     """Names of the figures, which take seconds to draw and are not drawn here."""
     names = []
     monkeypatch.setattr(
-        run_report.Report, "_figure", lambda _, step, name, figure: names.append(name)
+        run_report.RunReport, "_figure", lambda _, step, name, figure: names.append(name)
     )
     return names
 

@@ -1,7 +1,6 @@
-"""What a model makes of images as it stands: logits, pooled features, feature maps.
+"""Forward passes of a model in inference mode: logits, pooled features, feature maps.
 
-Nothing here trains. Each function takes the 32-px images as they are stored and resizes them on
-the device.
+Nothing here trains. Each function takes images as they are stored and resizes them on the device.
 """
 
 import dataclasses
@@ -12,14 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float, Num
 
 from cifsel.data import transforms
 from cifsel.models.classifier import Classifier
 from cifsel.models.cpu import convolutions
 
-Array = jax.Array
 Tree = Any
-# Jitted: (variables, images (B, h, w, 3) uint8) -> (B, ...) float32, row by row.
+# Jitted (variables, images (B, h, w, 3) uint8) -> (B, ...) float32. Row i depends on image i only.
 Forward = Callable[[Tree, Array], Array]
 
 
@@ -30,50 +29,55 @@ class View:
     Attributes:
       image_size: side in pixels.
       resize: method of `transforms.resize`.
-      mirror: average over each image and its mirror image.
+      mirror: outputs are averaged over each image and its mirror image.
     """
 
     image_size: int
     resize: str
     mirror: bool
 
-    def of(self, images: Array) -> list[Array]:
-        """(B, h, w, 3) -> one or two batches (B, S, S, 3) float32 in [0, 255]."""
+    def of(self, images: Num[Array, "b h w c"]) -> list[Float[Array, "b s s c"]]:
+        """Returns the resized images in [0, 255], and with `mirror` their mirror images too."""
         images = transforms.resize(images, self.image_size, self.resize)
         return [images, images[:, :, ::-1]] if self.mirror else [images]
 
 
 def logits(model: Classifier, view: View) -> Forward:
-    """Logits (B, K), averaged over the views."""
+    """Makes the function that computes logits (B, K), averaged over the views."""
     return _averaged(functools.partial(model.apply, train=False), view)
 
 
 def pooled(model: Classifier, view: View) -> Forward:
-    """Features (B, D), averaged over positions and views."""
+    """Makes the function that computes features (B, D), averaged over positions and views."""
     return _averaged(functools.partial(model.apply, method="features"), view)
 
 
 def maps(model: Classifier, view: View) -> Forward:
-    """The backbone's output (B, h, w, D) for an average-pooling head (B, 1, 1, D)."""
+    """Makes the function that computes the backbone's output (B, h, w, D).
+
+    For a head with average pooling, it is averaged already: (B, 1, 1, D).
+    """
 
     def apply(variables: Tree, images: Array) -> Array:
-        found = jnp.asarray(model.apply(variables, images, method="feature_map"), jnp.float32)
-        return found.mean((1, 2), keepdims=True) if model.head.pool == "average" else found
+        output = jnp.asarray(model.apply(variables, images, method="feature_map"), jnp.float32)
+        return output.mean((1, 2), keepdims=True) if model.head.pool == "average" else output
 
     return _averaged(apply, view)
 
 
 def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> Forward:
-    """Outputs of inner layers, each averaged over the cells of a grid.
+    """Makes the function that computes inner layers' outputs, averaged over the cells of a grid.
 
     Args:
       model: the classifier.
       view: how images are shown.
-      places: a name of `backbone.layer_names`, and the cells along each side of the map; cells may
-        overlap by a position where the side is no multiple of them.
+      places: a layer, by its name in `backbone.layer_names`, and the number of cells along each
+        side of its map. Neighbouring cells overlap by a position where the side is no multiple of
+        that number.
 
     Returns:
-      Gives (B, D): for each place in turn its cells row by row, with all channels of each.
+      The function's outputs are (B, D). For each place in turn they hold the cells row by row,
+      with all channels of each cell.
     """
 
     def apply(variables: Tree, images: Array) -> Array:
@@ -85,32 +89,32 @@ def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> F
 
 
 def layer_maps(
-    model: Classifier, variables: Tree, images: Array, names: Sequence[str]
-) -> list[Array]:
-    """Outputs (B, h, w, C) float32 of layers of the backbone, by `backbone.layer_names`.
+    model: Classifier, variables: Tree, images: Num[Array, "b h w c"], names: Sequence[str]
+) -> list[Float[Array, "b _ _ _"]]:
+    """Computes the outputs of layers of the backbone, by `backbone.layer_names`.
 
-    Under jit, only what leads to the deepest of them is computed.
+    Under jit, only the layers up to the deepest of these are computed.
     """
 
-    def wanted(module: nn.Module, method: str) -> bool:
+    def is_wanted(module: nn.Module, method: str) -> bool:
         return method == "__call__" and module.path[-1] in names and len(module.path) == 2
 
     _, state = model.apply(
         variables,
         images,
         method="feature_map",
-        capture_intermediates=wanted,
+        capture_intermediates=is_wanted,
         mutable=["intermediates"],
     )
     outputs = state["intermediates"]["backbone"]
     return [jnp.asarray(outputs[name]["__call__"][0], jnp.float32) for name in names]
 
 
-def pool(maps: Array, grid: int) -> Array:
-    """Averages over the cells of a grid: (B, h, w, C) float32 -> (B, grid * grid * C)."""
+def pool(maps: Float[Array, "b h w c"], grid: int) -> Float[Array, "b d"]:
+    """Averages over the cells of a grid. D is grid * grid * C."""
     for axis in (1, 2):
         size = maps.shape[axis]
-        # As torch's adaptive pooling: from floor to ceiling, so that no cell is empty.
+        # Cells go from floor to ceiling, as in torch's adaptive pooling, so that none is empty.
         edges = [(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
         parts = [jax.lax.slice_in_dim(maps, a, b, axis=axis).mean(axis) for a, b in edges]
         maps = jnp.stack(parts, axis)

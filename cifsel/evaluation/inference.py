@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from cifsel.runtime import sharding
 from cifsel.terminal import image_bar
@@ -11,43 +12,43 @@ from cifsel.terminal import image_bar
 
 def map_batches(
     forward: Callable[[jax.Array], jax.Array],
-    images: np.ndarray,
+    images: Shaped[np.ndarray, "n ..."],
     batch_size: int,
     *,
     progress: str | None = None,
-) -> np.ndarray:
+) -> Float[np.ndarray, "n ..."]:
     """Applies `forward` to every image exactly once, in batches of one fixed size.
 
     The last batch is filled up with copies of its last image, so that `forward` compiles for one
-    shape only; what it gives for these copies is dropped.
+    shape only. The outputs for these copies are dropped.
 
     Args:
-      forward: Jitted; takes (batch_size, H, W, 3) uint8 and gives (batch_size, D), where row i
-        depends on image i only (so batch norm must use its running statistics).
-      images: (N, H, W, 3) uint8, N >= 1.
-      batch_size: Images in each call, >= 1; more if that many devices cannot share them equally.
-      progress: Label of a progress bar with images/s and time left; None shows none.
+      forward: jitted (B, ...) -> (B, ...). Row i of the output depends on image i only, so batch
+        norm must use its running statistics.
+      images: images or feature maps, at least one.
+      batch_size: images in each call, at least 1. It is rounded up to a multiple of the number of
+        devices.
+      progress: label of a progress bar with images/s and time left. None shows none.
 
     Returns:
-      (N, D) float32: logits, features, or whatever `forward` computes.
+      The outputs of all images, float32.
 
     Raises:
-      ValueError: There are no images, or batch_size is below 1.
+      ValueError: there are no images, or `batch_size` is below 1.
     """
     total = len(images)
     if total < 1 or batch_size < 1:
         raise ValueError(f"need images and a positive batch size, got {total} and {batch_size}")
     batch_size = sharding.divisible(batch_size)
     ahead = forward(_batch(images, 0, batch_size))
-    # Written in place: a list of batches would be held beside the whole.
+    # Results are written in place. A list of batches would be held beside the whole.
     outputs = np.empty((total, *ahead.shape[1:]), np.float32)
     with image_bar(progress) as bar:
         task = bar.add_task(progress or "", total=total)
         for start in range(0, total, batch_size):
             done, following = ahead, start + batch_size
-            if (
-                following < total
-            ):  # Begun before the last one is fetched: the host copies meanwhile.
+            if following < total:
+                # The next batch starts before this one is fetched, so that copying takes no time.
                 ahead = forward(_batch(images, following, batch_size))
             outputs[start:following] = sharding.fetch(done)[: total - start]
             bar.update(task, completed=min(following, total))
@@ -55,7 +56,7 @@ def map_batches(
 
 
 def _batch(images: np.ndarray, start: int, size: int) -> jax.Array:
-    """Images from `start` on, filled up to `size` with copies of the last, for all devices."""
+    """Returns images from `start` on, filled up to `size` with copies of the last one."""
     batch = images[start : start + size]
     copies = np.repeat(batch[-1:], size - len(batch), axis=0)
     return sharding.divide(np.concatenate([batch, copies]) if len(copies) else batch, 0)

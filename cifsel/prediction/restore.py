@@ -57,6 +57,6 @@ def trained(run: epath.Path) -> Trained:
         config = ConfigDict(about["config"])
         model, init = build.classifier(config, len(about["class_names"]))
         variables = checkpoints.model(jax.eval_shape(init, jax.random.key(0)))
-    view = features.View(config.image_size, config.resize, config.mirror)
+    view = build.view(config)
     side = about.get("image_side", _SIDE_BEFORE)
     return Trained(model, variables, view, side, tuple(about["class_names"]), config)

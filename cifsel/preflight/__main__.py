@@ -1,10 +1,10 @@
-"""Says before a TPU is rented whether a run fits, what limits it, and how long it takes at best.
+"""Says, before a TPU is rented, whether a run fits, what limits it, and how long it takes.
 
     python -m cifsel.preflight --config=configs/effnet.py --topology=v5e:2x4
     python -m cifsel.preflight --config=configs/effnet.py:probe --config.image_size=224
 
-Takes --config as cifsel.main does, compiles the programs of that run for a TPU slice that need
-not be there, and says whether they fit, and how fast they can be at best.
+It takes --config as cifsel.main does and compiles the programs of that run for a TPU slice, which
+need not be there. Then it says whether they fit, and how fast they can be at best.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from cifsel import recipe, terminal
+from cifsel import build, terminal
 from cifsel.config import flag
 from cifsel.config.validation import validate
 from cifsel.errors import UserError
@@ -27,24 +27,24 @@ from cifsel.terminal import duration, say
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "v5e:2x4", "The slice: a kind of chip, and how many there are along each side."
 )
-# Of a chip's memory, left for what is no part of a program, and for what is not foreseen.
+# Share of a chip's memory that is left for buffers outside of programs, and as a margin.
 _SPARE = 0.2
-# A batch is large enough when the parameters and what belongs to them are no more than this share
-# of what a step reads and writes, and when it fills the eight rows of a chip's vector registers.
+# A batch is large enough when two things hold. The training state is at most this share of the
+# memory that a step reads and writes. The batch fills the eight rows of a chip's vector registers.
 _STATE_SHARE, _LEAST_IMAGES = 0.1, 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A program and what was found about it; no bounds if it does not fit."""
+    """A program with the compiler's analysis of it. There are no bounds if it does not fit."""
 
     program: programs.Program
-    found: compiler.Compiled | compiler.TooLarge
+    analysis: compiler.Compiled | compiler.TooLarge
     bounds: chips.Bounds | None
 
 
 def examine(config: ConfigDict, topology: str) -> list[Row]:
-    """Compiles what a config's run would call on a slice.
+    """Compiles the programs that a config's run calls on a slice.
 
     Raises:
       UserError: the slice or the config cannot be used.
@@ -57,20 +57,21 @@ def examine(config: ConfigDict, topology: str) -> list[Row]:
     rows = []
     for program in programs.of_run(config, mesh):
         with terminal.waiting(f"compiling {program.name} for {topology}"):
-            found = compiler.analyse(program, topology)
+            analysis = compiler.analyse(program, topology)
         bounds = None
-        if isinstance(found, compiler.Compiled):
-            bounds = chips.bounds(chip, mesh.size, found.flops, found.moved, found.reduced or 0.0)
-        rows.append(Row(program, found, bounds))
+        if isinstance(analysis, compiler.Compiled):
+            reduced = analysis.reduced or 0.0
+            bounds = chips.bounds(chip, mesh.size, analysis.flops, analysis.moved, reduced)
+        rows.append(Row(program, analysis, bounds))
     return rows
 
 
 def show(config: ConfigDict, topology: str, rows: Sequence[Row]) -> None:
-    """Prints what was found."""
+    """Prints the analyses."""
     chip, count = chips.parse(topology), math.prod(map(int, topology.split(":")[1].split("x")))
     say(
         f"{count} x {chip.name} with {chip.memory_bytes / 1e9:.0f} GB each:"
-        f" {config.model}, {config.image_size} px, gradient steps at {recipe.train_size(config)} px"
+        f" {config.model}, {config.image_size} px, gradient steps at {build.train_size(config)} px"
     )
     table = Table(title="of one chip and step", title_justify="left")
     table.add_column("")
@@ -81,38 +82,39 @@ def show(config: ConfigDict, topology: str, rows: Sequence[Row]) -> None:
         table.add_row(name, *(column.get(name, "") for column in columns))
     terminal.console.print(table)
     for row in rows:
-        if isinstance(row.found, compiler.Compiled) and row.program.name == "training":
-            if not row.found.largest:
+        if isinstance(row.analysis, compiler.Compiled) and row.program.name == "training":
+            if not row.analysis.largest:
                 say("the largest temporaries are not known: jax and libtpu are not of a kind")
                 continue
             say("largest temporaries of training:")
-            for one in row.found.largest:
-                padded = f" ({one.padding:.1f} x with padding)" if one.padding >= 1.05 else ""
-                say(f"  {_bytes(one.bytes):>8}{padded}  {one.shape}  {one.layer}")
+            for buffer in row.analysis.largest:
+                padding = buffer.padding
+                padded = f" ({padding:.1f} x with padding)" if padding >= 1.05 else ""
+                say(f"  {_bytes(buffer.bytes):>8}{padded}  {buffer.shape}  {buffer.layer}")
     for line in advice(config, count, chip, rows):
         say(line)
 
 
 def _column(row: Row, count: int, chip: chips.Chip) -> dict[str, str]:
-    program, found, bounds = row.program, row.found, row.bounds
+    program, analysis, bounds = row.program, row.analysis, row.bounds
     about = {"images, of which per chip": f"{program.images:,}, {program.images // count:,}"}
-    if isinstance(found, compiler.TooLarge) or bounds is None:
+    if isinstance(analysis, compiler.TooLarge) or bounds is None:
         return about | {"memory together": "too much"}
     return about | {
-        "arguments": _bytes(found.arguments),
-        "outputs": _bytes(found.outputs),
-        "temporaries": _bytes(found.temporaries),
-        "program": _bytes(found.code),
-        "memory together": f"{_bytes(found.total)}, {found.total / chip.memory_bytes:.1%}",
-        "arithmetic": f"{found.flops / 1e9:,.1f} GFLOP",
-        "memory read and written": _bytes(found.moved),
-        "summed over chips": "not known" if found.reduced is None else _bytes(found.reduced),
+        "arguments": _bytes(analysis.arguments),
+        "outputs": _bytes(analysis.outputs),
+        "temporaries": _bytes(analysis.temporaries),
+        "program": _bytes(analysis.code),
+        "memory together": f"{_bytes(analysis.total)}, {analysis.total / chip.memory_bytes:.1%}",
+        "arithmetic": f"{analysis.flops / 1e9:,.1f} GFLOP",
+        "memory read and written": _bytes(analysis.moved),
+        "summed over chips": "not known" if analysis.reduced is None else _bytes(analysis.reduced),
         "least time: arithmetic": _milliseconds(bounds.arithmetic),
         "memory": _milliseconds(bounds.memory),
         "network": _milliseconds(bounds.network),
         "limited by": bounds.limit,
-        "compiler's own estimate": _milliseconds(found.optimal_seconds)
-        if found.optimal_seconds > 0
+        "compiler's own estimate": _milliseconds(analysis.optimal_seconds)
+        if analysis.optimal_seconds > 0
         else "none",
         "images/s, at best": f"{program.images / bounds.seconds:,.0f}",
         "steps of a run": f"{program.runs:,}",
@@ -121,13 +123,13 @@ def _column(row: Row, count: int, chip: chips.Chip) -> dict[str, str]:
 
 
 def advice(config: ConfigDict, count: int, chip: chips.Chip, rows: Sequence[Row]) -> list[str]:
-    """Whether the run fits, which batch suits the slice, and how long the run takes at best."""
+    """Says whether the run fits, which batch suits the slice, and how long the run takes."""
     lines = []
     for row in rows:
-        if isinstance(row.found, compiler.TooLarge):
-            lines.append(_too_large(config, count, row.program, row.found))
+        if isinstance(row.analysis, compiler.TooLarge):
+            lines.append(_too_large(config, count, row.program, row.analysis))
         elif row.program.name == "training":
-            lines.append(_suggested(row.program, row.found, count, chip))
+            lines.append(_suggested(row.program, row.analysis, count, chip))
     if all(row.bounds for row in rows):
         total = sum(row.program.runs * row.bounds.seconds for row in rows if row.bounds)
         lines.append(
@@ -138,19 +140,19 @@ def advice(config: ConfigDict, count: int, chip: chips.Chip, rows: Sequence[Row]
 
 
 def _suggested(
-    program: programs.Program, found: compiler.Compiled, count: int, chip: chips.Chip
+    program: programs.Program, analysis: compiler.Compiled, count: int, chip: chips.Chip
 ) -> str:
-    """From where the weights' share of the traffic is small up to where memory ends."""
-    # Read and written once a step, however many images there are.
+    """Suggests batch sizes, from a small share of the weights in the traffic to a full memory."""
+    # The state is read and written once a step, whatever the number of images.
     leaves = jax.tree.leaves(program.arguments[0])
     state = 2.0 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     images = program.images // count
-    per_image = max(found.moved - state, 1.0) / images
+    per_image = max(analysis.moved - state, 1.0) / images
     least = _LEAST_IMAGES
     while state > _STATE_SHARE * (state + least * per_image):
         least *= 2
-    free = chip.memory_bytes * (1 - _SPARE) - (found.total - found.temporaries)
-    most = max(int(images * free / max(found.temporaries, 1)), images)
+    free = chip.memory_bytes * (1 - _SPARE) - (analysis.total - analysis.temporaries)
+    most = max(int(images * free / max(analysis.temporaries, 1)), images)
     return (
         f"suggested batch_size: from {least * count:,} ({least:,} images a chip, with which the"
         f" weights are at most {_STATE_SHARE:.0%} of the traffic) to {most * count:,} (what memory"
@@ -159,18 +161,18 @@ def _suggested(
 
 
 def _too_large(
-    config: ConfigDict, count: int, program: programs.Program, found: compiler.TooLarge
+    config: ConfigDict, count: int, program: programs.Program, analysis: compiler.TooLarge
 ) -> str:
     images = program.images
     short = (
-        f"{program.name}: does not fit: {_bytes(found.needed)} of temporaries,"
-        f" {_bytes(found.available)} available; "
+        f"{program.name}: does not fit: {_bytes(analysis.needed)} of temporaries,"
+        f" {_bytes(analysis.available)} available; "
     )
     share = images // count
     parts = [
         parts
         for parts in range(1, share + 1)
-        if share % parts == 0 and found.needed / parts <= found.available * (1 - _SPARE)
+        if share % parts == 0 and analysis.needed / parts <= analysis.available * (1 - _SPARE)
     ]
     if not parts:
         return short + "not even an image per chip does: try a smaller config.image_size"

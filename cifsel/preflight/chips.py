@@ -44,13 +44,13 @@ def parse(topology: str) -> Chip:
       UserError: it is none, or of a chip whose rates are not known here.
     """
     # libtpu ends the process when it is given a zero.
-    found = re.fullmatch(rf"({'|'.join(CHIPS)}):[1-9]\d*x[1-9]\d*(x[1-9]\d*)?", topology)
-    if not found:
+    match = re.fullmatch(rf"({'|'.join(CHIPS)}):[1-9]\d*x[1-9]\d*(x[1-9]\d*)?", topology)
+    if not match:
         raise UserError(
             f"--topology is {topology!r}; expected one of {', '.join(CHIPS)} and the chips along"
             " each side of the slice, such as v5e:2x4 or v5p:2x2x1"
         )
-    return CHIPS[found[1]]
+    return CHIPS[match[1]]
 
 
 @dataclasses.dataclass(frozen=True)

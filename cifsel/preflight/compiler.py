@@ -109,7 +109,7 @@ def devices(topology: str) -> Sequence[jax.Device]:
     # Usually 2 x 2; a slice of one chip is a part of such a machine.
     per_host = [*(min(side, 2) for side in sides[:2]), 1]
     try:
-        found = topologies.get_topology_desc(
+        description = topologies.get_topology_desc(
             platform="tpu", topology_name=topology, chips_per_host_bounds=per_host
         )
     except RuntimeError as error:  # JAX has one kind of error for all of this.
@@ -119,7 +119,7 @@ def devices(topology: str) -> Sequence[jax.Device]:
                 "the TPU compiler, libtpu, is not installed: pip install 'cifsel[tpu-aot]'"
             ) from None
         raise UserError(f"--topology is {topology!r}, which libtpu refuses ({reason})") from None
-    return found.devices
+    return description.devices
 
 
 def analyse(program: Program, topology: str) -> Compiled | TooLarge:
@@ -130,9 +130,9 @@ def analyse(program: Program, topology: str) -> Compiled | TooLarge:
     file = cache.folder() / "preflight" / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _from_json(json.loads(file.read_text()))
-    found = _compile(lowered, program.parts)
-    _keep(file, found)
-    return found
+    analysis = _compile(lowered, program.parts)
+    _keep(file, analysis)
+    return analysis
 
 
 def _compile(lowered: Any, parts: int) -> Compiled | TooLarge:
@@ -165,11 +165,11 @@ def _compile(lowered: Any, parts: int) -> Compiled | TooLarge:
     )
 
 
-def _keep(file: Path, found: Compiled | TooLarge) -> None:
+def _keep(file: Path, analysis: Compiled | TooLarge) -> None:
     with contextlib.suppress(OSError):  # It costs another compilation, no more.
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(dataclasses.asdict(found)))
+        temporary.write_text(json.dumps(dataclasses.asdict(analysis)))
         temporary.replace(file)
 
 

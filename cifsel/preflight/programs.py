@@ -1,4 +1,4 @@
-"""The programs of a run, with the shapes that it would call them with."""
+"""The programs of a run, with the shapes of the arguments that it calls them with."""
 
 import dataclasses
 from typing import Any
@@ -8,15 +8,17 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from cifsel import build, recipe
+from cifsel import build
 from cifsel.errors import UserError
 from cifsel.evaluation import features
+from cifsel.models.classifier import Classifier
 from cifsel.runtime import sharding
 from cifsel.training import steps
+from cifsel.training.state import init_state
 
 Tree = Any
-_CLASSES, _PIXELS = 50, 32  # Of both data sets.
-_TRAIN_PER_CLASS, _TEST_IMAGES = 500, 5_000  # Of CIFAR-100's animals and people.
+_CLASSES, _PIXELS = 50, 32  # of both data sets
+_TRAIN_PER_CLASS, _TEST_IMAGES = 500, 5_000  # of CIFAR-100's animals and people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +26,13 @@ class Program:
     """One compiled function of a run.
 
     Attributes:
-      name: what it does.
-      function: jitted.
-      arguments: shapes and shardings to call it with.
-      images: that a step sees.
-      steps: in one call, of a loop.
-      runs: steps in the whole run.
-      parts: into which a step's batch is divided, to pass one after the other.
+      name: 'features', 'training' or 'logits'.
+      function: the jitted function.
+      arguments: shapes and shardings of its arguments.
+      images: number of images in a step.
+      steps: number of steps in one call.
+      runs: number of steps in the whole run.
+      parts: number of parts in which a step's batch passes through the model.
     """
 
     name: str
@@ -43,14 +45,13 @@ class Program:
 
 
 def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
-    """What a config's run calls on a mesh of TPUs, in the order of the run."""
+    """Lists the programs that a config's run calls on a mesh of TPUs, in their order."""
     model, init = build.classifier(config, _CLASSES, platform="tpu")
     whole = NamedSharding(mesh, PartitionSpec())
     variables = _placed(jax.eval_shape(init, jax.random.key(0)), whole)
-    view = features.View(config.image_size, config.resize, config.mirror)
+    view = build.view(config)
     train, val, test = split_sizes(config)
     batch = sharding.divisible(config.eval_batch_size, devices=mesh.size)
-    # Not through `batches`: these calls take a batch at a time.
     images = _images((batch,), NamedSharding(mesh, PartitionSpec(sharding.AXIS)))
 
     def calls(*splits: int) -> int:
@@ -62,16 +63,21 @@ def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
     pooled = features.pooled(model, view)
     if config.method == "probe":
         return [forward("features", pooled, calls(train, val, test))]
-    found = []
+    programs = []
     if config.init_head == "probe":
-        found.append(forward("features", pooled, calls(train, val)))
-    found.append(_training(config, mesh, model, variables, train))
-    scored = config.epochs * calls(val) + calls(val, test)
-    return [*found, forward("logits", features.logits(model, view), scored)]
+        programs.append(forward("features", pooled, calls(train, val)))
+    tuning = build.fine_tuning(config, model, variables["params"], train, "tpu")
+    programs.append(
+        _training(tuning, mesh, model=model, variables=variables, view=view, examples=train)
+    )
+    scored = tuning.plan.epochs * calls(val) + calls(val, test)
+    return [*programs, forward("logits", features.logits(model, view), scored)]
 
 
 def split_sizes(config: ConfigDict) -> tuple[int, int, int]:
-    """Training, validation and test images of a config, but for rounding within classes.
+    """Computes the number of training, validation and test images of a config.
+
+    The numbers are exact up to rounding within classes.
 
     Raises:
       UserError: the data set is not one of those whose numbers are known here.
@@ -91,32 +97,41 @@ def split_sizes(config: ConfigDict) -> tuple[int, int, int]:
 
 
 def _training(
-    config: ConfigDict, mesh: Mesh, model: Any, variables: Tree, examples: int
+    tuning: build.FineTuning,
+    mesh: Mesh,
+    *,
+    model: Classifier,
+    variables: Tree,
+    view: features.View,
+    examples: int,
 ) -> Program:
-    """The scan over gradient steps."""
+    """Describes the scan over gradient steps."""
     whole = NamedSharding(mesh, PartitionSpec())
-    apart = NamedSharding(mesh, PartitionSpec(None, sharding.AXIS))
-    objective = recipe.objective(config)
-    _, rates, tx = recipe.optimizer(config, model, variables["params"], examples)
-    scan = steps.make_scan(model, tx, rates, objective, whole)
-    state = jax.eval_shape(lambda v: steps.init_state(v, tx, config.ema_decay), variables)
-    per_call = recipe.steps_per_call(config, examples, "tpu")
-    several = (per_call, config.batch_size)
-    inputs = _images(several, apart)
+    divided = NamedSharding(mesh, PartitionSpec(None, sharding.AXIS))
+    objective, plan, tx = tuning.objective, tuning.plan, tuning.optimizer.tx
+    scan = steps.make_scan(model, tx, tuning.optimizer.rates, objective, whole)
+    state = jax.eval_shape(lambda v: init_state(v, tx, objective.ema_decay), variables)
+    stacked = (plan.steps_per_call, plan.batch_size)
+    inputs = _images(stacked, divided)
     if objective.on_features:
-        view = features.View(config.image_size, config.resize, mirror=False)
-        one = jax.eval_shape(features.maps(model, view), variables, _images((1,), None))
-        inputs = jax.ShapeDtypeStruct((*several, *one.shape[1:]), one.dtype, sharding=apart)
+        maps = features.maps(model, dataclasses.replace(view, mirror=False))
+        output = jax.eval_shape(maps, variables, _images((1,), None))
+        shape = (*stacked, *output.shape[1:])
+        inputs = jax.ShapeDtypeStruct(shape, output.dtype, sharding=divided)
     batches = {
         "inputs": inputs,
-        "labels": jax.ShapeDtypeStruct(several, jnp.int32, sharding=apart),
-        "mask": jax.ShapeDtypeStruct(several, jnp.float32, sharding=apart),
+        "labels": jax.ShapeDtypeStruct(stacked, jnp.int32, sharding=divided),
+        "mask": jax.ShapeDtypeStruct(stacked, jnp.float32, sharding=divided),
     }
     key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
-    arguments = (_placed(state, whole), batches, key)
-    runs = config.epochs * recipe.steps_per_epoch(config, examples)
     return Program(
-        "training", scan, arguments, config.batch_size, per_call, runs, config.accum_steps
+        "training",
+        scan,
+        (_placed(state, whole), batches, key),
+        images=plan.batch_size,
+        steps=plan.steps_per_call,
+        runs=plan.epochs * plan.steps_per_epoch(examples),
+        parts=objective.accum_steps,
     )
 
 

@@ -1,17 +1,8 @@
-"""What a run leaves behind: summaries, figures, metrics.json, predictions.npz, and a last word."""
+"""The report of a run of task 1: metrics.json, predictions, figures, summaries, the last table."""
 
-import contextlib
 import dataclasses
-import importlib.metadata
-import platform
-import shlex
-import subprocess
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 from matplotlib.figure import Figure
@@ -19,64 +10,36 @@ from matplotlib.figure import Figure
 from cifsel import workdir
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
+from cifsel.evaluation.split_score import SplitScore
 from cifsel.reports import figures, style
 from cifsel.terminal import duration, say, show_table
-from cifsel.training import probe
-from cifsel.training.loop import Progress
+from cifsel.training.probe import Solution
+from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
 
-# Shown in the grid of predictions: enough to judge, few enough to look at.
+# Images in the grid of predictions: enough to judge, few enough to look at.
 SHOWN = 48
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "tensorflow-datasets",
-    "clu",
-)
 
 
-@dataclasses.dataclass(frozen=True)
-class Results:
-    """What a run found out.
+class RunReport:
+    """Writes the results of one run to its workdir and its TensorBoard summaries.
 
-    Attributes:
-      logits: of 'val' and 'test', (N, K) float32.
-      progress: of gradient descent, empty for a probe.
-      solution: of the probe, None without one.
-      cost: JSON-ready; see metrics.json.
-      weights: JSON-ready; the file that the backbone came from.
+    Args:
+      run: the workdir.
+      dataset: the images of the run.
+      writer: of summaries.
     """
-
-    logits: dict[str, np.ndarray]
-    progress: Progress
-    solution: probe.Solution | None
-    cost: dict[str, Any]
-    weights: dict[str, Any] | None
-
-    @property
-    def step(self) -> int:
-        """Gradient steps taken, by which all summaries are counted."""
-        history = self.progress.history
-        return int(history[-1]["step"]) if history else 0
-
-
-class Report:
-    """Writes the results of one run to its folder and its summaries."""
 
     def __init__(self, run: epath.Path, dataset: Dataset, writer: summaries.Writer) -> None:
         self._run, self._dataset, self._writer = run, dataset, writer
 
     def start(self, settings: dict[str, Any], variables: Any, samples: np.ndarray) -> None:
-        """Writes what is known beforehand.
+        """Writes what is known before training.
 
         Args:
-          settings: the config.
+          settings: the config, JSON-ready.
           variables: of the model.
-          samples: (N, S, S, 3) uint8, training images as augmentation leaves them.
+          samples: (N, S, S, 3) uint8, augmented training images.
         """
         (self._run / "figures").mkdir(parents=True, exist_ok=True)
         self._writer.write_hparams(settings)
@@ -84,61 +47,54 @@ class Report:
         self._writer.write_texts(0, {"parameters": summaries.code_block(overview)})
         self._figure(0, "training_samples", figures.image_grid(samples, title="Training images"))
 
-    def finish(self, settings: dict[str, Any], results: Results) -> dict[str, Any]:
-        """Scores the predictions and writes everything; metrics.json last, as it ends the run."""
-        dataset = self._dataset
-        scores = {
-            name: scoring.score(
-                results.logits[name],
-                split.labels,
-                dataset.class_names,
-                dataset.coarse_names,
-                dataset.coarse_of,
-            )
-            for name, split in (("val", dataset.val), ("test", dataset.test))
-        }
-        metrics = {
-            "name": settings["name"],
-            "recipe": settings["recipe"],
-            "model": settings["model"],
-            "dataset": settings["dataset"],
-            "examples": {name: len(getattr(dataset, name)) for name in ("train", "val", "test")},
-            "fingerprint": dataset.fingerprint,
-            "config": settings,
-            **scores,
-            "training": dataclasses.asdict(results.progress),
-            "probe": _probe_summary(results.solution),
-            "cost": results.cost,
-            "weights": results.weights,
-            **environment(),
-        }
-        self._figures(metrics, results)
-        self._scalars(scores, results)
-        self._writer.flush()
-        self._predictions(results)
-        workdir.write_json(self._run / workdir.METRICS, metrics)
-        self._last_word(metrics)
-        return metrics
+    def finish(
+        self, metrics: RunMetrics, logits: dict[str, np.ndarray], solution: Solution | None
+    ) -> None:
+        """Writes the results. metrics.json comes last, as it marks the run as finished.
 
-    def _figures(self, metrics: dict[str, Any], results: Results) -> None:
-        dataset, step = self._dataset, results.step
-        if results.progress.history:
-            curves = figures.training_curves(results.progress.history)
-            self._figure(step, "training_curves", curves)
-        if results.solution:
-            trials = results.solution.trials
-            path = figures.l2_path(
-                [t.l2 for t in trials],
-                [t.val_loss for t in trials],
-                [t.val_accuracy for t in trials],
-                results.solution.chosen.l2,
+        Args:
+          metrics: all numbers of the run.
+          logits: of 'val' and 'test', (N, K) float32.
+          solution: of the probe. None without a probe.
+        """
+        # All summaries are counted by the gradient steps taken.
+        step, test_logits = metrics.training.step, logits["test"]
+        self._curves(step, metrics, solution)
+        self._test_figures(step, metrics.test, test_logits)
+        self._scalars(step, metrics)
+        self._confidence(step, test_logits)
+        self._writer.flush()
+        self._predictions(logits)
+        workdir.write_json(self._run / workdir.METRICS, metrics.to_json())
+        self._show(metrics)
+
+    def _figure(self, step: int, name: str, figure: Figure) -> None:
+        pixels = style.save(figure, self._run / "figures" / f"{name}.png")
+        self._writer.write_images(step, {name: pixels})
+
+    def _curves(self, step: int, metrics: RunMetrics, solution: Solution | None) -> None:
+        """Draws training curves, and the probe's loss by penalty."""
+        if metrics.training.history:
+            history = [dataclasses.asdict(epoch) for epoch in metrics.training.history]
+            self._figure(step, "training_curves", figures.training_curves(history))
+        if solution:
+            trials = solution.trials
+            l2_path = figures.l2_path(
+                [trial.l2 for trial in trials],
+                [trial.val_loss for trial in trials],
+                [trial.val_accuracy for trial in trials],
+                solution.chosen.l2,
             )
-            self._figure(step, "probe_l2", path)
-        logits, labels = results.logits["test"], dataset.test.labels
+            self._figure(step, "probe_l2", l2_path)
+
+    def _test_figures(self, step: int, test: SplitScore, logits: np.ndarray) -> None:
+        """Draws the figures of the test images."""
+        dataset, labels = self._dataset, self._dataset.test.labels
         counts = scoring.confusion(labels, logits.argmax(1), len(dataset.class_names))
         names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
         self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names))
-        self._figure(step, "worst_classes", figures.worst_classes(metrics["test"]["per_class"]))
+        per_class = {name: dataclasses.asdict(score) for name, score in test.per_class.items()}
+        self._figure(step, "worst_classes", figures.worst_classes(per_class))
         probabilities = scoring.softmax(logits)
         table = scoring.calibration(probabilities, labels)
         self._figure(step, "reliability", figures.reliability(table))
@@ -154,111 +110,64 @@ class Report:
         )
         self._figure(step, "test_predictions", grid)
 
-    def _figure(self, step: int, name: str, figure: Figure) -> None:
-        pixels = style.save(figure, self._run / "figures" / f"{name}.png")
-        self._writer.write_images(step, {name: pixels})
-
-    def _scalars(self, scores: dict[str, Any], results: Results) -> None:
-        shown = {
-            f"final_{split}/{name}": score[name]
-            for split, score in scores.items()
+    def _scalars(self, step: int, metrics: RunMetrics) -> None:
+        """Writes the scores of both splits as summaries."""
+        scalars = {
+            f"final_{split}/{name}": getattr(score, name)
+            for split, score in (("val", metrics.val), ("test", metrics.test))
             for name in ("accuracy", "top5", "loss", "macro_f1", "ece")
         }
-        self._writer.write_scalars(results.step, shown)
-        logits = results.logits["test"]
-        sure = scoring.softmax(logits).max(1)
+        self._writer.write_scalars(step, scalars)
+
+    def _confidence(self, step: int, logits: np.ndarray) -> None:
+        """Writes histograms of the confidence on the test images as summaries."""
+        confidence = scoring.softmax(logits).max(1)
         right = logits.argmax(1) == self._dataset.test.labels
-        distributions = {"final_test/confidence_when_right": sure[right]}
-        distributions["final_test/confidence_when_wrong"] = sure[~right]
+        histograms = {
+            "final_test/confidence_when_right": confidence[right],
+            "final_test/confidence_when_wrong": confidence[~right],
+        }
         self._writer.write_histograms(
-            results.step, {name: values for name, values in distributions.items() if len(values)}
+            step, {name: values for name, values in histograms.items() if len(values)}
         )
 
-    def _predictions(self, results: Results) -> None:
+    def _predictions(self, logits: dict[str, np.ndarray]) -> None:
+        """Writes predictions.npz: logits, labels and ids of the validation and test images."""
         arrays = {"class_names": np.asarray(self._dataset.class_names)}
         for name, split in (("val", self._dataset.val), ("test", self._dataset.test)):
-            arrays[f"{name}_logits"] = results.logits[name]
+            arrays[f"{name}_logits"] = logits[name]
             arrays[f"{name}_labels"], arrays[f"{name}_ids"] = split.labels, split.ids
         workdir.write_npz(self._run / workdir.PREDICTIONS, arrays)
 
-    def _last_word(self, metrics: dict[str, Any]) -> None:
-        def percent(score: dict[str, Any]) -> str:
-            low, high = score["accuracy_interval"]
-            return (
-                f"{score['accuracy']:.2%}  (95 % interval {low:.1%} to {high:.1%},"
-                f" {score['examples']:,} images)"
-            )
-
-        test = metrics["test"]
+    def _show(self, metrics: RunMetrics) -> None:
+        """Prints the table at the end of a run."""
+        test = metrics.test
         show_table(
-            f"{metrics['name']} {metrics['recipe']}: {metrics['model']} on {metrics['dataset']}",
+            f"{metrics.name} {metrics.recipe}: {metrics.model} on {metrics.dataset}",
             {
-                "test accuracy": percent(test),
-                "validation": percent(metrics["val"]),
-                "test top-5": f"{test['top5']:.2%}",
-                "test loss": f"{test['loss']:.4f} nats",
-                "macro F1": f"{test['macro_f1']:.4f}",
-                "calibration error": f"{test['ece']:.4f}",
-                "parameters": f"{metrics['cost']['parameters']:,}",
-                "time": duration(sum(metrics["cost"]["seconds"].values())),
+                "test accuracy": _accuracy(test),
+                "validation": _accuracy(metrics.val),
+                "test top-5": f"{test.top5:.2%}",
+                "test loss": f"{test.loss:.4f} nats",
+                "macro F1": f"{test.macro_f1:.4f}",
+                "calibration error": f"{test.ece:.4f}",
+                "parameters": f"{metrics.cost.parameters:,}",
+                "time": duration(sum(metrics.cost.seconds.values())),
                 "metrics": str(self._run / workdir.METRICS),
                 "figures": str(self._run / "figures"),
                 "checkpoint": str(self._run / "checkpoints"),
                 "summaries": f"tensorboard --logdir={self._run}",
             },
         )
-        if metrics["dataset"] == "drawn":
+        if metrics.dataset == "drawn":
             say(
                 "These images are drawn by this program: the figures say that it works, not how"
                 " good it is. For real ones: python -m cifsel.main --config=configs/effnet.py"
             )
 
 
-def _probe_summary(solution: probe.Solution | None) -> dict[str, Any] | None:
-    if solution is None:
-        return None
-    return {
-        "l2": solution.chosen.l2,
-        "chosen": dataclasses.asdict(solution.chosen),
-        "trials": [dataclasses.asdict(trial) for trial in solution.trials],
-    }
-
-
-def environment() -> dict[str, Any]:
-    """Where and with what this process runs: versions, devices, command, commit and time."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
-        versions[name] = None  # A lean machine trains without tfds and clu's TensorFlow.
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    devices = jax.devices()
-    return {
-        "versions": versions,
-        "devices": {
-            "backend": jax.default_backend(),
-            "kind": devices[0].device_kind,
-            "count": len(devices),
-            "machine": platform.machine(),
-        },
-        "command": _command(),
-        "git_commit": _git_commit(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _command() -> str:
-    """What was typed: 'python -m cifsel.main --config=...'."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    started = ["-m", spec.name] if spec else sys.argv[:1]
-    return shlex.join(["python", *started, *sys.argv[1:]])
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout that this file is in, marked if files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    command += ["--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+def _accuracy(score: SplitScore) -> str:
+    low, high = score.accuracy_interval
+    return (
+        f"{score.accuracy:.2%}  (95 % interval {low:.1%} to {high:.1%}, {score.examples:,} images)"
+    )

@@ -14,7 +14,6 @@ from cifsel.config.validation import validate
 from cifsel.data import drawn_faces
 from cifsel.data.photos import crops, grouping, labelled
 from cifsel.prediction import predictor
-from cifsel.reports import run_report
 from cifsel.runtime import remote
 from cifsel.selfie.protocol import evidence, folds, scores
 from cifsel.selfie.protocol.candidates import Album, Candidate
@@ -22,7 +21,7 @@ from cifsel.selfie.protocol.sources import Source, sources
 from cifsel.selfie.report import report as selfie_report
 from cifsel.selfie.report import words
 from cifsel.terminal import duration, say, show_table
-from cifsel.workdir import lock
+from cifsel.workdir import lock, provenance
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Writer
 
@@ -64,7 +63,7 @@ def _from_photos_to_metrics(
     chosen = choose(candidates)
     found = describe(config, album, candidates, chosen)
     found["seconds"] = {"all": time.perf_counter() - began}
-    found |= {"config": settings, **run_report.environment()}
+    found |= {"config": settings, **provenance.environment().to_json()}
     with Checkpoints(target) as checkpoints:
         model, about = final(config, album, candidates[chosen])
         checkpoints.save(0, model=model, meta=about | {"config": settings})

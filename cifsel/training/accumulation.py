@@ -1,61 +1,76 @@
-"""The gradient over a batch in parts, one after the other, for devices that hold no whole one."""
+"""Gradient accumulation: a batch passes through the model in parts, one after the other.
+
+This saves memory on devices that cannot hold a whole batch's activations.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-Array = jax.Array
 Tree = Any
 
 
-class Found(NamedTuple):
-    """What a pass over (a part of) a batch brings beside gradients: sums, and new statistics."""
+class PassResult(NamedTuple):
+    """The results of a forward pass over a batch, or a part of one, beside its gradient.
 
-    loss: Array
-    correct: Array
+    Attributes:
+      loss: summed cross-entropy, in nats.
+      correct: number of images whose most probable class is the label.
+      batch_stats: the model's batch statistics after the pass.
+    """
+
+    loss: Float[Array, ""]
+    correct: Float[Array, ""]
     batch_stats: Tree
 
 
-def in_parts(
-    gradient: Callable[..., tuple[Tree, Found]],
+def accumulate(
+    gradient: Callable[..., tuple[Tree, PassResult]],
     batch: dict[str, Array],
     batch_stats: Tree,
     key: Array,
     parts: int,
-) -> tuple[Tree, Found]:
-    """The gradient of the mean loss over a batch.
+) -> tuple[Tree, PassResult]:
+    """Computes the gradient of the mean loss over a batch.
 
     Args:
-      gradient: (part of a batch, images in the whole, batch statistics, key) -> what the part adds
-        to the gradient, and what was found.
-      batch: arrays (B, ...), with 0 in 'mask' for rows that do not count.
-      batch_stats: those before; each part goes on with those of the part before.
+      gradient: (part of a batch, number of images in the whole batch, batch statistics, key) ->
+        the part's share of the gradient, and its results.
+      batch: arrays (B, ...). Rows with 0 in 'mask' do not count.
+      batch_stats: batch statistics before the step. Each part starts from those of the one before.
       key: of dropout.
-      parts: how many, a divisor of B. Each has rows of every device: row r is in part r % parts.
+      parts: number of parts, a divisor of B. Row r goes to part r % parts, so that each part has
+        rows of every device.
+
+    Returns:
+      The gradient, and the results summed over the parts.
     """
     images = jnp.sum(batch["mask"])
     if parts == 1:
         return gradient(batch, images, batch_stats, key)
 
-    def add(
-        carry: tuple[Tree, Found], rows: tuple[dict[str, Array], Array]
-    ) -> tuple[tuple[Tree, Found], None]:
-        total, found = carry
-        part, number = rows
+    def add_part(
+        carry: tuple[Tree, PassResult], numbered_part: tuple[dict[str, Array], Array]
+    ) -> tuple[tuple[Tree, PassResult], None]:
+        total, so_far = carry
+        part, number = numbered_part
         part_key = jax.random.fold_in(key, number)
-        grads, new = gradient(part, images, found.batch_stats, part_key)
-        sums = Found(found.loss + new.loss, found.correct + new.correct, new.batch_stats)
-        return (jax.tree.map(jnp.add, total, grads), sums), None
+        grads, result = gradient(part, images, so_far.batch_stats, part_key)
+        summed = PassResult(
+            so_far.loss + result.loss, so_far.correct + result.correct, result.batch_stats
+        )
+        return (jax.tree.map(jnp.add, total, grads), summed), None
 
-    def divided(array: Array) -> Array:
+    def divide(array: Array) -> Array:
         return array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
 
-    each = jax.tree.map(divided, batch)
-    first = jax.tree.map(lambda array: array[0], each)
-    shapes = jax.eval_shape(gradient, first, images, batch_stats, key)
-    grads, found = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    start = grads, found._replace(batch_stats=batch_stats)
-    (total, found), _ = jax.lax.scan(add, start, (each, jnp.arange(parts)))
-    return total, found
+    divided = jax.tree.map(divide, batch)
+    first_part = jax.tree.map(lambda array: array[0], divided)
+    shapes = jax.eval_shape(gradient, first_part, images, batch_stats, key)
+    grads, result = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    start = grads, result._replace(batch_stats=batch_stats)
+    (total, result), _ = jax.lax.scan(add_part, start, (divided, jnp.arange(parts)))
+    return total, result

@@ -1,4 +1,4 @@
-"""Where a step's loss or gradient stopped being finite."""
+"""Finds the layer at which a step's loss or gradient stopped being finite."""
 
 import functools
 from typing import Any
@@ -6,49 +6,51 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array
 
 from cifsel.models.classifier import Classifier
 from cifsel.training import steps
+from cifsel.training.objective import Objective
+from cifsel.training.state import TrainState
 
-Array = jax.Array
 Tree = Any
 
 
-def first_bad(
-    state: steps.TrainState,
-    batch: dict[str, Array],
+def first_not_finite(
+    state: TrainState,
+    batch: steps.Batch,
     key: Array,
     *,
     model: Classifier,
     rates: Tree,
-    objective: steps.Objective,
+    objective: Objective,
 ) -> str:
-    """Takes a failed step again, and says what in it is the first not to be finite.
+    """Repeats a failed step and names the first value in it that is not finite.
 
     Args:
-      state: that before the step.
-      batch: of the step; see `steps.train_step`, as for the rest.
-      key: of the run.
+      state: the state before the step.
+      batch: the batch of the step.
+      key: random key of the run.
       model: the classifier.
-      rates: learning-rate multiples.
-      objective: see there.
+      rates: learning-rate multiples, a tree like the parameters.
+      objective: the loss, and the inputs that it is computed on.
 
     Returns:
-      Such as 'the output of backbone/block3a', in the order of the forward pass, or, if all
-      outputs are finite, 'the gradient of head', in the order of the backward pass.
+      A name such as 'the output of backbone/block3a', in the order of the forward pass. If all
+      outputs are finite, a name such as 'the gradient of head', in the order of the backward pass.
     """
-    inputs, targets, dropout_key = steps.shown(state, batch, key, model, objective)
+    inputs, targets, dropout_key = steps.step_inputs(state, batch, key, model, objective)
     if not _finite((inputs, targets)):
         return "what the model is shown"
     for name, weights in _by_layer(model, state.params):
         if not _finite(weights):
             return f"a weight of {name}"
-    outputs = _outputs(state, inputs, dropout_key, model, objective)
+    outputs = _layer_outputs(state, inputs, dropout_key, model, objective)
     for name, output in _by_layer(model, outputs):
         if not _finite(output):
             return f"the output of {name}"
-    again = functools.partial(steps.gradients, model=model, rates=rates, objective=objective)
-    grads, _ = jax.jit(again)(state, batch, key)
+    gradients = functools.partial(steps.gradients, model=model, rates=rates, objective=objective)
+    grads, _ = jax.jit(gradients)(state, batch, key)
     for name, gradient in reversed(_by_layer(model, grads)):
         if not _finite(gradient):
             return f"the gradient of {name}"
@@ -56,7 +58,7 @@ def first_bad(
 
 
 def _by_layer(model: Classifier, tree: Tree) -> list[tuple[str, Tree]]:
-    """Parts of a tree like the parameters', in the order of the forward pass."""
+    """Splits a tree like the parameters by layer, in the order of the forward pass."""
     backbone = tree.get("backbone", {})
     layers = [(f"backbone/{name}", backbone.get(name)) for name in model.backbone.layer_names]
     return [*layers, ("head", tree.get("head"))]
@@ -66,22 +68,23 @@ def _finite(tree: Tree) -> bool:
     return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
 
 
-def _outputs(
-    state: steps.TrainState,
+def _layer_outputs(
+    state: TrainState,
     inputs: Array,
     dropout_key: Array,
     model: Classifier,
-    objective: steps.Objective,
+    objective: Objective,
 ) -> Tree:
-    """Outputs of the backbone's layers and of the head, in a tree like the parameters'."""
+    """Computes the outputs of the backbone's layers and of the head, in a tree like the params."""
 
-    def wanted(module: nn.Module, method: str) -> bool:
+    def is_layer(module: nn.Module, method: str) -> bool:
         return method == "__call__" and (module.path == ("head",) or len(module.path) == 2)
 
     if objective.on_features:
         options: dict[str, Any] = {"method": "classify"}
     else:
-        # A frozen backbone runs without the randomness of training, which does no harm here.
+        # Training runs a frozen backbone without drop path. Here it may drop paths, which changes
+        # no finite output into one that is not.
         options = {"frozen_bn": objective.frozen_bn or objective.frozen_backbone}
 
     @jax.jit
@@ -91,7 +94,7 @@ def _outputs(
             inputs,
             train=True,
             rngs={"dropout": dropout_key},
-            capture_intermediates=wanted,
+            capture_intermediates=is_layer,
             mutable=["batch_stats", "intermediates"],
             **options,
         )

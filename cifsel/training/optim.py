@@ -1,6 +1,7 @@
-"""Learning-rate schedules, layer groups, and the optimiser."""
+"""Learning-rate schedules, rates by layer, and the optimizer."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,20 +12,35 @@ from flax import traverse_util
 Tree = Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optimizer with the rates it was made of.
+
+    Attributes:
+      learning_rate: step -> learning rate of the head.
+      rates: multiples of the learning rate, a tree like the parameters. 0 freezes a parameter.
+      tx: optax's transformation.
+    """
+
+    learning_rate: Callable[[int], Any]
+    rates: Tree
+    tx: optax.GradientTransformation
+
+
 def schedule(kind: str, peak: float, *, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up to `peak`, then 'cosine' to zero or 'constant'."""
+    """Makes a schedule: linear warm-up to `peak`, then 'cosine' to zero or 'constant'."""
     warmup_steps = min(warmup_steps, total_steps - 1)
     rest = max(total_steps - warmup_steps, 1)
-    later = (
+    after_warmup = (
         optax.cosine_decay_schedule(peak, rest)
         if kind == "cosine"
         else optax.constant_schedule(peak)
     )
     if not warmup_steps:
-        return later
-    # The first step already moves: rate peak / warmup_steps, not zero.
+        return after_warmup
+    # The first step has the rate peak / warmup_steps, not zero, so that it already trains.
     warmup = optax.linear_schedule(peak / warmup_steps, peak, warmup_steps)
-    return optax.join_schedules([warmup, later], [warmup_steps])
+    return optax.join_schedules([warmup, after_warmup], [warmup_steps])
 
 
 def layer_rates(
@@ -34,16 +50,16 @@ def layer_rates(
     layer_decay: float,
     trainable_layers: int,
 ) -> dict[str, float]:
-    """Learning rate of each backbone layer as a multiple of the head's.
+    """Computes the learning rate of each backbone layer as a multiple of the head's.
 
     Args:
-      layer_names: from the input to the output.
-      backbone_rate: of the last layer.
+      layer_names: names of the layers, from the input to the output.
+      backbone_rate: multiple of the last layer.
       layer_decay: factor from each layer to the one before it.
-      trainable_layers: how many of the last layers train; 0 for none, -1 for all.
+      trainable_layers: number of last layers that train. 0 for none, -1 for all.
 
     Returns:
-      One rate per layer, 0.0 for frozen ones.
+      A rate for each layer, 0.0 for frozen ones.
     """
     count = len(layer_names)
     trained = count if trainable_layers < 0 else min(trainable_layers, count)
@@ -54,7 +70,15 @@ def layer_rates(
 
 
 def rates_by_parameter(params: Tree, rates: Mapping[str, float]) -> Tree:
-    """A tree like `params` ({'backbone': {layer: ...}, 'head': ...}) of learning-rate multiples."""
+    """Spreads rates by layer over the parameters; the head has rate 1.
+
+    Args:
+      params: {'backbone': {layer: ...}, 'head': ...}, arrays or shapes.
+      rates: rate of each backbone layer.
+
+    Returns:
+      A tree like `params` of learning-rate multiples.
+    """
     flat = traverse_util.flatten_dict(params)
     return traverse_util.unflatten_dict(
         {path: rates[path[1]] if path[0] == "backbone" else 1.0 for path in flat}
@@ -69,16 +93,16 @@ def freeze(params: Tree, rates: Tree) -> Tree:
 def make(
     name: str, learning_rate: optax.Schedule, *, rates: Tree, weight_decay: float, clip_norm: float
 ) -> optax.GradientTransformation:
-    """Builds the optimiser.
+    """Makes the optimizer.
 
     Args:
-      name: 'adamw' or 'sgd', the latter with Nesterov momentum .9.
-      learning_rate: of the head, by step.
-      rates: multiples of it, a tree like the parameters; 0 freezes a parameter: no update, no
-        weight decay, no optimiser state.
-      weight_decay: decoupled from the gradient and multiplied by the learning rate, as in AdamW;
-        of kernels only, not of biases nor of batch-norm scales.
-      clip_norm: largest global norm of the trained parameters' gradient; 0 for no limit.
+      name: 'adamw', or 'sgd' with Nesterov momentum .9.
+      learning_rate: step -> learning rate of the head.
+      rates: multiples of it, a tree like the parameters. A parameter of rate 0 is frozen: no
+        update, no weight decay, no optimizer state.
+      weight_decay: decoupled from the gradient and multiplied by the learning rate, as in AdamW.
+        It applies to kernels, not to biases nor to batch-norm scales.
+      clip_norm: largest global norm of the trained parameters' gradient. 0 for no limit.
     """
     trained = optax.chain(
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),

@@ -1,31 +1,56 @@
 """Linear probe: multinomial logistic regression on cached features of a fixed backbone.
 
-The problem is convex, so its solution depends on the features and the penalty alone: no learning
-rate, no schedule, no seed. The penalty is chosen on the validation images.
+The problem is convex, so its solution depends on the features and the penalty alone. There is no
+learning rate, no schedule and no seed. The penalty is chosen on the validation images.
 """
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float, Int, Int32
 
-Array = jax.Array
-Weights = dict[str, Array]
+Weights = dict[str, Array]  # 'kernel' (D, K) and 'bias' (K,), float32
 
-# Beyond these the features are ignored, or the penalty is: a best value there is no maximum.
+# The search for a penalty ends here. Below, the penalty has no effect. Above, the features have
+# none.
 SMALLEST_L2, LARGEST_L2 = 1e-9, 1e3
-# Losses of a few nats in float32 that differ by less say nothing.
+# Losses in float32 that differ by less than this many nats count as equal.
 _ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
+class Search:
+    """How to search for the penalty.
+
+    Attributes:
+      l2_grid: penalties to begin with. l2 / 2 times the squared norm of the standardised kernel is
+        added to the mean loss.
+      max_steps: largest number of L-BFGS iterations for a penalty.
+      tolerance: gradient norm at which a solution is accepted.
+    """
+
+    l2_grid: tuple[float, ...]
+    max_steps: int
+    tolerance: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Trial:
-    """A penalty that was tried. Losses are mean cross-entropies in nats, without the penalty."""
+    """A penalty that was tried.
+
+    Attributes:
+      l2: the penalty.
+      train_loss: mean cross-entropy of the training images in nats, without the penalty.
+      val_loss: the same of the validation images.
+      val_accuracy: share of the validation images that are classified right.
+      steps: L-BFGS iterations.
+      gradient_norm: norm of the gradient at the end.
+    """
 
     l2: float
     train_loss: float
@@ -37,62 +62,70 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """The chosen classifier, on features as they are, not standardised.
+    """The chosen classifier. It takes features as they are, not standardised ones.
 
     Attributes:
-      kernel: (D, K) float32.
-      bias: (K,) float32.
-      chosen: the trial it came from.
-      trials: all of them, by ascending penalty.
+      kernel: weights of the features.
+      bias: of each class.
+      chosen: the trial that they come from.
+      trials: all trials, by ascending penalty.
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    kernel: Float[np.ndarray, "d k"]
+    bias: Float[np.ndarray, " k"]
     chosen: Trial
     trials: tuple[Trial, ...]
 
+    def logits(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Computes logits of features."""
+        return features @ self.kernel + self.bias
 
-def fit(
-    train: tuple[np.ndarray, np.ndarray],
-    val: tuple[np.ndarray, np.ndarray],
-    *,
-    num_classes: int,
-    l2_grid: Sequence[float],
-    max_steps: int,
-    tolerance: float,
-) -> Solution:
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON form of the trials, without the weights."""
+        return {
+            "l2": self.chosen.l2,
+            "chosen": dataclasses.asdict(self.chosen),
+            "trials": [dataclasses.asdict(trial) for trial in self.trials],
+        }
+
+
+class Labelled(NamedTuple):
+    """Features with labels."""
+
+    features: Float[np.ndarray, "n d"]
+    labels: Int[np.ndarray, " n"]
+
+
+def fit(train: Labelled, val: Labelled, num_classes: int, search: Search) -> Solution:
     """Solves for every penalty of a grid and keeps the one of least validation loss.
 
-    Of penalties with the same loss, but for rounding, it keeps the largest.
-
-    The loss and not the accuracy decides: it varies smoothly with the penalty, where accuracy on
-    a few thousand images jumps. While the best is at an end of the grid, the grid grows there by a
-    factor of ten; then the half-decades on both sides of the best are tried.
+    The loss decides and not the accuracy, because it varies smoothly with the penalty, while the
+    accuracy on a few thousand images jumps. Of penalties whose losses are equal up to rounding,
+    the largest is kept. While the best penalty is at an end of the grid, the grid grows there by a
+    factor of ten. Then the half-decades on both sides of the best are tried.
 
     Args:
-      train: features (N, D) float32 and labels (N,) int32.
-      val: the same, of the validation images.
+      train: features and labels of the training images.
+      val: the same of the validation images.
       num_classes: K.
-      l2_grid: penalties to begin with; l2 / 2 times the squared norm of the standardised kernel
-        is added to the mean loss.
-      max_steps: most L-BFGS iterations for a penalty.
-      tolerance: gradient norm at which a solution is accepted.
+      search: how to search for the penalty.
     """
-    mean = train[0].mean(0, dtype=np.float64).astype(np.float32)
-    std = train[0].std(0, dtype=np.float64).astype(np.float32)
-    # A feature that never varies tells nothing; its rounding error over its spread would.
+    mean = train.features.mean(0, dtype=np.float64).astype(np.float32)
+    std = train.features.std(0, dtype=np.float64).astype(np.float32)
+    # A feature that never varies has no information. Dividing its rounding error by its tiny
+    # spread would make it look as if it had.
     std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1.0), std, np.float32(np.inf))
-    x, y = standardise(train[0], mean, std), jnp.asarray(train[1])
-    val_x, val_y = standardise(val[0], mean, std), jnp.asarray(val[1])
+    x, y = standardise(train.features, mean, std), jnp.asarray(train.labels)
+    val_x, val_y = standardise(val.features, mean, std), jnp.asarray(val.labels)
 
     solved: dict[float, tuple[Trial, Weights]] = {}
 
     def attempt(l2: float) -> None:
-        # The nearest solution is the best start.
+        # The solution of the nearest penalty is the best start.
         near = min(solved, key=lambda other: abs(np.log(other / l2)), default=None)
         start = zero_weights(x.shape[1], num_classes) if near is None else solved[near][1]
         weights, steps, norm = solve(
-            x, y, jnp.float32(l2), start, max_steps=max_steps, tolerance=tolerance
+            x, y, jnp.float32(l2), start, max_steps=search.max_steps, tolerance=search.tolerance
         )
         val_logits = logits(weights, val_x)
         trial = Trial(
@@ -106,12 +139,12 @@ def fit(
         solved[l2] = trial, weights
 
     def best() -> float:
-        # Where penalties are too small to matter, rounding would decide, and lead away from those
-        # that do.
+        # Very small penalties all give the same loss up to rounding. The largest of them is
+        # nearest to the penalties that have an effect.
         least = min(trial.val_loss for trial, _ in solved.values())
         return max(l2 for l2, (trial, _) in solved.items() if trial.val_loss <= least + _ROUNDING)
 
-    for l2 in sorted(l2_grid, reverse=True):
+    for l2 in sorted(search.l2_grid, reverse=True):
         attempt(l2)
     while best() == min(solved) and best() / 10 >= SMALLEST_L2:
         attempt(best() / 10)
@@ -132,43 +165,52 @@ def fit(
 
 
 @jax.jit
-def standardise(x: Array, mean: Array, std: Array) -> Array:
-    """(N, D) in units of the standard deviations (D,) from the means (D,)."""
+def standardise(
+    x: Float[Array, "n d"], mean: Float[Array, " d"], std: Float[Array, " d"]
+) -> Float[Array, "n d"]:
+    """Computes the distance from the mean in units of the standard deviation."""
     return (x - mean) / std
 
 
 def zero_weights(features: int, num_classes: int) -> Weights:
-    """The start: all classes equally likely."""
+    """Makes weights for which all classes are equally likely."""
     return {"kernel": jnp.zeros((features, num_classes)), "bias": jnp.zeros(num_classes)}
 
 
-def logits(weights: Weights, x: Array) -> Array:
-    """(N, D) -> (N, K)."""
-    # A TPU would round the factors to bfloat16, and the search would end in the noise of that.
+def logits(weights: Weights, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+    """Computes logits of standardised features."""
+    # With its default precision, a TPU rounds the factors to bfloat16. That noise would end the
+    # search early.
     return jnp.matmul(x, weights["kernel"], precision="highest") + weights["bias"]
 
 
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Mean over images, in nats."""
+def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """Computes the mean cross-entropy over images, in nats."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
 @functools.partial(jax.jit, static_argnames=("max_steps", "tolerance"))
 def solve(
-    x: Array, y: Array, l2: Array, start: Weights, *, max_steps: int, tolerance: float
-) -> tuple[Weights, Array, Array]:
-    """Minimises mean cross-entropy + l2 / 2 * |kernel|^2 by L-BFGS.
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    l2: Float[Array, ""],
+    start: Weights,
+    *,
+    max_steps: int,
+    tolerance: float,
+) -> tuple[Weights, Int32[Array, ""], Float[Array, ""]]:
+    """Minimises mean cross-entropy + l2 / 2 * |kernel|^2 by L-BFGS. The bias is not penalised.
 
     Args:
-      x: (N, D) float32, standardised.
-      y: (N,) int32.
-      l2: () float32; the bias is not penalised.
+      x: standardised features.
+      y: labels.
+      l2: the penalty.
       start: initial weights.
-      max_steps: most iterations.
+      max_steps: largest number of iterations.
       tolerance: norm of the gradient to stop at.
 
     Returns:
-      Weights, iterations done, and the final norm of the gradient.
+      The weights, the number of iterations done, and the final norm of the gradient.
     """
 
     def objective(weights: Weights) -> Array:

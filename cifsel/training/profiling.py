@@ -1,4 +1,4 @@
-"""A trace of some gradient steps, for XProf and TensorBoard's profile page."""
+"""Traces some gradient steps, for XProf and TensorBoard's profile page."""
 
 import tempfile
 from types import TracebackType
@@ -14,12 +14,12 @@ from cifsel.terminal import say
 class Trace:
     """Traces gradient steps once, after the first call of the scan, which compiles.
 
-    A context manager that writes what there is when it is left. Of several processes the first one
-    traces.
+    It is a context manager. When it is left, it writes the trace as far as it got. Of several
+    processes only the first one traces.
 
     Args:
-      run: workdir; the trace comes to <run>/plugins/profile, where TensorBoard looks for it.
-      steps: least number of steps to trace; 0 for no trace.
+      run: the workdir. The trace is written to <run>/plugins/profile, where TensorBoard looks.
+      steps: smallest number of steps to trace, 0 for no trace.
     """
 
     def __init__(self, run: epath.Path, steps: int) -> None:
@@ -27,15 +27,15 @@ class Trace:
         self._local: tempfile.TemporaryDirectory[str] | None = None
 
     def called(self, step: int) -> None:
-        """Begins, or ends, the trace; to be told after every call of the scan.
+        """Begins or ends the trace. Call this after every call of the scan.
 
         Args:
-          step: steps done so far.
+          step: number of steps done so far.
         """
         if not self._steps:
             return
         if self._local is None:
-            # XProf writes to local files only.
+            # XProf writes to local files only, and the workdir may be on gs://.
             self._local = tempfile.TemporaryDirectory(prefix="cifsel-trace-")
             profiler.start(self._local.name)
             self._first = step + 1
@@ -44,7 +44,7 @@ class Trace:
             self._finish()
 
     def _finish(self) -> None:
-        """Moves the trace, if one has begun, to where it belongs; there is no other after it."""
+        """Ends the trace, if one has begun, and moves it to the workdir."""
         self._steps = 0
         if self._local is None:
             return

@@ -1,118 +1,47 @@
-"""One optimisation step, and many of them in one scan: pure functions of arrays, no I/O."""
+"""A gradient step, and a scan over many of them: pure functions of arrays, without I/O."""
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
+from jaxtyping import Array, Float, Shaped
 
 from cifsel.data import augment
 from cifsel.models.classifier import Classifier
 from cifsel.models.cpu import convolutions
-from cifsel.training import accumulation, optim
+from cifsel.training import optim
+from cifsel.training.accumulation import PassResult, accumulate
+from cifsel.training.objective import Objective
+from cifsel.training.state import EpochSums, TrainState
 
-Array = jax.Array
 Tree = Any
+# 'inputs': images (B, 32, 32, 3) uint8, or feature maps (B, h, w, D) float32.
+# 'labels': (B,) int32. 'mask': (B,) float32, 0 for images that only fill up the batch.
+Batch = dict[str, Array]
+ScanSteps = Callable[[TrainState, Batch, Array], TrainState]
 
 
-@struct.dataclass
-class Sums:
-    """Running sums over the images of an epoch, all () float32."""
-
-    loss: Array
-    correct: Array
-    images: Array
-    grad_norm: Array
-    steps: Array
-
-    @classmethod
-    def zero(cls) -> "Sums":
-        """The state at the start of an epoch."""
-        return cls(*(jnp.zeros(()) for _ in dataclasses.fields(cls)))
-
-
-@struct.dataclass
-class TrainState:
-    """Everything that a step changes.
+class StepInputs(NamedTuple):
+    """The arrays that the model sees in a step.
 
     Attributes:
-      step: () int32, steps done.
-      params: {'backbone', 'head'}, float32.
-      batch_stats: {'backbone'}, float32.
-      opt_state: optax's.
-      average: {'params', 'batch_stats'} averaged over steps, or {} without averaging.
-      sums: of the current epoch.
-      failed: () bool, whether the next step's loss or gradient was found not to be finite; then
-        the state stays what it was before that step.
+      inputs: augmented images (B, S, S, 3) float32, or feature maps (B, h, w, D).
+      targets: a distribution over classes for each input.
+      dropout_key: random key of dropout.
     """
 
-    step: Array
-    params: Tree
-    batch_stats: Tree
-    opt_state: Tree
-    average: Tree
-    sums: Sums
-    failed: Array
-
-    def next_epoch(self) -> "TrainState":
-        """The same with the sums at zero."""
-        return dataclasses.replace(self, sums=Sums.zero())
-
-    def variables(self) -> Tree:
-        """What to evaluate and keep: the averaged weights where there are any."""
-        return self.average or {"params": self.params, "batch_stats": self.batch_stats}
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """What is minimised, and on which inputs.
-
-    Attributes:
-      image_size: pixels to which images are resized.
-      resize: method of transforms.resize.
-      policy: augmentation.
-      on_features: inputs are feature maps (B, h, w, D) of a frozen backbone, not images.
-      frozen_backbone: run the backbone in inference mode.
-      frozen_bn: keep batch statistics in an otherwise trained backbone.
-      label_smoothing: share of each target that is spread over all classes.
-      activity_l1: penalty on the mean over images of the head's summed hidden activations.
-      ema_decay: of the averaged weights; 0 for none.
-      accum_steps: parts in which a batch passes through the model, to save memory.
-    """
-
-    image_size: int
-    resize: str
-    policy: augment.Policy
-    on_features: bool = False
-    frozen_backbone: bool = False
-    frozen_bn: bool = True
-    label_smoothing: float = 0.0
-    activity_l1: float = 0.0
-    ema_decay: float = 0.0
-    accum_steps: int = 1
-
-
-def init_state(variables: Tree, tx: optax.GradientTransformation, ema_decay: float) -> TrainState:
-    """The state before the first step; copies `variables`, since steps donate their state."""
-    variables = jax.tree.map(jnp.array, variables)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables["batch_stats"],
-        opt_state=tx.init(variables["params"]),
-        average=jax.tree.map(jnp.array, variables) if ema_decay else {},
-        sums=Sums.zero(),
-        failed=jnp.zeros((), bool),
-    )
+    inputs: Shaped[Array, "b ..."]
+    targets: Float[Array, "b k"]
+    dropout_key: Array
 
 
 def train_step(
     state: TrainState,
-    batch: dict[str, Array],
+    batch: Batch,
     key: Array,
     *,
     model: Classifier,
@@ -120,30 +49,29 @@ def train_step(
     rates: Tree,
     objective: Objective,
 ) -> TrainState:
-    """Takes one step.
+    """Takes one gradient step.
 
     Args:
-      state: before the step.
-      batch: inputs (B, 32, 32, 3) uint8 images or (B, h, w, D) feature maps; labels (B,) int32;
-        mask (B,) float32, 0 for images that fill up the batch and must not count.
-      key: of the run; the step's own key is derived from it and the step number, so that a
-        resumed run repeats an uninterrupted one.
+      state: the state before the step.
+      batch: inputs, labels and mask, see `Batch`. Rows with mask 0 do not count.
+      key: random key of the run. The step's own key is derived from it and from the step number,
+        so that a resumed run repeats an uninterrupted one.
       model: the classifier.
-      tx: the optimiser.
+      tx: the optimizer.
       rates: learning-rate multiples, a tree like the parameters.
-      objective: see there.
+      objective: the loss, and the inputs that it is computed on.
 
     Returns:
-      The state after the step; the state before it, with `failed`, if the loss or the gradient is
-      not finite, or if an earlier step has failed.
+      The state after the step. If the loss or the gradient is not finite, or an earlier step has
+      failed, it is the state before the step with `failed` set.
     """
-    grads, found = gradients(state, batch, key, model=model, rates=rates, objective=objective)
+    grads, result = gradients(state, batch, key, model=model, rates=rates, objective=objective)
     grad_norm = optax.tree.norm(grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    sums = Sums(
-        loss=state.sums.loss + found.loss,
-        correct=state.sums.correct + found.correct,
+    sums = EpochSums(
+        loss=state.sums.loss + result.loss,
+        correct=state.sums.correct + result.correct,
         images=state.sums.images + jnp.sum(batch["mask"]),
         grad_norm=state.sums.grad_norm + grad_norm,
         steps=state.sums.steps + 1,
@@ -151,45 +79,45 @@ def train_step(
     after = TrainState(
         step=state.step + 1,
         params=params,
-        batch_stats=found.batch_stats,
+        batch_stats=result.batch_stats,
         opt_state=opt_state,
-        average=_average(state, params, found.batch_stats, objective.ema_decay),
+        average=_average(state, params, result.batch_stats, objective.ema_decay),
         sums=sums,
         failed=state.failed,
     )
-    failed = state.failed | ~jnp.isfinite(found.loss) | ~jnp.isfinite(grad_norm)
+    failed = state.failed | ~jnp.isfinite(result.loss) | ~jnp.isfinite(grad_norm)
     kept = jax.tree.map(lambda old, new: jnp.where(failed, old, new), state, after)
     return dataclasses.replace(kept, failed=failed)
 
 
 def gradients(
     state: TrainState,
-    batch: dict[str, Array],
+    batch: Batch,
     key: Array,
     *,
     model: Classifier,
     rates: Tree,
     objective: Objective,
-) -> tuple[Tree, accumulation.Found]:
-    """The gradient of a step's mean loss, and what was found on the way; see `train_step`."""
-    inputs, targets, dropout_key = shown(state, batch, key, model, objective)
+) -> tuple[Tree, PassResult]:
+    """Computes the gradient of a step's mean loss, and the results of the forward pass.
+
+    The arguments are those of `train_step`.
+    """
+    inputs, targets, dropout_key = step_inputs(state, batch, key, model, objective)
     gradient = functools.partial(
-        _gradient, params=state.params, model=model, rates=rates, objective=objective
+        _gradient_of_part, params=state.params, model=model, rates=rates, objective=objective
     )
     whole = batch | {"inputs": inputs, "targets": targets}
-    return accumulation.in_parts(
-        gradient, whole, state.batch_stats, dropout_key, objective.accum_steps
-    )
+    return accumulate(gradient, whole, state.batch_stats, dropout_key, objective.accum_steps)
 
 
-def shown(
-    state: TrainState,
-    batch: dict[str, Array],
-    key: Array,
-    model: Classifier,
-    objective: Objective,
-) -> tuple[Array, Array, Array]:
-    """What a step shows the model: inputs, targets (B, K), and the key of dropout."""
+def step_inputs(
+    state: TrainState, batch: Batch, key: Array, model: Classifier, objective: Objective
+) -> StepInputs:
+    """Augments the inputs of a step and makes its targets.
+
+    The arguments are those of `train_step`.
+    """
     key = jax.random.fold_in(key, state.step)
     augment_key, mix_key, dropout_key = jax.random.split(key, 3)
     inputs = batch["inputs"]
@@ -204,12 +132,12 @@ def shown(
             objective.resize,
         )
         inputs, targets = augment.mix(mix_key, inputs, targets, objective.policy)
-    return inputs, targets, dropout_key
+    return StepInputs(inputs, targets, dropout_key)
 
 
-def _gradient(
-    part: dict[str, Array],
-    images: Array,
+def _gradient_of_part(
+    part: Batch,
+    images: Float[Array, ""],
     batch_stats: Tree,
     dropout_key: Array,
     *,
@@ -217,11 +145,11 @@ def _gradient(
     model: Classifier,
     rates: Tree,
     objective: Objective,
-) -> tuple[Tree, accumulation.Found]:
-    """What `part` adds to the gradient of the mean loss over `images` images."""
+) -> tuple[Tree, PassResult]:
+    """Computes what `part` adds to the gradient of the mean loss over `images` images."""
     mask = part["mask"]
 
-    def loss_fn(params: Tree) -> tuple[Array, accumulation.Found]:
+    def loss_fn(params: Tree) -> tuple[Array, PassResult]:
         variables = {"params": optim.freeze(params, rates), "batch_stats": batch_stats}
         logits, changed = _forward(model, objective, variables, part["inputs"], dropout_key)
         total = jnp.sum(optax.softmax_cross_entropy(logits, part["targets"]) * mask)
@@ -230,7 +158,7 @@ def _gradient(
             activity = jnp.sum(jnp.abs(hidden), axis=-1)
             loss += objective.activity_l1 * jnp.sum(activity * mask) / images
         correct = jnp.sum((logits.argmax(-1) == part["labels"]) * mask)
-        return loss, accumulation.Found(total, correct, changed.get("batch_stats", batch_stats))
+        return loss, PassResult(total, correct, changed.get("batch_stats", batch_stats))
 
     return jax.grad(loss_fn, has_aux=True)(params)
 
@@ -238,7 +166,7 @@ def _gradient(
 def _forward(
     model: Classifier, objective: Objective, variables: Tree, inputs: Array, dropout_key: Array
 ) -> tuple[Array, Tree]:
-    """Logits (B, K), and the collections that the pass changed."""
+    """Computes logits (B, K), and the collections that the pass changes."""
     rngs = {"dropout": dropout_key}
     mutable = ["batch_stats", "intermediates"]
     if objective.on_features or objective.frozen_backbone:
@@ -256,16 +184,14 @@ def _forward(
 
 
 def _average(state: TrainState, params: Tree, batch_stats: Tree, decay: float) -> Tree:
+    """Moves the averaged weights towards the new ones."""
     if not decay:
         return {}
-    # Short runs would otherwise average in their starting point for too long.
+    # With a fixed decay, the average of a short run would stay near its starting point.
     step = state.step.astype(jnp.float32)
     decay_now = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     new = {"params": params, "batch_stats": batch_stats}
     return optax.incremental_update(new, state.average, 1.0 - decay_now)
-
-
-ScanSteps = Callable[[TrainState, dict[str, Array], Array], TrainState]
 
 
 def make_scan(
@@ -279,22 +205,22 @@ def make_scan(
 
     Args:
       model: the classifier.
-      tx: the optimiser.
+      tx: the optimizer.
       rates: learning-rate multiples, a tree like the parameters.
-      objective: see there.
-      sharding: of the state that comes out; None leaves it to XLA.
+      objective: the loss, and the inputs that it is computed on.
+      sharding: sharding of the state that comes out. None leaves it to XLA.
 
     Returns:
-      (state, batches, key) -> state, where batches has what `train_step` takes as a batch, for S
-      steps: arrays (S, B, ...). The state given is donated: its buffers are reused and must not be
-      read again.
+      (state, batches, key) -> state. `batches` has the arrays of a `Batch` for S steps, each
+      (S, B, ...). The state that is given is donated: its buffers are reused and must not be read
+      again.
     """
     step = functools.partial(train_step, model=model, tx=tx, rates=rates, objective=objective)
 
-    def scan(state: TrainState, batches: dict[str, Array], key: Array) -> TrainState:
+    def scan(state: TrainState, batches: Batch, key: Array) -> TrainState:
         if len(batches["mask"]) == 1:
-            # XLA's CPU backend runs convolutions inside a loop, even of one turn, on one thread
-            # and without its library: up to 12 times slower (experiments/README.md).
+            # Inside a loop, even of one turn, XLA's CPU backend runs convolutions on one thread
+            # and without its library. They are up to 12 times slower (experiments/README.md).
             return step(state, {name: array[0] for name, array in batches.items()}, key)
         return jax.lax.scan(lambda state, batch: (step(state, batch, key), None), state, batches)[0]
 

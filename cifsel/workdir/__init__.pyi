@@ -18,3 +18,5 @@ from .files import try_writing as try_writing
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json
 from .files import write_npz as write_npz
+from .provenance import Provenance as Provenance
+from .provenance import environment as environment

@@ -17,7 +17,7 @@ from test_loop import CLASSES, assert_same_run, disturbed, train
 
 from cifsel.errors import UserError
 from cifsel.runtime.signals import Interrupted
-from cifsel.training import steps
+from cifsel.training.state import init_state
 from cifsel.workdir import checksums
 
 TESTS = Path(__file__).parent
@@ -177,11 +177,11 @@ def run(folder, result):
 
     w = np.random.default_rng(0).normal(size=500_000).astype(np.float32)
     variables = {"params": {"w": jnp.asarray(w)}, "batch_stats": {}}
-    state = steps.init_state(variables, optax.sgd(0.1), 0.0)
+    state = init_state(variables, optax.sgd(0.1), 0.0)
     scan = jax.jit(step, donate_argnums=0)
     best, progress = train(folder, scan, predict, state, epochs=EPOCHS, checkpoint_minutes=0.0)
-    losses = [entry["val_loss"] for entry in progress.history]
-    np.savez(result, w=best["params"]["w"], losses=losses, best=progress.best["epoch"])
+    losses = [epoch.val_loss for epoch in progress.history]
+    np.savez(result, w=best["params"]["w"], losses=losses, best=progress.best.epoch)
 
 
 def test_killed_at_any_moment_of_a_save(tmp_path):

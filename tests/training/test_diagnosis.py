@@ -10,10 +10,12 @@ import pytest
 
 from cifsel.data import augment
 from cifsel.training import diagnosis, optim, steps
+from cifsel.training.objective import Objective
+from cifsel.training.state import init_state
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, SIZE = 5, 32
-PLAIN = steps.Objective(image_size=SIZE, resize="nearest", policy=augment.Policy())
+PLAIN = Objective(image_size=SIZE, resize="nearest", policy=augment.Policy())
 KEY = jax.random.key(0)
 
 
@@ -54,7 +56,7 @@ def failed_state(parts, variables):
     """The state after a step that is bound to fail, which is checked."""
     _, _, needed = parts
     tx = optimizer(needed["rates"])
-    state = steps.init_state(variables, tx, 0.0)
+    state = init_state(variables, tx, 0.0)
     step = jax.jit(functools.partial(steps.train_step, tx=tx, **needed))
     after = step(state, batch(), KEY)
     assert after.failed
@@ -87,7 +89,7 @@ def test_later_steps_of_the_same_call_do_nothing(parts):
     model, variables, needed = parts
     tx = optimizer(needed["rates"], lambda step: jnp.where(step == 1, jnp.inf, 0.01))
     scan = steps.make_scan(model, tx, needed["rates"], PLAIN)
-    after = scan(steps.init_state(variables, tx, 0.0), make_batches(5), KEY)
+    after = scan(init_state(variables, tx, 0.0), make_batches(5), KEY)
     assert (bool(after.failed), int(after.step), float(after.sums.steps)) == (True, 2, 2.0)
     assert np.isfinite([after.sums.loss, after.sums.grad_norm]).all()
 
@@ -96,14 +98,19 @@ def test_later_steps_of_the_same_call_do_nothing(parts):
 def test_an_output_that_overflows(parts, layer):
     _, variables, needed = parts
     state, _ = failed_state(parts, with_value(variables, path(variables, layer), 3e38))
-    assert diagnosis.first_bad(state, batch(), KEY, **needed) == f"the output of backbone/{layer}"
+    assert (
+        diagnosis.first_not_finite(state, batch(), KEY, **needed)
+        == f"the output of backbone/{layer}"
+    )
 
 
 def test_a_weight_that_is_no_number(parts):
     _, variables, needed = parts
     broken = with_value(variables, path(variables, "second"), np.nan)
     state, _ = failed_state(parts, broken)
-    assert diagnosis.first_bad(state, batch(), KEY, **needed) == "a weight of backbone/second"
+    assert diagnosis.first_not_finite(state, batch(), KEY, **needed) == (
+        "a weight of backbone/second"
+    )
 
 
 def test_the_head(parts):
@@ -111,12 +118,12 @@ def test_the_head(parts):
     broken = with_value(variables, ("params", "head", "logits", "bias"), 3.4e38)
     broken = with_value(broken, ("params", "head", "logits", "kernel"), 3.4e38)
     state, _ = failed_state(parts, broken)
-    assert diagnosis.first_bad(state, batch(), KEY, **needed).endswith("of head")
+    assert diagnosis.first_not_finite(state, batch(), KEY, **needed).endswith("of head")
 
 
 def test_sound_steps_go_on(parts):
     model, variables, needed = parts
     tx = optimizer(needed["rates"])
     scan = steps.make_scan(model, tx, needed["rates"], PLAIN)
-    after = scan(steps.init_state(variables, tx, 0.0), make_batches(3), KEY)
+    after = scan(init_state(variables, tx, 0.0), make_batches(3), KEY)
     assert (bool(after.failed), int(after.step)) == (False, 3)

@@ -13,14 +13,22 @@ from etils import epath
 
 from cifsel.errors import UserError
 from cifsel.runtime.signals import Interrupted
-from cifsel.training import loop, profiling, steps
+from cifsel.training import loop, profiling
+from cifsel.training.state import init_state
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Summaries
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 COUNT, BATCH, CLASSES, EPOCHS = 10, 4, 5, 3  # 3 steps an epoch, the last one with 2 images
 PLAN = loop.Plan(
-    epochs=EPOCHS, batch_size=BATCH, patience=0, steps_per_call=1, checkpoint_minutes=60.0, seed=7
+    epochs=EPOCHS,
+    batch_size=BATCH,
+    eval_batch_size=4,
+    patience=0,
+    steps_per_call=1,
+    checkpoint_minutes=60.0,
+    profile_steps=0,
+    seed=7,
 )
 META = {"class_names": ["a", "b"]}
 
@@ -35,18 +43,13 @@ def train(folder, scan, predict, state, profile_steps=0, **plan):
     """Runs the loop in a folder, in which it may have run before."""
     with Checkpoints(epath.Path(folder)) as checkpoints:
         trainer = loop.Trainer(
-            scan,
-            predict,
-            make_split(COUNT, 1),
-            make_split(6, 2),
-            plan=dataclasses.replace(PLAN, **plan),
-            learning_rate=lambda step: 0.1,
-            eval_batch_size=4,
-            checkpoints=checkpoints,
-            meta=META,
-            writer=Summaries(),
-            trace=profiling.Trace(epath.Path(folder), profile_steps),
-            diagnose=lambda *_: "the output of head",
+            loop.Functions(scan, predict, lambda step: 0.1, lambda *_: "the output of head"),
+            loop.Examples(*make_split(COUNT, 1)),
+            loop.Examples(*make_split(6, 2)),
+            dataclasses.replace(PLAN, **plan),
+            loop.Output(
+                checkpoints, META, Summaries(), profiling.Trace(epath.Path(folder), profile_steps)
+            ),
         )
         return trainer.run(state)
 
@@ -61,7 +64,7 @@ def undisturbed(real, tmp_path_factory):
 
 
 def without_times(history):
-    return [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in history]
+    return [dataclasses.replace(epoch, images_per_second=0.0) for epoch in history]
 
 
 def assert_same_run(found, expected):
@@ -137,7 +140,7 @@ def test_crash_costs_no_more_than_the_time_between_checkpoints(real, undisturbed
 
 def counting_state():
     """A state whose only parameter counts the steps."""
-    return steps.init_state({"params": {"w": jnp.zeros(1)}, "batch_stats": {}}, optax.sgd(0.1), 0.0)
+    return init_state({"params": {"w": jnp.zeros(1)}, "batch_stats": {}}, optax.sgd(0.1), 0.0)
 
 
 class CountingScan:
@@ -185,7 +188,7 @@ def test_every_image_counts_once_an_epoch_in_an_order_of_its_own(tmp_path):
     epochs = np.reshape(scan.seen, (EPOCHS, COUNT)).tolist()
     assert [sorted(epoch) for epoch in epochs] == [list(range(COUNT))] * EPOCHS
     assert len({tuple(epoch) for epoch in epochs}) == EPOCHS
-    assert [entry["train_loss"] for entry in progress.history] == [1.0] * EPOCHS
+    assert [epoch.train_loss for epoch in progress.history] == [1.0] * EPOCHS
 
 
 @pytest.mark.parametrize("steps_per_call", [0, 2])
@@ -197,7 +200,7 @@ def test_steps_per_call_changes_nothing_else(tmp_path, steps_per_call):
         _, progress = train(
             tmp_path / str(per_call), scan, predict, counting_state(), steps_per_call=per_call
         )
-        assert progress.best["epoch"] == 3
+        assert progress.best.epoch == 3
     assert scans[0].seen == scans[1].seen
 
 
@@ -208,7 +211,7 @@ def test_early_stopping_goes_back_to_the_best(tmp_path, capsys):
     variables, progress = train(tmp_path, CountingScan(), predict, counting_state(), **settings)
     assert len(progress.history) == 5
     assert progress.best == progress.history[1]
-    assert progress.best["val_accuracy"] == pytest.approx(4 / 6)
+    assert progress.best.val_accuracy == pytest.approx(4 / 6)
     assert variables["params"]["w"] == 2 * 3
     assert "no better validation accuracy in 3 epochs" in capsys.readouterr().out
     with Checkpoints(epath.Path(tmp_path)) as checkpoints:
@@ -244,7 +247,7 @@ def test_a_step_that_is_not_finite_ends_the_run(real, tmp_path, value):
     assert message.endswith("the checkpoint after step 4 stays")
     # The same run without what was wrong goes on from there.
     found = train(tmp_path, scan, predict, initial())
-    assert [entry["epoch"] for entry in found[1].history] == [1, 2, 3]
+    assert [epoch.epoch for epoch in found[1].history] == [1, 2, 3]
 
 
 def test_a_validation_loss_that_is_no_number(tmp_path):

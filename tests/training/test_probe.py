@@ -24,7 +24,9 @@ def problem(count, seed, *, noise=2.0):
 
 def fit(train, val, **settings):
     settings = {"l2_grid": (1e-3, 1e-2, 1e-1), "max_steps": 500, "tolerance": 1e-5} | settings
-    return probe.fit(train, val, num_classes=CLASSES, **settings)
+    return probe.fit(
+        probe.Labelled(*train), probe.Labelled(*val), CLASSES, probe.Search(**settings)
+    )
 
 
 def cross_entropy(logits, labels):

@@ -12,10 +12,12 @@ from flax import linen as nn
 from cifsel.data import augment
 from cifsel.models.classifier import Classifier, Head, initial
 from cifsel.training import optim, steps
+from cifsel.training.objective import Objective
+from cifsel.training.state import init_state
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, SIZE, RATE = 5, 32, 0.05
-PLAIN = steps.Objective(image_size=SIZE, resize="nearest", policy=augment.Policy())
+PLAIN = Objective(image_size=SIZE, resize="nearest", policy=augment.Policy())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def setup(model, variables, objective=PLAIN, *, frozen=(), rate=RATE):
     rates = optim.rates_by_parameter(variables["params"], by_layer)
     tx = optim.make("sgd", lambda step: rate, rates=rates, weight_decay=0.0, clip_norm=0.0)
     step = functools.partial(steps.train_step, model=model, tx=tx, rates=rates, objective=objective)
-    return steps.init_state(variables, tx, objective.ema_decay), jax.jit(step)
+    return init_state(variables, tx, objective.ema_decay), jax.jit(step)
 
 
 def assert_equal(a, b, **tolerance):
@@ -182,8 +184,8 @@ def test_scan_takes_the_same_steps_and_leaves_its_starting_point(model, variable
     batches = {name: whole[name][indices] for name in ("inputs", "labels")}
     batches["mask"] = jnp.asarray([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]], jnp.float32)
 
-    together = scan(steps.init_state(variables, tx, 0.0), batches, key)
-    apart = steps.init_state(variables, tx, 0.0)
+    together = scan(init_state(variables, tx, 0.0), batches, key)
+    apart = init_state(variables, tx, 0.0)
     for i in range(3):
         apart = scan(apart, {name: array[i : i + 1] for name, array in batches.items()}, key)
     assert_equal(together, apart, rtol=2e-4, atol=1e-5)

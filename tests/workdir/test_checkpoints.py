@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 
 from cifsel.errors import UserError
-from cifsel.training import steps
+from cifsel.training.state import init_state
 from cifsel.workdir import checkpoints
 from cifsel.workdir.checkpoints import Checkpoints
 
@@ -28,7 +28,7 @@ def make_model(seed=0, width=4):
 
 
 def make_state(seed=0):
-    return steps.init_state(make_model(seed), optax.adamw(1e-3), 0.9)
+    return init_state(make_model(seed), optax.adamw(1e-3), 0.9)
 
 
 def zeros(tree):
@@ -61,7 +61,7 @@ def test_another_process_finds_what_was_saved(tmp_path):
 def test_backbone_without_batch_norm(tmp_path):
     """Its statistics are an empty dict."""
     model = make_model() | {"batch_stats": {"backbone": {}}}
-    state = steps.init_state(model, optax.adamw(1e-3), 0.9)
+    state = init_state(model, optax.adamw(1e-3), 0.9)
     with Checkpoints(epath.Path(tmp_path)) as saved:
         saved.save(1, model=model, meta=META, training=state)
     with Checkpoints(epath.Path(tmp_path)) as found:

@@ -1,12 +1,17 @@
-"""A run on a machine that lacks much of what one is used to, in a folder with an odd name."""
+"""The provenance of a result, and a run on a bare machine in a folder with an odd name."""
 
+import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from cifsel.workdir import provenance
 
 ROOT = Path(__file__).parents[2]
 ON_ONE = """
@@ -19,6 +24,35 @@ COMMAND = (
     " --config.model=efficientnetv2-mini --config.epochs=1 --config.train_examples=100"
     " --config.test_examples=50"
 )
+
+
+def test_provenance_in_json(monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--workdir=a b"])
+    record = provenance.environment().to_json()
+    assert json.loads(json.dumps(record)) == record
+    assert list(record) == ["versions", "devices", "command", "git_commit", "finished"]
+    assert list(record["versions"]) == ["python", *provenance.PACKAGES]
+    assert record["versions"]["jax"] == jax.__version__
+    assert list(record["devices"]) == ["backend", "kind", "count", "machine"]
+    assert record["devices"]["count"] == jax.device_count()
+    assert record["command"] == "python train.py '--workdir=a b'"
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", record["git_commit"])
+    assert record["finished"].endswith("+00:00")
+
+
+def test_what_is_not_there_is_none(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    def no_git(*_, **__):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    monkeypatch.setattr(subprocess, "run", no_git)
+    record = provenance.environment()
+    assert record.git_commit is None
+    assert {record.versions[name] for name in provenance.PACKAGES} == {None}
 
 
 @pytest.mark.parametrize("home", [None, "/proc/none"], ids=["no home", "home not writable"])

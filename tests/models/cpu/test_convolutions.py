@@ -11,6 +11,8 @@ from cifsel.data import augment
 from cifsel.evaluation import features
 from cifsel.models.cpu import convolutions
 from cifsel.training import optim, steps
+from cifsel.training.objective import Objective
+from cifsel.training.state import init_state
 
 SIZE = 24
 
@@ -26,10 +28,10 @@ def programs(build_tiny, variables_of):
 
     rates = jax.tree.map(lambda _: 1.0, variables["params"])
     tx = optim.make("sgd", lambda step: 0.1, rates=rates, weight_decay=0.0, clip_norm=0.0)
-    scan = steps.make_scan(model, tx, rates, steps.Objective(SIZE, "bilinear", augment.Policy()))
+    scan = steps.make_scan(model, tx, rates, Objective(SIZE, "bilinear", augment.Policy()))
     labels, mask = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2))
     batches = {"inputs": jnp.asarray(images[None]), "labels": labels, "mask": mask}
-    training = scan.lower(steps.init_state(variables, tx, 0.0), batches, jax.random.key(0))
+    training = scan.lower(init_state(variables, tx, 0.0), batches, jax.random.key(0))
     return [lowered.compile().as_text() for lowered in (forward, training)]
 
 

@@ -1,0 +1,83 @@
+"""The history of fine-tuning, epoch by epoch, as checkpoints and metrics.json keep it."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """The numbers of an epoch. Losses are mean cross-entropies in nats, accuracies lie in 0..1.
+
+    Attributes:
+      epoch: number of the epoch, from 1 on.
+      step: gradient steps taken by its end.
+      train_loss: mean over the augmented training images, as the model saw them.
+      train_accuracy: of the same images.
+      val_loss: of the validation images at the end of the epoch.
+      val_accuracy: of the same images.
+      learning_rate: of the head in the last step.
+      grad_norm: global norm of the gradient, mean over the steps.
+      images_per_second: training images per second, without the evaluation.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    grad_norm: float
+    images_per_second: float
+
+
+@dataclasses.dataclass
+class Progress:
+    """The epochs so far.
+
+    Attributes:
+      history: all epochs, in order.
+      best: the epoch of highest validation accuracy, the first of equals. None before the first.
+      seconds: training time so far, over all processes that worked on this run.
+    """
+
+    history: list[Epoch] = dataclasses.field(default_factory=list)
+    best: Epoch | None = None
+    seconds: float = 0.0
+
+    def add(self, epoch: Epoch) -> bool:
+        """Adds an epoch. Returns whether it is the best so far."""
+        self.history.append(epoch)
+        if self.best is None or epoch.val_accuracy > self.best.val_accuracy:
+            self.best = epoch
+            return True
+        return False
+
+    def exhausted(self, patience: int) -> bool:
+        """Whether `patience` epochs have passed without a better one. 0 means never."""
+        if not patience or self.best is None:
+            return False
+        return self.history[-1].epoch - self.best.epoch >= patience
+
+    @property
+    def step(self) -> int:
+        """Gradient steps taken by the end of the last epoch."""
+        return self.history[-1].step if self.history else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON form, in which a missing `best` is {}."""
+        return {
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "best": dataclasses.asdict(self.best) if self.best else {},
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Progress":
+        """Reads what `to_json` wrote."""
+        return cls(
+            [Epoch(**epoch) for epoch in content["history"]],
+            Epoch(**content["best"]) if content["best"] else None,
+            content["seconds"],
+        )
