@@ -21,7 +21,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifsel import train
-from cifsel.comparison import paired, runs
+from cifsel.comparison import paired
+from cifsel.comparison.runs import read_run
 from cifsel.config import command_line
 from cifsel.config import loading as config_lib
 from cifsel.errors import UserError
@@ -107,16 +108,16 @@ def record(path: Path, root: Path) -> None:
     """Adds every finished run in `root` to the file, in place of an older one of the same name."""
     found = recorded(path) if path.exists() else {}
     for folder in sorted(file.parent for file in root.glob("*/metrics.json")):
-        run = runs.read(str(folder))
-        training, probe, right = run.metrics["training"], run.metrics["probe"], run.right("val")
+        run = read_run(str(folder))
+        training, probe, right = run.metrics.training, run.metrics.probe, run.right("val")
         found[folder.name] = {
             "run": folder.name,
-            "validation_by_epoch": [epoch["val_accuracy"] for epoch in training["history"]],
-            "training_by_epoch": [epoch["train_accuracy"] for epoch in training["history"]],
+            "validation_by_epoch": [epoch.val_accuracy for epoch in training.history],
+            "training_by_epoch": [epoch.train_accuracy for epoch in training.history],
             "probe_validation": probe and probe["chosen"]["val_accuracy"],
-            "training_seconds": training["seconds"],
-            "finished": run.metrics["finished"],
-            "git_commit": run.metrics["git_commit"],
+            "training_seconds": training.seconds,
+            "finished": run.metrics.provenance.finished,
+            "git_commit": run.metrics.provenance.git_commit,
             "validation_images": len(right),
             "right": base64.b64encode(np.packbits(right).tobytes()).decode(),
         }

@@ -1,29 +1,30 @@
-"""Test images whose label may be wrong: where every model is sure of one and the same other class.
+"""Suspected label errors: test images that every run takes for one and the same other class.
 
-One network that contradicts a label has usually erred; networks of different kinds, each trained
-from several seeds, seldom err alike and with confidence. What they agree on is for people to look
-at: in CIFAR-100 it turns up a crab labelled lobster and a grown woman labelled girl, and some
-errors that all networks share.
+A single network that contradicts a label is usually wrong. Networks of different kinds, each
+trained from several seeds, seldom make the same mistake with confidence. The images that remain
+are for people to look at. In CIFAR-100 they include a crab labelled lobster and a grown woman
+labelled girl, and some errors that all networks share.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
-# Chosen by eye on CIFAR-100, with four runs of two models: of the 26 test images above it some two
-# thirds are mislabelled or could carry either label. Further down, plain errors are more frequent.
-LEAST = 0.8
+# Chosen by eye on CIFAR-100, with four runs of two models. Of the 26 test images above it about
+# two thirds are mislabelled or could carry either label. Below it, errors of the models prevail.
+MIN_PROBABILITY = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
-class Suspect:
-    """A test image that all runs take for one class, which is not its label.
+class LabelError:
+    """A suspected label error: a test image that all runs take for one class, not its label.
 
     Attributes:
       position: index into the test images.
       label: the class it is labelled as.
-      predicted: the class that every run gives the highest probability.
+      predicted: the most probable class according to every run.
       probability: of the predicted class, mean over the runs.
     """
 
@@ -33,18 +34,20 @@ class Suspect:
     probability: float
 
 
-def find(
-    probabilities: Sequence[np.ndarray], labels: np.ndarray, least: float = LEAST
-) -> list[Suspect]:
+def find_label_errors(
+    probabilities: Sequence[Float[np.ndarray, "n k"]],
+    labels: Int[np.ndarray, " n"],
+    min_probability: float = MIN_PROBABILITY,
+) -> list[LabelError]:
     """Finds the images on which all runs agree, with confidence, on one wrong class.
 
     Args:
-      probabilities: of each run, (N, K) float, rows sum to 1.
-      labels: (N,) integer, 0..K-1.
-      least: mean probability of the class that is agreed on, at least.
+      probabilities: class probabilities of each run.
+      labels: 0..K-1.
+      min_probability: least mean probability of the predicted class.
 
     Returns:
-      By descending mean probability; equally probable ones in the order of the images.
+      By descending mean probability. Equally probable ones keep the order of the images.
 
     Raises:
       ValueError: there are no runs, or shapes do not fit together.
@@ -60,10 +63,10 @@ def find(
     predictions = np.stack([run.argmax(axis=1) for run in probabilities])
     predicted = predictions[0]
     mean = np.mean([run[np.arange(len(run)), predicted] for run in probabilities], axis=0)
-    agreed = (predictions == predicted).all(axis=0) & (predicted != labels) & (mean >= least)
-    positions = np.flatnonzero(agreed)
+    agreed = (predictions == predicted).all(axis=0)
+    positions = np.flatnonzero(agreed & (predicted != labels) & (mean >= min_probability))
     return [
-        Suspect(
+        LabelError(
             int(position), int(labels[position]), int(predicted[position]), float(mean[position])
         )
         for position in positions[np.argsort(-mean[positions], kind="stable")]

@@ -17,7 +17,7 @@ from absl import logging
 from etils import epath
 
 from cifsel import predict, workdir
-from cifsel.comparison import runs
+from cifsel.comparison.runs import read_run
 from cifsel.data import cifar
 from cifsel.data.photos import grouping, labelled, search
 from cifsel.errors import UserError
@@ -207,7 +207,7 @@ def found(address):
 
 
 READERS = (
-    labelled.load, people, found, runs.read, predictor.load, download.use_file, weights_in,
+    labelled.load, people, found, read_run, predictor.load, download.use_file, weights_in,
 )  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from cifsel.reports.style import BLUE, GREY, ORANGE, PERCENT, percent, styled
 
 @styled
 def reliability(table: Mapping[str, np.ndarray]) -> Figure:
-    """Accuracy against confidence, and how many predictions were that confident.
+    """Draws accuracy against confidence, and the share of predictions in each bin.
 
     Args:
-      table: As `evaluate.calibration` gives it.
+      table: the result of `scoring.calibration`.
     """
     edges, count = table["edges"], table["count"]
     filled, widths = count > 0, np.diff(edges)

@@ -2,14 +2,15 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from cifsel.evaluation.split_score import ClassScore
 from cifsel.reports.style import (
     BLUE,
     GREY,
@@ -24,18 +25,18 @@ from cifsel.reports.style import (
 
 @styled
 def confusion_matrix(
-    counts: np.ndarray,
+    counts: Int[np.ndarray, "k k"],
     class_names: Sequence[str],
     coarse_names: Sequence[str] = (),
-    coarse_of: np.ndarray | None = None,
+    coarse_of: Int[np.ndarray, " k"] | None = None,
 ) -> Figure:
-    """Share of each true class (rows) that was taken for each class (columns), in percent.
+    """Draws the share of each true class (rows) that was taken for each class (columns).
 
     Args:
-      counts: (K, K) integer, rows true, columns predicted; a row without examples stays grey.
+      counts: rows true, columns predicted. A row without examples stays grey.
       class_names: K names.
-      coarse_names: C names.
-      coarse_of: (K,) integer, the group of each class; classes are sorted by it. None: no groups.
+      coarse_names: names of the coarse labels.
+      coarse_of: the coarse label of each class, by which classes are sorted. None for no groups.
     """
     size = len(class_names)
     groups = np.zeros(size, np.int64) if coarse_of is None else np.asarray(coarse_of)
@@ -47,14 +48,10 @@ def confusion_matrix(
     figure = Figure(figsize=(side + (3.1 if large else 2.2), side + 1.9), layout="constrained")
     axes = figure.add_subplot()
     colours = matplotlib.colormaps["magma_r"].with_extremes(under="white", bad="#DDDDDD")
-    # The square root, since the mistakes of a good model are all below a tenth; white is never.
+    # The square root, as most mistakes of a good model are below a tenth. White means never.
     norm = PowerNorm(0.5, vmin=1e-9, vmax=1)
     image = axes.imshow(share, cmap=colours, norm=norm, interpolation="nearest")
-    for row, column in np.argwhere(share >= (0.05 if large else 0)).tolist():
-        colour = "white" if share[row, column] > 0.14 else INK
-        text = f"{100 * share[row, column]:.0f}"
-        size_of_text = 7 if large else 11
-        axes.text(column, row, text, ha="center", va="center", size=size_of_text, color=colour)
+    _write_shares(axes, share, large)
     names = [display_name(class_names[index]) for index in order]
     axes.set_xticks(range(size), names, rotation=90 if large else 0, size=8.5)
     axes.set_yticks(range(size), names, size=8.5)
@@ -74,8 +71,17 @@ def confusion_matrix(
     return figure
 
 
-def _mark_groups(axes: Axes, groups: np.ndarray, coarse_names: Sequence[str]) -> None:
-    """Lines between the groups, and their names above and to the right of the matrix."""
+def _write_shares(axes: Axes, share: Float[np.ndarray, "k k"], large: bool) -> None:
+    """Writes percentages into the cells. A large matrix has those of 5 % and more only."""
+    for row, column in np.argwhere(share >= (0.05 if large else 0)).tolist():
+        colour = "white" if share[row, column] > 0.14 else INK
+        text = f"{100 * share[row, column]:.0f}"
+        size = 7 if large else 11
+        axes.text(column, row, text, ha="center", va="center", size=size, color=colour)
+
+
+def _mark_groups(axes: Axes, groups: Int[np.ndarray, " k"], coarse_names: Sequence[str]) -> None:
+    """Draws lines between the groups, and writes their names above and right of the matrix."""
     present, first, members = np.unique(groups, return_index=True, return_counts=True)
     for edge in first[1:] - 0.5:
         axes.axhline(edge, color=GREY, linewidth=0.7)
@@ -91,27 +97,31 @@ def _mark_groups(axes: Axes, groups: np.ndarray, coarse_names: Sequence[str]) ->
 
 
 @styled
-def worst_classes(per_class: Mapping[str, Mapping[str, Any]], n: int = 15) -> Figure:
-    """The classes of lowest accuracy, worst on top, with their 95 % intervals.
+def worst_classes(per_class: Mapping[str, ClassScore], n: int = 15) -> Figure:
+    """Draws the classes of lowest accuracy, worst on top, with their 95 % intervals.
 
     Args:
-      per_class: As in `evaluate.score`: name -> accuracy, interval, examples. Classes without
-        examples are left out.
-      n: How many, at the most.
+      per_class: by name of the class. Classes without examples are left out.
+      n: largest number of classes.
     """
-    known = [(name, entry) for name, entry in per_class.items() if entry["examples"]]
-    shown = sorted(known, key=lambda pair: pair[1]["accuracy"])[:n]
-    accuracy = np.array([entry["accuracy"] for _, entry in shown])
-    bounds = np.array([entry["interval"] for _, entry in shown]).reshape(-1, 2)
-    names = [f"{display_name(name)}   {percent(entry['accuracy'])}" for name, entry in shown]
+    known = {
+        name: (score.accuracy, score.interval, score.examples)
+        for name, score in per_class.items()
+        if score.accuracy is not None
+    }
+    shown = sorted(known, key=lambda name: known[name][0])[:n]
+    accuracy = np.array([known[name][0] for name in shown])
+    bounds = np.array([known[name][1] for name in shown]).reshape(-1, 2)
+    names = [f"{display_name(name)}   {percent(known[name][0])}" for name in shown]
     places = np.arange(len(shown))
     figure = Figure(figsize=(7, 1.2 + 0.27 * max(1, len(shown))), layout="constrained")
     axes = figure.add_subplot()
     axes.barh(places, accuracy, color=BLUE, height=0.66)
     reach = np.abs(bounds.T - accuracy)
     axes.errorbar(accuracy, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
-    examples = sum(entry["examples"] for _, entry in known)
-    overall = sum(entry["accuracy"] * entry["examples"] for _, entry in known) / max(1, examples)
+    total = sum(examples for _, _, examples in known.values())
+    right = sum(share * examples for share, _, examples in known.values())
+    overall = right / max(1, total)
     axes.axvline(overall, color=ORANGE, linestyle="--", linewidth=1.4)
     together = f"dashed: all {len(known)} classes, {percent(overall, 1)}"
     axes.set_title(together, loc="right", size=9, weight="normal", color=ORANGE)

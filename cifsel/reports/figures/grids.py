@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from cifsel.reports.style import DPI, GREEN, INK, ORANGE, display_name, percent, styled
@@ -12,45 +13,45 @@ from cifsel.reports.style import DPI, GREEN, INK, ORANGE, display_name, percent,
 def prediction_captions(
     true_names: Sequence[str], predicted_names: Sequence[str], probabilities: Sequence[float]
 ) -> tuple[list[str], list[str]]:
-    """Captions for `image_grid`: the truth, and below it what the model says and how sure it is.
+    """Makes captions for `image_grid`: the label, and below it the prediction and its probability.
 
     Args:
-      true_names: N names.
-      predicted_names: N names.
-      probabilities: N probabilities of the predicted class, 0..1.
+      true_names: names of the labels.
+      predicted_names: names of the predicted classes.
+      probabilities: of the predicted classes, 0..1.
 
     Returns:
-      N captions, and N verdicts, "right" or "wrong".
+      Captions, and verdicts, "right" or "wrong".
     """
     captions, verdicts = [], []
     for true, predicted, share in zip(true_names, predicted_names, probabilities, strict=True):
         right = true == predicted
-        said = f"✓ {percent(share)}" if right else f"✗ {display_name(predicted)} {percent(share)}"
-        captions.append(f"{display_name(true)}\n{said}")
+        answer = f"✓ {percent(share)}" if right else f"✗ {display_name(predicted)} {percent(share)}"
+        captions.append(f"{display_name(true)}\n{answer}")
         verdicts.append("right" if right else "wrong")
     return captions, verdicts
 
 
 @styled
 def image_grid(
-    images: np.ndarray,
+    images: UInt8[np.ndarray, "n h w 3"],
     captions: Sequence[str] | None = None,
     verdicts: Sequence[str] | None = None,
     *,
     columns: int = 8,
     title: str = "",
 ) -> Figure:
-    """Images in rows, each pixel a whole number of screen pixels, with a caption below each.
+    """Draws images in rows with captions. Each pixel is a whole number of screen pixels.
 
     Args:
-      images: (N, H, W, 3) uint8, N >= 1; small ones are enlarged to about 128 pixels.
-      captions: N texts, of one or more lines.
-      verdicts: "right" or "wrong" for each caption, which colours it.
-      columns: Images in a row.
-      title: Above everything.
+      images: at least one. Small ones are enlarged to about 128 pixels.
+      captions: text below each image, of one or more lines.
+      verdicts: "right", "wrong" or "" for each caption, which sets its colour.
+      columns: number of images in a row.
+      title: heading of the figure.
 
     Raises:
-      ValueError: There is nothing to show, or images, captions and verdicts differ in number.
+      ValueError: there are no images, or images, captions and verdicts differ in number.
     """
     total, height, width = images.shape[:3]
     captions = [""] * total if captions is None else captions
@@ -69,7 +70,7 @@ def image_grid(
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         left, bottom = gap + column * step_x, gap + (rows - 1 - row) * step_y + below
-        # Not through axes: those would resample, and sixty of them take seconds.
+        # Axes would resample the image, and sixty of them take seconds.
         figure.figimage(image.repeat(scale, 0).repeat(scale, 1), left, bottom, origin="upper")
         figure.text(
             (left + width * scale / 2) / full_x,

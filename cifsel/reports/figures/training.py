@@ -1,27 +1,28 @@
 """Figures of how a model was fitted: training curves, and the search for the probe's L2 penalty."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, percent, styled
+from cifsel.training.progress import Epoch
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @styled
-def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss, accuracy and learning rate by epoch; the epoch of highest validation accuracy marked.
+def training_curves(history: Sequence[Epoch]) -> Figure:
+    """Draws loss, accuracy and learning rate by epoch, and marks the best epoch.
+
+    The best epoch is the one of highest validation accuracy, the first of equals.
 
     Args:
-      history: One mapping per epoch, at least one: epoch, train_loss, val_loss, train_accuracy,
-        val_accuracy (0..1), learning_rate. Missing and None leave a gap; of epochs with equal
-        validation accuracy the first counts as the best.
+      history: the epochs, at least one.
     """
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2])
@@ -40,13 +41,12 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     validation = _column(history, "val_accuracy")
-    if np.isfinite(validation).any():
-        best = int(np.nanargmax(validation))
-        for axes in (loss, accuracy):
-            axes.axvline(epochs[best], color=GREY, linestyle=":", linewidth=1.2, zorder=1)
-        accuracy.plot(epochs[best], validation[best], "*", color=ORANGE, markersize=13)
-        found = f"★ best: epoch {epochs[best]:g}, {percent(validation[best], 1)}"
-        accuracy.set_title(found, loc="right", size=9, weight="normal", color=ORANGE)
+    best = int(np.argmax(validation))
+    for axes in (loss, accuracy):
+        axes.axvline(epochs[best], color=GREY, linestyle=":", linewidth=1.2, zorder=1)
+    accuracy.plot(epochs[best], validation[best], "*", color=ORANGE, markersize=13)
+    label = f"★ best: epoch {epochs[best]:g}, {percent(validation[best], 1)}"
+    accuracy.set_title(label, loc="right", size=9, weight="normal", color=ORANGE)
     return figure
 
 
@@ -54,13 +54,13 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 def l2_path(
     l2: Sequence[float], val_losses: Sequence[float], val_accuracies: Sequence[float], chosen: float
 ) -> Figure:
-    """Validation loss and accuracy of the probe over the strength of its L2 penalty.
+    """Draws validation loss and accuracy of the probe over the strength of its L2 penalty.
 
     Args:
-      l2: Strengths, > 0, in any order.
-      val_losses: As many losses, nats.
-      val_accuracies: As many accuracies, 0..1.
-      chosen: The strength that was chosen; marked.
+      l2: strengths, > 0, in any order.
+      val_losses: a loss for each strength, in nats.
+      val_accuracies: an accuracy for each strength, 0..1.
+      chosen: the strength that was chosen, which is marked.
     """
     order = np.argsort(l2)
     strengths = np.asarray(l2, float)[order]
@@ -85,11 +85,11 @@ def _power_of_ten(value: float) -> str:
     return "10" + str(round(math.log10(value))).translate(_SUPERSCRIPT)
 
 
-def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
-    values = [epoch.get(key) for epoch in history]
-    return np.array([math.nan if value is None else value for value in values], float)
+def _column(history: Sequence[Epoch], name: str) -> Float[np.ndarray, " epochs"]:
+    """Returns one field of all epochs."""
+    return np.array([getattr(epoch, name) for epoch in history], float)
 
 
 def _line(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str) -> None:
-    # Markers where there are few points: without them a single epoch would be invisible.
+    # Without markers a single epoch would be invisible.
     axes.plot(x, y, marker="o" if len(x) <= 30 else "", markersize=4, color=colour, label=label)
