@@ -132,9 +132,9 @@ class Examples:
             "suspects",
             "Suspected label errors",
             f"{len(label_errors)} test images for which all {num_runs} runs give one and the same"
-            f" other class, with a mean probability of at least {percent(MIN_PROBABILITY)}: wrong"
-            " labels, several things in one image, or a shared blind spot. They stay in every"
-            " figure of this report."
+            f" other class, with a mean probability of at least {percent(MIN_PROBABILITY)}. The"
+            " label may be wrong, the image may show several objects, or all networks share an"
+            " error. These images stay in every figure of this report."
             + (f" The first {LABEL_ERRORS}:" if len(label_errors) > LABEL_ERRORS else ""),
             tuple(tiles),
         )
