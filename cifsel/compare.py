@@ -22,7 +22,7 @@ from cifsel.comparison.report import make_page, make_report
 from cifsel.comparison.results import BestRun, Comparison, best_run, describe
 from cifsel.comparison.runs import SPLITS, Run, read_run
 from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_validation
-from cifsel.config import command_line
+from cifsel.config import Parser
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
 from cifsel.reports.page import Page
@@ -139,7 +139,7 @@ def _accuracy(accuracy: Estimate) -> str:
 
 def main() -> None:
     """Parses the command line and compares."""
-    parser = command_line.Parser("cifsel.compare", __doc__)
+    parser = Parser("cifsel.compare", __doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
     flags = parser.parse_args()

@@ -4,15 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import h5py
 import pytest
 from etils import epath
+from paths import REPO
 
 from cifsel.workdir import lock
 
-REPO = Path(__file__).parents[1]
+pytestmark = pytest.mark.process
 
 # Each command in a fork of one process that has imported what takes seconds. `run_module` does what
 # `python -m cifsel.main` does.

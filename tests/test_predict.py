@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from etils import epath
+from paths import REPO
 from PIL import Image
 
 from cifsel import predict
-from cifsel.data.photos import crops, reader
+from cifsel.data.photos import crops, decoding
 from cifsel.errors import UserError
 from cifsel.models import classifier
 from cifsel.prediction import predictor
 from cifsel.workdir.checkpoints import Checkpoints
-
-ROOT = Path(__file__).parents[1]
 
 
 def brightness(shown):
@@ -277,12 +276,12 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
 
     def decode(source, name):
         happened.append("decode")
-        return reader.decode(source, name)
+        return decoding.decode(source, name)
 
     monkeypatch.setattr(predict, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)
     with predict.contextlib.ExitStack() as stack:
-        items = predict.photo_search.find(paths, stack)
+        items = predict.photo_search.find_photos(paths, stack)
     for answer in predict.answers(items, model, skip=True):
         happened.append(answer.photo)
     batches = [paths[:4], paths[4:8], paths[8:]]
@@ -352,6 +351,7 @@ def checkpoint(variables_of, tmp_path_factory):
     return folder
 
 
+@pytest.mark.process
 def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     """TensorFlow alone would take longer than everything else."""
     (path,) = put(tmp_path, **{"\udcff": 25})
@@ -370,7 +370,7 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
         [sys.executable, "-c", code, *given],
         input=os.fsencode(path),
         env=env,
-        cwd=ROOT,
+        cwd=REPO,
         capture_output=True,
         check=False,
     )
@@ -383,12 +383,13 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     assert any((tmp_path / "cache" / "compiled").iterdir())
 
 
+@pytest.mark.process
 def test_a_closed_pipe_ends_it_quietly(checkpoint, tmp_path):
     (path,) = put(tmp_path, a=25)
     command = f"'{sys.executable}' -m cifsel.predict --checkpoint='{checkpoint}' '{path}'"
     done = subprocess.run(
         ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"],
-        cwd=ROOT,
+        cwd=REPO,
         env=os.environ | {"CIFSEL_CACHE": str(tmp_path)},
         capture_output=True,
         text=True,

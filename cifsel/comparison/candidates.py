@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from cifsel import config as config_lib
 from cifsel.comparison.runs import Run
-from cifsel.config import loading as config_lib
 from cifsel.errors import UserError, printable
 
 # Fields of the config that may differ between the runs of one candidate.

@@ -10,7 +10,7 @@ from cifsel.comparison.duplicates import CRITERION, Duplicate
 from cifsel.comparison.label_errors import MIN_PROBABILITY, LabelError
 from cifsel.comparison.scores import confusion, mean_probabilities
 from cifsel.data.splits import Dataset
-from cifsel.prediction import gradcam, restore
+from cifsel.prediction import gradcam, trained_model
 from cifsel.reports.page import Gallery, Tile
 from cifsel.reports.style import display_name, percent
 
@@ -95,7 +95,7 @@ class Examples:
         for candidate in self._pair:
             run = candidate.best_run()
             predictions.append(run.predictions("test")[chosen])
-            heat = gradcam.heat(restore.trained(run.folder), images, predictions[-1])
+            heat = gradcam.heat(trained_model.restore(run.folder), images, predictions[-1])
             columns.append(gradcam.overlay(images, heat, GRADCAM_SIDE))
         tiles = []
         for row, position in enumerate(chosen):

@@ -218,7 +218,7 @@ def test_refuses_what_is_not_images_of_one_size(test, train):
 
 
 def test_duplicates_in_cifar(real_data):
-    data = cifar.load(str(real_data / "tfds"))
+    data = cifar.load_cifar(str(real_data / "tfds"))
     train = np.concatenate([data.train.images, data.val.images])
     pairs = find_duplicates(data.test.images, train)
     exact = [pair for pair in pairs if pair.exact]

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from paths import DATA, REPO
 from PIL import Image
 
 from cifsel.data import cifar, cifar_cache, cifar_classes, splits
 from cifsel.errors import UserError
 
-REPO = Path(__file__).parents[2]
-TFDS = REPO.parent / "shared" / "data" / "tfds"
+TFDS = DATA / "tfds"
 PREPARED = TFDS / "cifar100" / "3.0.2"
 
 real_data = pytest.mark.skipif(not PREPARED.is_dir(), reason=f"no prepared CIFAR-100 at {PREPARED}")
@@ -75,7 +75,7 @@ def reads(monkeypatch):
 
 
 def load(data_dir=None, **options):
-    return cifar.load(None if data_dir is None else str(data_dir), val_per_class=2, **options)
+    return cifar.load_cifar(None if data_dir is None else str(data_dir), val_per_class=2, **options)
 
 
 def files_in(folder):
@@ -208,6 +208,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path, reads, monkeypatch):
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.process
 def test_cache_suffices_without_tensorflow(tmp_path):
     cifar_cache.write(small_arrays(), [tmp_path / "cifsel-cifar100-3.0.2-v1.npz"])
     code = """if True:
@@ -215,11 +216,12 @@ def test_cache_suffices_without_tensorflow(tmp_path):
         sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
         from cifsel.data import cifar, subset
         subset.CLASS_NAMES = ("bear", "tiger")
-        print(len(cifar.load("DIR", val_per_class=2).train))
+        print(len(cifar.load_cifar("DIR", val_per_class=2).train))
     """.replace("DIR", str(tmp_path))
     assert python(code) == "20"
 
 
+@pytest.mark.process
 def test_no_tensorflow_and_no_cache(tmp_path):
     code = """if True:
         import sys
@@ -227,7 +229,7 @@ def test_no_tensorflow_and_no_cache(tmp_path):
         from cifsel.data import cifar
         from cifsel.errors import UserError
         try:
-            cifar.load("DIR")
+            cifar.load_cifar("DIR")
         except UserError as error:
             print(error)
     """.replace("DIR", str(tmp_path))
@@ -249,7 +251,7 @@ def one_line(caught):
 def test_no_data_and_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "_reachable", lambda url: False)
     with pytest.raises(UserError) as caught:
-        cifar.load(str(tmp_path / "a/b"))
+        cifar.load_cifar(str(tmp_path / "a/b"))
     message = one_line(caught)
     for part in ("a/b", "--config.data_dir", "TFDS_DATA_DIR", "configs/quickstart.py"):
         assert part in message
@@ -276,7 +278,7 @@ def break_download(monkeypatch, error):
 def test_failed_download_leaves_nothing_behind(tmp_path, monkeypatch):
     break_download(monkeypatch, OSError("connection\nlost"))
     with pytest.raises(UserError) as caught:
-        cifar.load(str(tmp_path / "a/b"))
+        cifar.load_cifar(str(tmp_path / "a/b"))
     assert "connection lost" in one_line(caught)
     assert list(tmp_path.iterdir()) == []
 
@@ -285,7 +287,7 @@ def test_interrupted_download_keeps_what_was_there(tmp_path, monkeypatch):
     (tmp_path / "other").write_text("mine")
     break_download(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["other"]
 
 
@@ -293,13 +295,13 @@ def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "_reachable", lambda url: True)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file/below"):
-        cifar.load(str(tmp_path / "file/below"))
+        cifar.load_cifar(str(tmp_path / "file/below"))
 
 
 def test_partly_prepared_data(tmp_path):
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     assert "delete that folder" in one_line(caught)
 
 
@@ -320,7 +322,7 @@ def test_records_of_something_else(tmp_path, monkeypatch, ids):
     monkeypatch.setattr(cifar, "_import_tfds", lambda _: tfds)
     monkeypatch.setattr(cifar, "_SIZES", {"train": 50, "test": 50})
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     one_line(caught)
 
 
@@ -328,7 +330,7 @@ def test_damaged_description(tmp_path):
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
     (tmp_path / "cifar100/3.0.2/dataset_info.json").write_text('{"name":')
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     one_line(caught)
 
 
@@ -348,7 +350,7 @@ def test_truncated_record_file(tmp_path):
     record.unlink()
     record.write_bytes(beginning)
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     one_line(caught)
     assert not list(tmp_path.glob("*.npz"))
 
@@ -386,7 +388,7 @@ def cache(tmp_path_factory):
     code = f"""if True:
         import sys
         from cifsel.data import cifar
-        dataset = cifar.load({str(TFDS)!r})
+        dataset = cifar.load_cifar({str(TFDS)!r})
         print("tensorflow" in sys.modules, dataset.fingerprint)
     """
     before = files_in(TFDS)
@@ -398,21 +400,23 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(cache):
-    return cifar.load(str(TFDS), cache_dir=str(cache[0]))
+    return cifar.load_cifar(str(TFDS), cache_dir=str(cache[0]))
 
 
+@pytest.mark.process
 @real_data
 def test_later_starts_need_no_tensorflow(cache):
     folder, fingerprint = cache
     code = f"""if True:
         import sys
         from cifsel.data import cifar
-        dataset = cifar.load({str(TFDS)!r})
+        dataset = cifar.load_cifar({str(TFDS)!r})
         print("tensorflow" in sys.modules, dataset.fingerprint)
     """
     assert python(code, CIFSEL_CACHE=str(folder)) == f"False {fingerprint}"
 
 
+@pytest.mark.process
 @real_data
 def test_sizes_and_names(dataset):
     parts = {"train": (dataset.train, 450), "val": (dataset.val, 50), "test": (dataset.test, 100)}
@@ -432,6 +436,7 @@ def test_sizes_and_names(dataset):
     assert dataset.fingerprint == splits.fingerprint(*parts)
 
 
+@pytest.mark.process
 @real_data
 def test_known_duplicates(dataset):
     """Facts about the original: they hold only if every pixel is right."""
@@ -442,9 +447,10 @@ def test_known_duplicates(dataset):
     assert sum(image.tobytes() in distinct for image in dataset.test.images) == 9
 
 
+@pytest.mark.process
 @real_data
 def test_division_by_seed(cache, dataset):
-    other = cifar.load(str(TFDS), cache_dir=str(cache[0]), seed=1, val_per_class=10)
+    other = cifar.load_cifar(str(TFDS), cache_dir=str(cache[0]), seed=1, val_per_class=10)
     assert np.bincount(other.val.labels).tolist() == [10] * 50
     np.testing.assert_array_equal(other.test.images, dataset.test.images)
     assert other.fingerprint != dataset.fingerprint
@@ -453,6 +459,7 @@ def test_division_by_seed(cache, dataset):
     )
 
 
+@pytest.mark.process
 @real_data
 def test_agrees_with_the_records_read_by_hand(dataset):
     import tensorflow as tf

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from paths import DATA
 
 from cifsel.models import classifier
-from cifsel.models.weights import download, keras_h5
+from cifsel.models.weights import catalogue, keras_h5
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "weights"
+WEIGHTS = DATA / "weights"
 TOLERANCE = 1e-4
 # Keras's variables are older than this numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -136,9 +137,9 @@ def assert_close(found: Any, expected: Any, what: str) -> None:
 
 def published_or_random(name: str, reference: Any, keras: Any, folder: Path) -> Path:
     """The published file if it is here, else random weights in the same layout."""
-    if (DATA / name).is_file():
-        reference.load_weights(DATA / name)
-        return DATA / name
+    if (WEIGHTS / name).is_file():
+        reference.load_weights(WEIGHTS / name)
+        return WEIGHTS / name
     return randomised_file(reference, keras, folder)
 
 
@@ -254,7 +255,7 @@ def test_addresses_and_hashes_are_those_of_keras(
     from keras.src.utils import file_utils
 
     hashes = {k.removeprefix("-"): v for k, v in efficientnet_v2.WEIGHTS_HASHES.items()}
-    assert hashes == download.EFFICIENTNET_MD5
+    assert hashes == catalogue.EFFICIENTNET_MD5
 
     class Asked(Exception):  # noqa: N818 - stops the code under test, no error
         pass
@@ -275,7 +276,7 @@ def test_addresses_and_hashes_are_those_of_keras(
         width = {"alpha": alpha} if model == "mobilenet" else {}
         with pytest.raises(Asked) as asked:
             build(weights="imagenet", include_top=top, input_shape=(size, size, 3), **width)
-        file = download.published(model, alpha=alpha, resolution=size, top=top)
+        file = catalogue.published(model, alpha=alpha, resolution=size, top=top)
         assert asked.value.args[0] == (file.name, file.url, file.md5)
 
 
@@ -293,7 +294,7 @@ def photo(name: str, size: int = 224) -> np.ndarray:
 
 @pytest.mark.parametrize(("name", "labels"), [("chelsea", CATS), ("coffee", [ESPRESSO])])
 def test_photos_are_recognised(name: str, labels: list[int]) -> None:
-    path = DATA / "mobilenet_1_0_224_tf.h5"
+    path = WEIGHTS / "mobilenet_1_0_224_tf.h5"
     if not path.is_file():
         pytest.skip(f"{path.name} is not in ../shared/data/weights")
     built, variables = ours("mobilenet", path, head=True)

@@ -5,12 +5,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import pytest
+from paths import REPO
 
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.errors import UserError
 from cifsel.preflight import __main__ as preflight
 from cifsel.preflight import chips, compiler, programs
@@ -201,6 +201,7 @@ def test_a_batch_that_the_slice_cannot_share():
         preflight.examine(tiny(batch_size=18), "v5e:2x2")
 
 
+@pytest.mark.process
 @needs_libtpu
 def test_the_command(tmp_path):
     flags = [f"--config.{name}={value}" for name, value in TINY.items()]
@@ -210,7 +211,7 @@ def test_the_command(tmp_path):
     def run():
         return subprocess.run(
             [*command, "--config.train_size=0", "--topology=v6e:2x2"],
-            cwd=Path(__file__).parents[2],
+            cwd=REPO,
             env=env,
             capture_output=True,
             text=True,

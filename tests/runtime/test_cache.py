@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import REPO
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.process
+
 PROGRAM = """
 import jax
-from cifsel import cache
+from cifsel.runtime import cache
 cache.keep_compiled()
 print(jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs)
 jax.jit(lambda x: x * 2)(1.0)
@@ -22,7 +23,7 @@ def said(**variables):
     env = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        cwd=ROOT,
+        cwd=REPO,
         env=env | {name: str(value) for name, value in variables.items()},
         capture_output=True,
         text=True,

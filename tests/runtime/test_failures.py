@@ -5,16 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import REPO
 
 from cifsel.errors import UserError
 from cifsel.runtime import command
 from cifsel.runtime.signals import Interrupted
-
-ROOT = Path(__file__).parents[2]
 
 
 def failing(error):
@@ -90,7 +88,7 @@ def test_defects_keep_their_traceback(defect):
 
 HANGS = """
 import threading, time
-from cifsel import command
+from cifsel.runtime import command
 from cifsel.errors import UserError
 
 def run():
@@ -106,7 +104,7 @@ command.guarded(run)
 def script(code, *arguments):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
+        cwd=REPO,
         capture_output=True,
         text=True,
         timeout=60,
@@ -114,6 +112,7 @@ def script(code, *arguments):
     )
 
 
+@pytest.mark.process
 def test_a_thread_that_never_ends_does_not_keep_a_command():
     done = script(HANGS)
     assert done.returncode == 2
@@ -123,7 +122,7 @@ def test_a_thread_that_never_ends_does_not_keep_a_command():
 WARNS = """
 import logging
 from absl import logging as absl_logging
-from cifsel import command
+from cifsel.runtime import command
 
 command.start()
 logging.getLogger("cifsel.x").warning("odd file")
@@ -132,13 +131,14 @@ logging.getLogger("cifsel.x").warning("odd file")
 """
 
 
+@pytest.mark.process
 def test_warnings_are_said_as_they_are():
     assert script(WARNS).stderr == "odd file\nno summaries\nodd file\n"
 
 
 CLEARS_AWAY = """
 import os, signal, time
-from cifsel import command
+from cifsel.runtime import command
 
 class Cleared:
     def __del__(self):
@@ -155,6 +155,7 @@ command.guarded(run)
 """
 
 
+@pytest.mark.process
 def test_ctrl_c_is_heard_where_no_exception_gets_out():
     done = script(CLEARS_AWAY)
     assert done.returncode == 130
@@ -163,7 +164,8 @@ def test_ctrl_c_is_heard_where_no_exception_gets_out():
 
 UNWRITABLE = """
 import sys
-from cifsel import command, summaries
+from cifsel.runtime import command
+from cifsel.workdir import summaries
 
 def run():
     with summaries.open_writer(sys.argv[1]) as writer:
@@ -174,6 +176,7 @@ command.guarded(run)
 """
 
 
+@pytest.mark.process
 def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     (tmp_path / "run").write_text("not a folder")
     done = script(UNWRITABLE, tmp_path / "run")
@@ -186,6 +189,7 @@ def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_devices_that_are_not_there(platform, tmp_path):
     done = subprocess.run(
@@ -196,7 +200,7 @@ def test_devices_that_are_not_there(platform, tmp_path):
             "--config=configs/effnet.py",
             f"--workdir={tmp_path}",
         ],
-        cwd=ROOT,
+        cwd=REPO,
         env=os.environ | {"JAX_PLATFORMS": platform},
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 
 SCRIPT = """
 import sys
-from cifsel import memory
+from cifsel.runtime import memory
 
 def used():
     return memory._taken() / 2**20
@@ -32,6 +32,7 @@ print(full - freed, full - used())
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("kept", "short", "given_back"),
     [("default", "plenty", (True, True)), ("keep", "plenty", (False, False)),
@@ -45,12 +46,12 @@ def test_what_is_freed_is_kept_until_memory_is_short(kept, short, given_back):
 
 PROGRAM = """
 import resource, sys
-from cifsel import memory
+from cifsel.runtime import memory
 
 if sys.argv[1] == "keep":
     memory.keep_freed()
 import jax, jax.numpy as jnp, numpy as np
-from cifsel import sharding
+from cifsel.runtime import sharding
 
 # Its result is small, and the matrix in between of 144 MB.
 f = jax.jit(lambda x: jnp.outer(x[0], jnp.sin(x[1])) @ x[2])
@@ -63,6 +64,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 30)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("kept", "most", "least"), [("default", 1e9, 20_000), ("keep", 2_000, 0)])
 def test_what_a_compiled_program_uses_in_between_is_kept_for_its_next_call(kept, most, least):
     # 144 MB are 35,000 pages.

@@ -4,17 +4,18 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import ports
 import pytest
+from paths import REPO
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.process
+
 WAIT = 3.0
 # Meets the others, then does what its last argument says.
 PROGRAM = """
 import atexit, errno, sys, time
-from cifsel import processes
+from cifsel.runtime import processes
 from cifsel.errors import UserError
 port, count, number, wait, what = sys.argv[1:]
 if what in ("fail", "refuse", "full"):
@@ -46,7 +47,7 @@ def port():
 def start(port, count, number, what="leave", wait=WAIT):
     arguments = [sys.executable, "-c", PROGRAM, *map(str, (port, count, number, wait)), what]
     pipe = subprocess.PIPE
-    return subprocess.Popen(arguments, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(arguments, cwd=REPO, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def ends(*running):

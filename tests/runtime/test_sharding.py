@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import ports
 import pytest
+from paths import REPO
 
 from cifsel.errors import UserError
 from cifsel.runtime import sharding
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.process
+
 EPOCHS = 2
 # Batch norm trains, so that its statistics must be those of the whole batch. The last batch is not
 # full, and the 50 test images are no multiple of the devices. With seed 4 the first epoch has seven
@@ -77,7 +79,7 @@ class Layout:
                 self.all.append(
                     subprocess.Popen(
                         [sys.executable, *arguments],
-                        cwd=ROOT,
+                        cwd=REPO,
                         env=env | (as_slurm_would(port, processes, i) if slurm else {}),
                         stdout=out,
                         stderr=out,
@@ -205,7 +207,7 @@ def test_a_process_may_compile_for_longer_than_gloo_waits():
     both = [
         subprocess.Popen(
             [sys.executable, "-c", LATE, str(port), str(i)],
-            cwd=ROOT,
+            cwd=REPO,
             env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
             stdout=subprocess.PIPE,
             text=True,
@@ -220,7 +222,7 @@ LATE = """
 import sys, time
 import jax
 import numpy as np
-from cifsel import sharding
+from cifsel.runtime import sharding
 port, process = sys.argv[1:]
 with sharding.connected(f"localhost:{port}", 2, int(process)):
     x = sharding.divide(np.arange(4, dtype=np.float32), 0)
@@ -229,7 +231,7 @@ with sharding.connected(f"localhost:{port}", 2, int(process)):
 """
 CONNECT = """
 import sys
-from cifsel import sharding
+from cifsel.runtime import sharding
 from cifsel.errors import UserError
 try:
     with sharding.connected("auto", 1, 0, timeout=2):
@@ -242,7 +244,7 @@ except UserError as error:
 def connect(**environment):
     return subprocess.run(
         [sys.executable, "-c", CONNECT],
-        cwd=ROOT,
+        cwd=REPO,
         env=os.environ | environment,
         capture_output=True,
         text=True,

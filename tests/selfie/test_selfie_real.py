@@ -50,6 +50,7 @@ def test_expressions_of_other_people_are_told_apart_better_than_by_luck(run):
     assert max(found["permutation"]["accuracies"]) < 0.95
 
 
+@pytest.mark.process
 def test_command_predicts_from_the_checkpoint(run, photos, tmp_path):
     folder, _ = run
     # Reduced, but one that it was made from.

@@ -184,6 +184,7 @@ def run(folder, result):
     np.savez(result, w=best["params"]["w"], losses=losses, best=progress.best.epoch)
 
 
+@pytest.mark.process
 def test_killed_at_any_moment_of_a_save(tmp_path):
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     done = subprocess.run(

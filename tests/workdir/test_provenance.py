@@ -6,14 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import pytest
+from paths import REPO
 
 from cifsel.workdir import provenance
 
-ROOT = Path(__file__).parents[2]
 ON_ONE = """
 import os, runpy
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
@@ -55,12 +54,13 @@ def test_what_is_not_there_is_none(monkeypatch):
     assert {record.versions[name] for name in provenance.PACKAGES} == {None}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("home", [None, "/proc/none"], ids=["no home", "home not writable"])
 def test_bare_machine(home, tmp_path):
     """No display, no user's settings, one processor."""
     odd = tmp_path / "Grüße aus 東京, 'so'"
     odd.mkdir()
-    (odd / "code").symlink_to(ROOT)
+    (odd / "code").symlink_to(REPO)
     environment = {"PATH": os.environ["PATH"], "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     if home:
         environment["HOME"] = home

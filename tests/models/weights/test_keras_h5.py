@@ -10,12 +10,13 @@ import pytest
 from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import DATA
 
 from cifsel.errors import UserError, printable
 from cifsel.models import classifier
-from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.models.weights import catalogue, h5_file, keras_h5
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "weights"
+WEIGHTS = DATA / "weights"
 
 Tensors = dict[str, np.ndarray]
 Filled = Callable[..., Tensors]
@@ -41,10 +42,10 @@ def test_hash_tells_names_shapes_and_every_bit_apart(filled: Filled) -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet_1_0_224_tf.h5", "mobilenet_1_0_224_tf_no_top.h5"])
 def test_published_mobilenet_tensors_have_the_published_hash(name: str) -> None:
-    if not (DATA / name).is_file():
+    if not (WEIGHTS / name).is_file():
         pytest.skip(f"{name} is not in ../shared/data/weights")
-    found = keras_h5.tensors_sha256(h5_file.read_tensors(DATA / name))
-    assert found == download.MOBILENET_1_0_224_SHA256["no_top" not in name]
+    found = keras_h5.tensors_sha256(h5_file.read_tensors(WEIGHTS / name))
+    assert found == catalogue.MOBILENET_1_0_224_SHA256["no_top" not in name]
 
 
 def template_of(model: str, **kwargs: float) -> dict:
