@@ -46,11 +46,10 @@ def run() -> None:
             terminal.console.quiet = not sharding.is_main()
             _begin(config, train.train_and_evaluate)
     elif config.task == "selfie":
-        from cifsel.selfie import (
-            run as selfie_run,  # scikit-learn takes a second to import, and task 1 needs none.
-        )
+        # scikit-learn takes a second to import, and task 1 needs none.
+        from cifsel.selfie.run import evaluate_and_train
 
-        _begin(config, selfie_run.run)
+        _begin(config, evaluate_and_train)
     else:
         from cifsel import quickstart
 
