@@ -13,7 +13,6 @@ import h5py
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import logging
 from etils import epath
 from paths import REPO
 
@@ -175,18 +174,16 @@ def test_summaries_are_copied_now_and_then(gs, monkeypatch):
     assert (epath.Path(BUCKET) / "events" / "events").read_text() == "1 2 3 "
 
 
-def test_summaries_that_cannot_be_written_are_one_warning(gs, monkeypatch):
+def test_summaries_that_cannot_be_written_are_one_warning(gs, capsys):
     remote.reach(BUCKET)
-    warnings = []
-    monkeypatch.setattr(logging, "warning", lambda text, *args: warnings.append(text % args))
     writer = summaries._Copied(File, epath.Path("gs://forbidden/run"))
     writer.write_scalars(1, {})
     writer.flush()
     writer.close()
-    (said,) = warnings
-    assert "gs://forbidden/run" in said
-    assert "no permission" in said
-    assert "\n" not in said
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "gs://forbidden/run" in err
+    assert "no permission" in err
 
 
 # --- what is wrong is one line, at once -----------------------------------------------------------
@@ -204,7 +201,7 @@ def weights_in(address):
 def found(address):
     with contextlib.ExitStack() as stack:
         items = search.find([address], stack)
-        raise UserError(f"{address}: {predict._there(items[0]).problem}")
+        raise UserError(f"{address}: {predict._missing(items[0])}")
 
 
 READERS = (
