@@ -40,7 +40,7 @@ _NAME_WIDTH = 100  # characters of the column of names, at most
 def run(flags: argparse.Namespace) -> None:
     """Finds the photos, answers for each, and prints the answers."""
     with contextlib.ExitStack() as stack:
-        items = search.find(_paths(flags.photos), stack)
+        items = search.find_photos(_paths(flags.photos), stack)
         if not items:
             raise UserError("no photos: standard input is empty; expected a path in each line")
         if not flags.skip_unreadable:

@@ -56,7 +56,7 @@ def main() -> None:
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
     data = build.dataset(config)
-    weights = download.find(
+    weights = download.find_weights(
         config.model, alpha=1.0, resolution=224, top=False, weights_dir=config.weights_dir
     )
     model = keras_model(config.image_size, len(data.class_names), str(weights))

@@ -17,7 +17,7 @@ from paths import REPO
 from PIL import Image
 
 from cifsel import predict
-from cifsel.data.photos import crops, reader, search
+from cifsel.data.photos import crops, decoding, search
 from cifsel.errors import ExitCode, UserError
 from cifsel.models import classifier
 from cifsel.prediction import answers, predictor
@@ -280,12 +280,12 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
 
     def decode(source, name):
         happened.append("decode")
-        return reader.decode(source, name)
+        return decoding.decode(source, name)
 
     monkeypatch.setattr(answers, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)
     with contextlib.ExitStack() as stack:
-        items = search.find(paths, stack)
+        items = search.find_photos(paths, stack)
     for answer in answers.answer_photos(items, model, skip=True):
         happened.append(answer.photo)
     batches = [paths[:4], paths[4:8], paths[8:]]
@@ -365,7 +365,8 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     (path,) = put(tmp_path, **{"\udcff": 25})
     code = (
         "import sys; from cifsel import predict; predict.main();"
-        "needless = {'tensorflow', 'matplotlib', 'clu.metric_writers', 'tensorboard', 'fsspec', 'gcsfs'};"
+        "needless = {'tensorflow', 'matplotlib', 'clu.metric_writers', 'tensorboard', 'fsspec',"
+        " 'gcsfs'};"
         "sys.exit(str(needless & set(sys.modules)))"
     )
     env = os.environ | {

@@ -24,6 +24,7 @@ from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.prediction import trained_model
 from cifsel.reports import run_report
+from cifsel.training import samples
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
@@ -31,14 +32,14 @@ from configs import quickstart as quickstart_config
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
-DRAWN = drawn_images.drawn_classes
+DRAWN = drawn_images.draw_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
 
 
 def few(**_):
-    """Stands in for `synthetic.drawn_classes`."""
+    """Stands in for `drawn_images.draw_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
 
 
@@ -68,7 +69,7 @@ def tiny(build_tiny, compiled):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build", build_tiny)
-        patch.setattr(drawn_images, "drawn_classes", few)
+        patch.setattr(drawn_images, "draw_classes", few)
         yield
 
 
@@ -248,7 +249,9 @@ def drawn(monkeypatch):
 
 
 def run(config, folder):
-    return train.train_and_evaluate(config, str(folder), summaries.Summaries())
+    """metrics.json of a run, as its reader sees it."""
+    metrics = train.train_and_evaluate(config, str(folder), summaries.Summaries())
+    return json.loads(json.dumps(metrics.to_json(), allow_nan=False))
 
 
 def test_probe_of_a_whole_run_is_the_best_head(tiny, drawn, tmp_path):
@@ -272,7 +275,8 @@ def test_finetuning_starts_from_the_probe(tiny, drawn, tmp_path):
 
 def test_gradient_steps_may_see_smaller_images(tiny, drawn, tmp_path):
     config = drawn_config(image_size=64, train_size=32, epochs=1)
-    assert train.augmented_samples(config, few().train).shape[1:] == (32, 32, 3)
+    images = samples.augmented_samples(build.objective(config), 0, few().train.images)
+    assert images.shape[1:] == (32, 32, 3)
     assert run(config, tmp_path / "small")["config"]["train_size"] == 32
     assert trained_model.restore(epath.Path(tmp_path / "small")).view.image_size == 64
     # The probe, like all scores, is at 64 pixels either way; the steps are not.
@@ -287,7 +291,7 @@ def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_
     """With maps of features instead of images, as nothing augments them."""
     config = drawn_config("notebook", model="mobilenet", train_examples=0, test_examples=0)
     config.augment.update({"flip": False, "rotate": 0.0, "zoom": 0.0, "contrast": 0.0})
-    _, initial, _ = build.model(config, 50)
+    initial = build.pretrained(config, 50).variables
     run(config, tmp_path)
     with Checkpoints(epath.Path(tmp_path)) as checkpoints:
         found = checkpoints.model(initial)
@@ -301,13 +305,15 @@ def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_
 # The command, with the same stand-ins as above.
 COMMAND = """
 from absl import app, logging
-import conftest, test_train
-from cifsel import config_flag, main, prepare, report
-from cifsel.data import synthetic
-prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_train.few
-report.Report._figure = lambda *_: None
+import test_train, tiny_model
+from cifsel import build, main
+from cifsel.config import flag
+from cifsel.data import drawn_images
+from cifsel.reports.run_report import RunReport
+build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_train.few
+RunReport._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=config_flag.parse_flags)
+app.run(main.main, flags_parser=flag.parse_flags)
 """
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from cifsel import config as config_lib
 from cifsel import sweep, train
+from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
 from configs import effnet, mobilenet
 
@@ -23,8 +24,9 @@ def run(real_data, tmp_path_factory):
         config.update(fields)
         folder = tmp_path_factory.mktemp(recipe)
         metrics = train.train_and_evaluate(config, str(folder), summaries.Summaries())
-        assert metrics == json.loads((folder / "metrics.json").read_text())
-        return metrics
+        content = json.loads((folder / "metrics.json").read_text())
+        assert metrics == RunMetrics.from_json(content)
+        return content
 
     return call
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cifsel import workdir
 from cifsel.data.photos import files, search
-from cifsel.data.photos.reader import decode
+from cifsel.data.photos.decoding import decode
 from cifsel.errors import UserError, printable
 from cifsel.prediction import predictor as predictors
 from cifsel.prediction.predictor import NoFaceError, Predictor

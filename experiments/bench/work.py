@@ -95,7 +95,9 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
         return once
 
     policy = augment.Policy(flip=True, shift=SHIFT)
-    augmented = jax.jit(lambda x: augment.augment(jax.random.key(0), x, policy, size, "bicubic"))
+    augmented = jax.jit(
+        lambda x: augment.augment_images(jax.random.key(0), x, policy, size, "bicubic")
+    )
     small = jnp.asarray(stored(batch))
 
     return {

@@ -20,7 +20,7 @@ FLOPS = {"mobilenet": 3e8, "efficientnetv2-b0": 5e8}
 @pytest.fixture(scope="session")
 def dataset():
     """50 classes with two images each to train, validate and test."""
-    return drawn_images.drawn_classes(train_per_class=2, val_per_class=2, test_per_class=2, seed=0)
+    return drawn_images.draw_classes(train_per_class=2, val_per_class=2, test_per_class=2, seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def sources(config: ConfigDict) -> list[Source]:
 def _imagenet(
     name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
 ) -> Source:
-    path = download.find(
+    path = download.find_weights(
         name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
     )
     model = build(name, num_classes=2, alpha=alpha)
