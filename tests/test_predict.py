@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -263,6 +264,33 @@ def test_interrupted(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(predict, "run", interrupt)
     assert run("x") == ("", "", 130)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError("9 GB"), (ExitCode.BAD_INPUT, "out of memory (9 GB): close other programs")),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), (ExitCode.BAD_INPUT, "out of memory")),
+        (
+            ValueError("UNAVAILABLE: gs:// is gone"),
+            (ExitCode.TRY_AGAIN, "gs:// cannot be reached any more (UNAVAILABLE: gs:// is gone):"),
+        ),
+        (OSError(errno.ENOSPC, "No space left", "x.png"), (ExitCode.BAD_INPUT, "x.png: No space")),
+    ],
+)
+def test_failures_of_the_machine_are_one_line(run, tmp_path, monkeypatch, error, expected):
+    code, words = expected
+    (path,) = put(tmp_path, a=25)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(predictor.Predictor, "probabilities", fail)
+    out, err, status = run(path)
+    assert (out, status, err.count("\n")) == ("", code, 1)
+    assert err.startswith(f"error: {words}")
+    assert "checkpoint" not in err
+    assert "config." not in err
 
 
 @pytest.mark.parametrize("arguments", [["a.png", "--json", "--csv"], [], ["a.png", "--nonsense"]])
