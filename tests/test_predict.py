@@ -317,7 +317,7 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
     for answer in answers.answer_photos(items, model, skip=True):
         happened.append(answer.photo)
     batches = [paths[:4], paths[4:8], paths[8:]]
-    assert happened == [one for batch in batches for one in ["decode"] * len(batch) + batch]
+    assert happened == [event for batch in batches for event in ["decode"] * len(batch) + batch]
 
 
 # --- explanations ---

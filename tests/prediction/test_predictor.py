@@ -113,12 +113,14 @@ def test_answers_of_task_2_are_those_of_its_parts(selfie, photos, variables):
     cells = features.cells(model, view, [("block3a", 2)])(variables, jnp.asarray(shown))
     kernel = np.random.default_rng(0).normal(0, 0.3, (WIDTH, 3)).astype(np.float32)
     expected = softmax((np.asarray(cells) @ kernel + [0.2, -0.1, 0.0]) / 1.6)
-    found = made.probabilities(shown)
-    assert (found.shape, found.dtype) == ((9, 3), np.float64)
-    assert found.std(0).max() > 0.1
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    for one in (0, 8):
-        np.testing.assert_allclose(made.probabilities(shown[[one]]), found[[one]], atol=1e-5)
+    probabilities = made.probabilities(shown)
+    assert (probabilities.shape, probabilities.dtype) == ((9, 3), np.float64)
+    assert probabilities.std(0).max() > 0.1
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    for row in (0, 8):
+        np.testing.assert_allclose(
+            made.probabilities(shown[[row]]), probabilities[[row]], atol=1e-5
+        )
 
 
 def test_photos_are_shown_as_small_as_the_images_of_task_1(task1, variables, photos, tmp_path):
@@ -139,9 +141,9 @@ def test_answers_of_task_1_are_those_of_its_model(task1, photos, variables):
     model = classifier.build(MODEL, num_classes=len(NAMES))
     apply = jax.jit(model.apply)
     logits = [apply(variables, way) for way in (large, large[:, :, ::-1])]
-    found = made.probabilities(shown)
-    np.testing.assert_allclose(found, softmax(np.mean(logits, 0)), atol=1e-4)
-    assert not made.unsure(found).any()
+    probabilities = made.probabilities(shown)
+    np.testing.assert_allclose(probabilities, softmax(np.mean(logits, 0)), atol=1e-4)
+    assert not made.unsure(probabilities).any()
 
 
 @pytest.mark.parametrize(
