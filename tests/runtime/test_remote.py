@@ -17,7 +17,7 @@ from etils import epath
 from paths import REPO
 
 from cifsel import predict, workdir
-from cifsel.comparison import runs
+from cifsel.comparison.runs import read_run
 from cifsel.data import cifar
 from cifsel.data.photos import grouping, labelled, search
 from cifsel.errors import UserError
@@ -205,7 +205,7 @@ def missing(address):
 
 
 READERS = (
-    labelled.load_photos, people, missing, runs.read, predictor.load, download.use_file, weights_in,
+    labelled.load_photos, people, missing, read_run, predictor.load, download.use_file, weights_in,
 )  # fmt: skip
 
 

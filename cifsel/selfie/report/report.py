@@ -13,7 +13,7 @@ from PIL import Image
 
 from cifsel.prediction import gradcam
 from cifsel.reports.page import Chart, Gallery, Page, Tile
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 from cifsel.selfie.report import charts, tables
 from cifsel.selfie.report.charts import Estimate
 from cifsel.selfie.report.tables import Found
@@ -207,7 +207,7 @@ def _estimate(point: Mapping[str, Any]) -> Estimate:
 def _gallery(found: Found, shown: np.ndarray, heat: np.ndarray | None) -> Gallery:
     """The photos with what was said of them when they were put aside, the worst first."""
     photos = found["photos"]
-    classes = [plain(name) for name in photos["class_names"]]
+    classes = [display_name(name) for name in photos["class_names"]]
     probabilities = np.asarray(tables.score(tables.chosen(found))["probabilities"])
     order = tables.worst_first(probabilities, photos["labels"])[:SHOWN]
     columns = [shown[order]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cifsel.reports.page import Table
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 from cifsel.terminal import duration
 
 # How many of a kind are shown: of names in a sentence, of wrong answers, of settings.
@@ -35,7 +35,7 @@ def guessing(found: Found) -> float:
 
 def title(found: Found) -> str:
     """The heading of the report."""
-    names = [plain(name) for name in found["photos"]["class_names"]]
+    names = [display_name(name) for name in found["photos"]["class_names"]]
     told = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= LISTED else "the classes"
     return f"How well are {told} told apart?"
 
@@ -120,7 +120,7 @@ def mistakes(found: Found) -> tuple[str, Table | None]:
     """A heading, and what the chosen candidate gets wrong, the worst first; None: nothing."""
     probabilities = np.asarray(score(chosen(found))["probabilities"])
     photos, said = found["photos"], probabilities.argmax(1)
-    classes = [plain(name) for name in photos["class_names"]]
+    classes = [display_name(name) for name in photos["class_names"]]
     rows = [
         (
             photos["names"][index],
@@ -236,7 +236,7 @@ def _calibration(temperature: float) -> str:
 def photos(found: Found) -> Table:
     """What was read."""
     about = found["photos"]
-    classes = ", ".join(f"{n} {plain(name)}" for name, n in about["per_class"].items())
+    classes = ", ".join(f"{n} {display_name(name)}" for name, n in about["per_class"].items())
     copies = [f"{a} = {b}" if exact else f"{a} ≈ {b}" for a, b, exact in about["copies"]]
     together = (
         "none: every photo stands for itself"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 from cifsel.selfie.protocol.sources import IMAGENET
 
 Found = Mapping[str, Any]
@@ -53,7 +53,9 @@ def _about_copies(photos: Found) -> list[str]:
     for a, b, exact in photos["copies"]:
         kind = "the same picture" if exact else "near copies"
         if label_of[a] != label_of[b]:
-            classes = " and ".join(plain(photos["class_names"][label_of[name]]) for name in (a, b))
+            classes = " and ".join(
+                display_name(photos["class_names"][label_of[name]]) for name in (a, b)
+            )
             said.append(f"{a} and {b} are {kind}, in two classes ({classes}): one must be wrong")
         else:
             said.append(f"{a} and {b} are {kind}: they were held out together")
