@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 from etils import epath
 
 from cifsel.errors import one_line
 from cifsel.runtime import cache, remote, zips
 from cifsel.runtime.paths import expanded
+from cifsel.terminal import warn
 
 # Raised whenever the arrays in the file change their meaning, so that older files are not read.
 _FORMAT = 1
@@ -56,7 +56,7 @@ def read(candidates: list[Path]) -> Arrays | None:
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            logging.warning("%s is damaged (%s): reading the data again", file, one_line(error))
+            warn(f"{file} is damaged ({one_line(error)}): reading the data again")
         else:
             return arrays
     return None
@@ -106,12 +106,12 @@ def write(arrays: Arrays, candidates: list[Path]) -> None:
             Path(temporary).chmod(0o644)
             Path(temporary).replace(file)
         except OSError as error:
-            logging.warning("%s cannot be written (%s)", file, one_line(error))
+            warn(f"{file} cannot be written ({one_line(error)})")
             continue
         finally:
             Path(temporary).unlink(missing_ok=True)
         return
-    logging.warning("no place for a cache, tried %s: reading on", ", ".join(map(str, candidates)))
+    warn(f"no place for a cache, tried {', '.join(map(str, candidates))}: reading on")
 
 
 def _digest(arrays: Arrays) -> str:

@@ -22,7 +22,7 @@ from cifsel.models.weights import h5_file, keras_h5
 from cifsel.models.weights.catalogue import WeightFile, published
 from cifsel.runtime import cache, remote
 from cifsel.runtime.paths import expanded
-from cifsel.terminal import console
+from cifsel.terminal import console, warn
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 2**20
@@ -84,7 +84,7 @@ def find_weights(
             _verify(cached, file)
             return cached
         except UserError as error:
-            logger.warning("%s; fetching it again", error)
+            warn(f"{error}; fetching it again")
     why = "downloads are off"
     if allow_download:
         try:
@@ -161,16 +161,15 @@ def _log_identity(path: Path, file: WeightFile | None) -> None:
     sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(path))
     logger.info("weights: %s, SHA-256 of its tensors %s", path, sha256)
     if file and file.tensors_sha256 and sha256 != file.tensors_sha256:
-        logger.warning(
-            "%s: not the published tensors (SHA-256 %s, published %s); used all the same",
-            path, sha256, file.tensors_sha256,
-        )  # fmt: skip
+        warn(
+            f"{path}: not the published tensors (SHA-256 {sha256}, published"
+            f" {file.tensors_sha256}); used all the same"
+        )
     if file and file.md5 and (md5 := _md5(path)) != file.md5:
-        logger.warning(
-            "%s: not the published file byte for byte (MD5 %s, published %s), which may only mean"
-            " that it was written anew; used all the same",
-            path, md5, file.md5,
-        )  # fmt: skip
+        warn(
+            f"{path}: not the published file byte for byte (MD5 {md5}, published {file.md5}), which"
+            " may only mean that it was written anew; used all the same"
+        )
 
 
 def _verify(path: Path, file: WeightFile) -> None:
