@@ -15,9 +15,9 @@ from jaxtyping import Array, Bool, Float, Float32, Num, PRNGKeyArray
 
 from cifsel.data import transforms
 
-# Random erasing: fraction of the image, and largest ratio of the sides, either way. The ratio is that
-# of Zhong et al., "Random Erasing Data Augmentation", 2017. Their area goes up to 40 %, which hides
-# most of an animal that fills half a 32-pixel image.
+# Random erasing: fraction of the image, and largest ratio of the sides, either way. The ratio is
+# that of Zhong et al., "Random Erasing Data Augmentation", 2017. Their area goes up to 40 %, which
+# hides most of an animal that fills half a 32-pixel image.
 _ERASE_AREA = 0.02, 0.2
 _ERASE_ASPECT = 3.3
 
@@ -142,7 +142,7 @@ def one_random(
     kind = jax.random.randint(choice_key, (batch,), 0, 6)
     (amount,) = strength * _uniform(amount_key, 1, batch)
 
-    def share_of(which: int) -> Float[Array, "b"]:
+    def share_of(which: int) -> Float[Array, " b"]:
         return jnp.where(kind == which, amount, 0.0)
 
     # Each change is the identity at 0, so that one pass over the batch makes all of them.
@@ -187,7 +187,7 @@ def mix(
     batch, height, width, _ = images.shape
     partner = jax.random.permutation(partner_key, batch)
 
-    def weights(alpha: float) -> Float[Array, "b"]:
+    def weights(alpha: float) -> Float[Array, " b"]:
         return jax.random.beta(weight_key, alpha, alpha, (batch,))
 
     def blend() -> Float[Array, "b h w"]:

@@ -59,7 +59,7 @@ def shift(
     padded = jnp.pad(images, ((0, 0), (limit, limit), (limit, limit), (0, 0)), mode="reflect")
 
     # As one slice of each image: pixel by pixel takes a TPU 30 times as long.
-    def window(image: Num[Array, "_ _ c"], start: Int[Array, "2"]) -> Num[Array, "_ _ c"]:
+    def window(image: Num[Array, "_ _ c"], start: Int[Array, " 2"]) -> Num[Array, "_ _ c"]:
         return jax.lax.dynamic_slice(image, (start[0], start[1], 0), (height, width, channels))
 
     return jax.vmap(window)(padded, limit + offsets)
@@ -67,8 +67,8 @@ def shift(
 
 def warp(
     images: Float[Array, "b s s c"],
-    angles: Float[Array, "b"],
-    scales: Float[Array, "b"],
+    angles: Float[Array, " b"],
+    scales: Float[Array, " b"],
     *,
     largest_angle: float,
     largest_scale: float,
@@ -94,7 +94,7 @@ def warp(
 
 
 def warp_pixel_by_pixel(
-    images: Float[Array, "b h w c"], angles: Float[Array, "b"], scales: Float[Array, "b"]
+    images: Float[Array, "b h w c"], angles: Float[Array, " b"], scales: Float[Array, " b"]
 ) -> Float[Array, "b h w c"]:
     """Does `warp` by fetching the four pixels around each position."""
     batch, height, width, _ = images.shape
@@ -116,8 +116,8 @@ def warp_pixel_by_pixel(
 
 def warp_in_two_passes(
     images: Float[Array, "b s s c"],
-    angles: Float[Array, "b"],
-    scales: Float[Array, "b"],
+    angles: Float[Array, " b"],
+    scales: Float[Array, " b"],
     *,
     largest_angle: float,
     largest_scale: float,
@@ -165,8 +165,8 @@ def _interpolated(
 
 
 def _quarter_turns(
-    images: Float[Array, "b s s c"], angles: Float[Array, "b"]
-) -> tuple[Float[Array, "b s s c"], Float[Array, "b"]]:
+    images: Float[Array, "b s s c"], angles: Float[Array, " b"]
+) -> tuple[Float[Array, "b s s c"], Float[Array, " b"]]:
     """Turns by multiples of 90 degrees. Returns the angles left to turn too, at most 45 degrees."""
     quarters = jnp.round(angles / (math.pi / 2))
     which = (quarters.astype(jnp.int32) % 4)[:, None, None, None]
@@ -177,7 +177,7 @@ def _quarter_turns(
 
 
 def adjust_contrast(
-    images: Float[Array, "b h w c"], factors: Float[Array, "b"]
+    images: Float[Array, "b h w c"], factors: Float[Array, " b"]
 ) -> Float[Array, "b h w c"]:
     """Scales each channel about its mean, within [0, 255]."""
     mean = images.mean((1, 2), keepdims=True)
