@@ -7,7 +7,7 @@ position, size, tilt, skin, hair, eyes, glasses, clothes, background, light and 
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 
 from cifsel.data.photos import labelled
 from cifsel.errors import UserError
@@ -82,7 +82,7 @@ class _Canvas:
     def fill(
         self,
         outside: Float[np.ndarray, "h w"],
-        colour: Float[np.ndarray, " 3"] | tuple[int, int, int],
+        colour: Num[np.ndarray, " 3"] | tuple[int, int, int],
     ) -> None:
         """Paints where a signed distance, in units, is negative."""
         # One pixel wide, the edge is as smooth as a photo's.

@@ -15,9 +15,9 @@ from cifsel.data import splits
 from cifsel.errors import UserError
 
 _SIZE = 32
-# How far, per channel of 255, an image's ink strays from its class's typical colour. Colour is then a
-# hint, as it is for animals, but the shape is needed too. Without a hint, MobileNet needs more than a
-# few minutes to begin to learn.
+# How far, per channel of 255, an image's ink strays from its class's typical colour. Colour is then
+# a hint, as it is for animals, but the shape is needed too. Without a hint, MobileNet needs more than
+# a few minutes to begin to learn.
 _INK_SPREAD = 35.0
 
 _Field = Float[np.ndarray, "n h w"]
@@ -163,7 +163,7 @@ def _checker(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
 
 
 def _dots(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
-    """k discs, in a circle."""
+    """A circle of k discs."""
     nearest = _from_nearest(a, k)
     return np.hypot(r * np.cos(nearest) - 0.7, r * np.sin(nearest)) - 0.27
 
@@ -185,13 +185,13 @@ def _ring(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
 
 
 def _spiral(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
-    """k arms that wind round the centre."""
+    """A centre with k arms that wind round it."""
     slope = np.hypot(7.0, k / np.maximum(r, 0.15))
     return np.maximum(r - 1, np.cos(k * a - 7.0 * r) / slope)
 
 
 def _spokes(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
-    """k straight arms from the centre."""
+    """A centre with k straight arms."""
     nearest = _from_nearest(a, k)
     return np.maximum(r - 1, r * abs(np.sin(nearest)) - 0.12)
 
