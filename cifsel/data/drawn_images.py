@@ -16,8 +16,8 @@ from cifsel.errors import UserError
 
 _SIZE = 32
 # How far, per channel of 255, an image's ink strays from its class's typical colour. Colour is then
-# a hint, as it is for animals, but the shape is needed too. Without a hint, MobileNet needs more than
-# a few minutes to begin to learn.
+# a hint, as it is for animals, but the shape is needed too. Without a hint, MobileNet needs more
+# than a few minutes to begin to learn.
 _INK_SPREAD = 35.0
 
 _Field = Float[np.ndarray, "n h w"]

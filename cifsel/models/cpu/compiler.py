@@ -13,10 +13,10 @@ def compiler_options() -> dict[str, str] | None:
     """Returns the options to compile forward passes and training steps with.
 
     They are None on accelerators, and for an XLA that does not know them. Since JAX 0.10.1, XLA
-    hands sums, matrix products and dense convolutions to the library YNNPACK on a CPU. Its sums make
-    training steps twice as fast. Dense convolutions are quicker by Eigen, which computes them if
-    YNNPACK is given the sums alone. EfficientNetV2's forward pass then takes 0.82 of the time, and
-    its training steps 0.92 (experiments/README.md).
+    hands sums, matrix products and dense convolutions to the library YNNPACK on a CPU. Its sums
+    make training steps twice as fast. Dense convolutions are quicker by Eigen, which computes them
+    if YNNPACK is given the sums alone. EfficientNetV2's forward pass then takes 0.82 of the time,
+    and its training steps 0.92 (experiments/README.md).
     """
     if jax.default_backend() != "cpu":
         return None

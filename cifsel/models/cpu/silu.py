@@ -1,8 +1,8 @@
 """SiLU (Elfwing et al. 2017, arXiv:1702.03118), x * sigmoid(x), in the form that a CPU runs fast.
 
 Autodiff keeps the sigmoids of all activations for the backward pass. To write and read them takes
-longer than to compute them again. XLA's CPU backend takes three times as long for a sigmoid as for a
-hyperbolic tangent, so the sigmoid is made of that.
+longer than to compute them again. XLA's CPU backend takes three times as long for a sigmoid as for
+a hyperbolic tangent, so the sigmoid is made of that.
 """
 
 import jax
