@@ -33,9 +33,8 @@ def preprocess(images: Num[Array, "b h w 3"], name: str) -> Float32[Array, "b h 
         return images / 127.5 - 1.0
     if name.removeprefix("efficientnetv2-") in ("s", "m", "l"):
         return images / 128.0 - 1.0
-    mean, std = (
-        jnp.asarray(x, jnp.float32)[None, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD)
-    )
+    mean = jnp.asarray(IMAGENET_MEAN)[None, None, None]
+    std = jnp.asarray(IMAGENET_STD)[None, None, None]
     return (images / 255.0 - mean) / std
 
 
