@@ -16,9 +16,10 @@ CROPS = ("none", "face")
 # A crop of less than the detected face, or of much more, is a mistake.
 MIN_MARGIN, MAX_MARGIN = 0.5, 4.0
 
-# The detector sees the photo with its shorter side at _SIDE pixels. _BORDER more pixels continue the
-# edges. Without them a face that fills the photo is often missed: 20 of the 24 faces below, with an
-# eighth of the photo cut off on each side, but 1 with them. The square is also smaller then.
+# The detector sees the photo with its shorter side at _SIDE pixels. _BORDER more pixels continue
+# the edges. Without them a face that fills the photo is often missed: 20 of the 24 faces below,
+# with an eighth of the photo cut off on each side, but 1 with them. The square is also smaller
+# then.
 _SIDE, _BORDER = 320, 48
 # The factor from one size of face to the next, and how many detections near each other are a face.
 _STEP, _NEIGHBOURS = 1.05, 5
@@ -49,8 +50,8 @@ class _Try:
 
 
 # The first way that finds a face decides. They were tried on 24 real faces, pasted into photos of
-# other things. The first way found 23 or all of them unchanged, 10 turned by 20 degrees, and none at
-# 8 % of the light. With the others it is 22 turned, and 22 in the dark. More angles mostly gave
+# other things. The first way found 23 or all of them unchanged, 10 turned by 20 degrees, and none
+# at 8 % of the light. With the others it is 22 turned, and 22 in the dark. More angles mostly gave
 # detections that are no faces.
 _TRIES = (_Try(False, (0.0,), 0.15), _Try(True, (0.0,), 0.15), _Try(False, (20.0, -20.0), 0.25))
 
@@ -146,8 +147,8 @@ def _square(
     image: UInt8[np.ndarray, "h w 3"], left: int, top: int, side: int, size: int
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
     part = Image.fromarray(np.ascontiguousarray(image[top : top + side, left : left + side]))
-    # Pillow widens the filter as it shrinks, so that no pixel is skipped. Lanczos keeps more detail,
-    # but overshoots at edges if it enlarges.
+    # Pillow widens the filter as it shrinks, so that no pixel is skipped. Lanczos keeps more
+    # detail, but overshoots at edges if it enlarges.
     how = Image.Resampling.LANCZOS if side > size else Image.Resampling.BICUBIC
     return np.asarray(part.resize((size, size), how))
 

@@ -1,11 +1,11 @@
 """Groups photos that must stay on one side of a split: copies, bursts, photos of the same person.
 
-A fingerprint of 32 x 32 grey levels, compared window by window, finds copies. The usual hashes of 64
-bits, as ImageHash has them, are quicker. But they cannot tell a copy from another expression of the
-same person in the same place. This was tried on 24 faces. A 64-bit DCT hash of a copy with more
+A fingerprint of 32 x 32 grey levels, compared window by window, finds copies. The usual hashes of
+64 bits, as ImageHash has them, are quicker. But they cannot tell a copy from another expression of
+the same person in the same place. This was tried on 24 faces. A 64-bit DCT hash of a copy with more
 contrast differed in up to 6 bits. For a face whose mouth and eyes were bent by about 10 of 350
-pixels, it differed in 0 to 8. If such photos were joined, all photos of a person could be one group,
-and none would be left to test on.
+pixels, it differed in 0 to 8. If such photos were joined, all photos of a person could be one
+group, and none would be left to test on.
 """
 
 import csv
@@ -32,8 +32,8 @@ from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 
 # The least correlation of two windows is .989 or more for copies (compressed to quality 10, halved,
-# mirrored, 20 % brighter or darker, 30 % more contrast). It is .982 or less for the bent faces above,
-# and .54 or less for photos of different people.
+# mirrored, 20 % brighter or darker, 30 % more contrast). It is .982 or less for the bent faces
+# above, and .54 or less for photos of different people.
 THRESHOLD = 0.985
 
 MAX_CSV_BYTES = 10_000_000

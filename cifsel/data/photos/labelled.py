@@ -170,7 +170,7 @@ def _is_there(source: str) -> bool:
 
 
 def _label(owner: str) -> str:
-    """Returns the class: 'happy' for the zip 'a/happy12.zip', 'happy12' for the folder 'a/happy12'."""
+    """Returns the class: 'happy' of the zip 'happy12.zip', 'happy12' of the folder 'happy12'."""
     path = Path(printable(owner))
     if path.suffix.lower() != ".zip":
         return path.name
