@@ -368,7 +368,7 @@ def test_interrupted_by_the_user(
     server.serve(NAME, weight_file(tmp_path / "published.h5").read_bytes())
     seen = []
 
-    def interrupt(path: Path, file: catalogue.WeightFile) -> None:
+    def interrupt(path: Path, file: catalogue.PublishedFile) -> None:
         seen.extend(left_in(cache))
         raise KeyboardInterrupt
 
