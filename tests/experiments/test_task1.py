@@ -1,4 +1,4 @@
-"""Task 1 as a whole: which runs are made in which order, and what can be changed from outside."""
+"""All of task 1 in one command: its runs, their order, and fields that can be changed."""
 
 import pytest
 
@@ -10,15 +10,15 @@ from experiments import task1 as command
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What would be trained and compared."""
-    found = []
+    """Records model, seed and workdir of each run instead of training it."""
+    trained = []
 
-    def train_and_evaluate(one, folder, writer):
-        found.append((one.model, one.seed, folder))
+    def train_and_evaluate(config, folder, writer):
+        trained.append((config.model, config.seed, folder))
 
     monkeypatch.setattr(train, "train_and_evaluate", train_and_evaluate)
     monkeypatch.setattr(compare, "compare", lambda folders, output: (folders, output))
-    return found
+    return trained
 
 
 def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
@@ -36,15 +36,15 @@ def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
     assert len(set(folders)) == 4
     assert compared == (folders, str(tmp_path))
     # The configs given are not touched.
-    assert [one.seed for one in configs] == [5, 5]
+    assert [given.seed for given in configs] == [5, 5]
 
 
 def test_fields_are_set_in_both_configs():
-    found = command.configs("probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"])
-    assert {one.model for one in found} == {"mobilenet", "efficientnetv2-b0"}
-    for one in found:
-        assert (one.recipe, one.image_size, one.optimizer) == ("probe", 96, "sgd")
-        assert one.augment.flip is False
+    both = command.configs("probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"])
+    assert {changed.model for changed in both} == {"mobilenet", "efficientnetv2-b0"}
+    for changed in both:
+        assert (changed.recipe, changed.image_size, changed.optimizer) == ("probe", 96, "sgd")
+        assert changed.augment.flip is False
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_recipes_of_the_command_are_those_of_both_models():
     assert effnet.RECIPES == mobilenet.RECIPES
 
 
-# What the ablation, with the same budget for both models, found to suit one or the other.
+# Fields that the ablation chose for each model, with the same budget for both.
 TUNED = {"train_size", "learning_rate", "frozen_bn", "augment.one_random"}
 
 
 @pytest.mark.parametrize(("recipe", "tuned"), [("probe", set()), ("finetune", TUNED)])
 def test_configs_of_both_models_differ_by_the_model_and_what_was_tuned(recipe, tuned):
-    """What makes the comparison fair: the same images, sizes, epochs and head."""
+    """The comparison is fair: images, sizes, epochs and head are the same."""
     pair = [config.to_json(model.get_config(recipe)) for model in (mobilenet, effnet)]
     fields = {line.partition(":")[0] for line in config.differences(*pair)}
     assert fields == {"model", "name"} | tuned
