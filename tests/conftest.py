@@ -23,7 +23,7 @@ pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]
 JAX_SETTINGS = {
     # What one test has compiled is there for all others, however small it is.
     "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
 }
 
 

@@ -47,7 +47,7 @@ SMALL = {
 
 
 def few(**_):
-    """Stands in for `synthetic.drawn_classes`."""
+    """Stands in for `drawn_images.drawn_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
 
 
@@ -82,13 +82,15 @@ def put(name, content):
 # The command, with the same stand-ins as above.
 COMMAND = """
 from absl import app, logging
-import conftest, test_gcs_runs
-from cifsel import config_flag, main, prepare, report
-from cifsel.data import synthetic
-prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_gcs_runs.few
-report.Report._figure = lambda *_: None
+import test_gcs_runs, tiny_model
+from cifsel import build, main
+from cifsel.config import flag
+from cifsel.data import drawn_images
+from cifsel.reports import run_report
+build.build, drawn_images.drawn_classes = tiny_model.build_tiny, test_gcs_runs.few
+run_report.RunReport._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=config_flag.parse_flags)
+app.run(main.main, flags_parser=flag.parse_flags)
 """
 
 

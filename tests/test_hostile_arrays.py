@@ -126,7 +126,7 @@ def test_bombs_take_no_memory(tmp_path, read_within):
         archive._didModify = True
     (tmp_path / "more.npz").write_bytes(member("a.npy", npy((2**34,), content=bytes(10_000))))
     code = """if True:
-        from cifsel import zips
+        from cifsel.runtime import zips
         from cifsel.errors import UserError
         def read(path):
             try:

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from cifsel import build, compare, quickstart, train, workdir
@@ -38,33 +37,12 @@ SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "c
 
 
 def few(**_):
-    """Stands in for `synthetic.drawn_classes`."""
+    """Stands in for `drawn_images.drawn_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
 
 
 @pytest.fixture(scope="module")
-def compiled(quick_compiling, tmp_path_factory):
-    """What one run compiles, the next ones find; a process that is to does in this environment."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-
-    def use(settings):
-        compilation_cache.reset_cache()
-        for name, value in settings.items():
-            jax.config.update(name, value)
-
-    use(settings)
-    environment = {name.upper(): str(value) for name, value in settings.items()}
-    yield environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    use(before)
-
-
-@pytest.fixture(scope="module")
-def tiny(build_tiny, compiled):
+def tiny(build_tiny, quick_compiling):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build", build_tiny)
@@ -301,13 +279,15 @@ def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_
 # The command, with the same stand-ins as above.
 COMMAND = """
 from absl import app, logging
-import conftest, test_train
-from cifsel import config_flag, main, prepare, report
-from cifsel.data import synthetic
-prepare.build, synthetic.drawn_classes = conftest.build_tiny, test_train.few
-report.Report._figure = lambda *_: None
+import test_train, tiny_model
+from cifsel import build, main
+from cifsel.config import flag
+from cifsel.data import drawn_images
+from cifsel.reports import run_report
+build.build, drawn_images.drawn_classes = tiny_model.build_tiny, test_train.few
+run_report.RunReport._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=config_flag.parse_flags)
+app.run(main.main, flags_parser=flag.parse_flags)
 """
 
 
@@ -316,7 +296,7 @@ def saved_steps(folder):
 
 
 @pytest.mark.process
-def test_kill_and_the_same_command_again(tiny, drawn, compiled, tmp_path):
+def test_kill_and_the_same_command_again(tiny, drawn, tmp_path):
     fields = {"epochs": 3, "checkpoint_minutes": 0.0, "init_head": "random", "learning_rate": 0.01}
     config = drawn_config(**fields)
     undisturbed = run(drawn_config(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "whole")
@@ -326,7 +306,8 @@ def test_kill_and_the_same_command_again(tiny, drawn, compiled, tmp_path):
     command = [sys.executable, "-c", COMMAND, "--config=configs/effnet.py", *flags]
     command.append(f"--workdir={folder}")
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    options = {"cwd": TESTS.parent, "env": os.environ | compiled | {"PYTHONPATH": paths}}
+    settings = {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    options = {"cwd": TESTS.parent, "env": os.environ | settings}
     with (tmp_path / "out").open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, **options)
         deadline = time.monotonic() + 120
