@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process]
 TESTS = Path(__file__).parent
 BUCKET = "gs://bucket"
 RUN, COMPARED = f"{BUCKET}/run", f"{BUCKET}/compared"
-DRAWN = drawn_images.drawn_classes
+DRAWN = drawn_images.draw_classes
 SMALL = {
     "model": "efficientnetv2-mini",
     "dataset": "drawn",
@@ -47,7 +47,7 @@ SMALL = {
 
 
 def few(**_):
-    """Stands in for `drawn_images.drawn_classes`."""
+    """Stands in for `synthetic.draw_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
 
 
@@ -57,7 +57,7 @@ def tiny(build_tiny):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build", build_tiny)
         patch.setattr(classifier, "build", build_tiny)
-        patch.setattr(drawn_images, "drawn_classes", few)
+        patch.setattr(drawn_images, "draw_classes", few)
         patch.setattr(run_report.RunReport, "_figure", lambda *_: None)  # These take seconds.
         yield
 
@@ -86,9 +86,9 @@ import test_gcs_runs, tiny_model
 from cifsel import build, main
 from cifsel.config import flag
 from cifsel.data import drawn_images
-from cifsel.reports import run_report
-build.build, drawn_images.drawn_classes = tiny_model.build_tiny, test_gcs_runs.few
-run_report.RunReport._figure = lambda *_: None
+from cifsel.reports.run_report import RunReport
+build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_gcs_runs.few
+RunReport._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
 app.run(main.main, flags_parser=flag.parse_flags)
 """
@@ -168,7 +168,8 @@ def test_a_run_is_interrupted_and_ends_like_one_of_this_machine(interrupted, tmp
     fields, said = interrupted
     assert re.search(r"resuming after \d epochs and \d steps", said)
     there = workdir.read_json(epath.Path(RUN) / workdir.METRICS)
-    here = run(config_of(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "run")
+    run(config_of(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "run")
+    here = workdir.read_json(epath.Path(tmp_path) / "run" / workdir.METRICS)
     assert without_times(there) == without_times(here)
     names = ("config.json", "metrics.json", "predictions.npz", "checkpoints")
     assert {name.name for name in epath.Path(RUN).iterdir()} >= set(names)
@@ -223,7 +224,7 @@ def test_a_pointer_to_a_run_below_may_be_moved(interrupted, tmp_path):
 def faces(gs, tmp_path_factory):
     """A folder of photos here and its like on gs://, and a zip of each class, here and there."""
     here = tmp_path_factory.mktemp("photos")
-    drawn = drawn_faces.drawn_faces(per_class=6)
+    drawn = drawn_faces.draw_faces(per_class=6)
     for name, image in zip(drawn.names, drawn.images, strict=True):
         (here / "all" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(here / "all" / name)
@@ -246,11 +247,11 @@ def same(one, other):
 
 
 def test_photos_of_a_folder_and_of_zips_are_those_of_this_machine(faces):
-    same(labelled.load(f"{BUCKET}/photos/all"), labelled.load(str(faces / "all")))
-    zips = labelled.load(f"{BUCKET}/photos/happy6.zip,{BUCKET}/photos/sad6.zip")
-    same(zips, labelled.load(f"{faces}/happy6.zip,{faces}/sad6.zip"))
+    same(labelled.load_photos(f"{BUCKET}/photos/all"), labelled.load_photos(str(faces / "all")))
+    zips = labelled.load_photos(f"{BUCKET}/photos/happy6.zip,{BUCKET}/photos/sad6.zip")
+    same(zips, labelled.load_photos(f"{faces}/happy6.zip,{faces}/sad6.zip"))
     # A folder with a zip of each class, one of which is here.
-    same(labelled.load(f"{BUCKET}/photos/happy6.zip,{faces}/sad6.zip"), zips)
+    same(labelled.load_photos(f"{BUCKET}/photos/happy6.zip,{faces}/sad6.zip"), zips)
 
 
 def test_people_are_read(faces):

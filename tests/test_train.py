@@ -14,15 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from cifsel import build, compare, quickstart, train, workdir
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.data import drawn_images
 from cifsel.errors import UserError
 from cifsel.evaluation import features
-from cifsel.prediction import restore
+from cifsel.prediction import trained_model
 from cifsel.reports import run_report
+from cifsel.training import samples
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
@@ -30,23 +32,44 @@ from configs import quickstart as quickstart_config
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 TESTS = Path(__file__).parent
-DRAWN = drawn_images.drawn_classes
+DRAWN = drawn_images.draw_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
 
 
 def few(**_):
-    """Stands in for `drawn_images.drawn_classes`."""
+    """Stands in for `drawn_images.draw_classes`."""
     return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
 
 
 @pytest.fixture(scope="module")
-def tiny(build_tiny, quick_compiling):
+def compiled(quick_compiling, tmp_path_factory):
+    """What one run compiles, the next ones find; a process that is to does in this environment."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+
+    def use(settings):
+        compilation_cache.reset_cache()
+        for name, value in settings.items():
+            jax.config.update(name, value)
+
+    use(settings)
+    environment = {name.upper(): str(value) for name, value in settings.items()}
+    yield environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    use(before)
+
+
+@pytest.fixture(scope="module")
+def tiny(build_tiny, compiled):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build", build_tiny)
-        patch.setattr(drawn_images, "drawn_classes", few)
+        patch.setattr(drawn_images, "draw_classes", few)
         yield
 
 
@@ -112,7 +135,7 @@ def test_predictions_reproduce_the_metrics(finished, model):
 
 def test_checkpoint_alone_reproduces_the_predictions(finished):
     folder = epath.Path(finished[0] / MODELS[1])
-    trained = restore.trained(folder)
+    trained = trained_model.restore(folder)
     logits = features.logits(trained.model, trained.view)(trained.variables, few().test.images)
     found = workdir.read_npz(folder / workdir.PREDICTIONS)
     np.testing.assert_allclose(found["test_logits"], logits, atol=1e-5)
@@ -123,7 +146,7 @@ def test_checkpoint_alone_reproduces_the_predictions(finished):
 
 def test_a_run_without_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="has no checkpoint"):
-        restore.trained(epath.Path(tmp_path))
+        trained_model.restore(epath.Path(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -226,7 +249,9 @@ def drawn(monkeypatch):
 
 
 def run(config, folder):
-    return train.train_and_evaluate(config, str(folder), summaries.Summaries())
+    """metrics.json of a run, as its reader sees it."""
+    metrics = train.train_and_evaluate(config, str(folder), summaries.Summaries())
+    return json.loads(json.dumps(metrics.to_json(), allow_nan=False))
 
 
 def test_probe_of_a_whole_run_is_the_best_head(tiny, drawn, tmp_path):
@@ -250,9 +275,10 @@ def test_finetuning_starts_from_the_probe(tiny, drawn, tmp_path):
 
 def test_gradient_steps_may_see_smaller_images(tiny, drawn, tmp_path):
     config = drawn_config(image_size=64, train_size=32, epochs=1)
-    assert train.augmented_samples(config, few().train).shape[1:] == (32, 32, 3)
+    images = samples.augmented_samples(build.objective(config), 0, few().train.images)
+    assert images.shape[1:] == (32, 32, 3)
     assert run(config, tmp_path / "small")["config"]["train_size"] == 32
-    assert restore.trained(epath.Path(tmp_path / "small")).view.image_size == 64
+    assert trained_model.restore(epath.Path(tmp_path / "small")).view.image_size == 64
     # The probe, like all scores, is at 64 pixels either way; the steps are not.
     plain = run(drawn_config(image_size=64, epochs=1), tmp_path / "plain")
     small = read(tmp_path / "small")
@@ -265,7 +291,7 @@ def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_
     """With maps of features instead of images, as nothing augments them."""
     config = drawn_config("notebook", model="mobilenet", train_examples=0, test_examples=0)
     config.augment.update({"flip": False, "rotate": 0.0, "zoom": 0.0, "contrast": 0.0})
-    _, initial, _ = build.model(config, 50)
+    initial = build.pretrained(config, 50).variables
     run(config, tmp_path)
     with Checkpoints(epath.Path(tmp_path)) as checkpoints:
         found = checkpoints.model(initial)
@@ -283,9 +309,9 @@ import test_train, tiny_model
 from cifsel import build, main
 from cifsel.config import flag
 from cifsel.data import drawn_images
-from cifsel.reports import run_report
-build.build, drawn_images.drawn_classes = tiny_model.build_tiny, test_train.few
-run_report.RunReport._figure = lambda *_: None
+from cifsel.reports.run_report import RunReport
+build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_train.few
+RunReport._figure = lambda *_: None
 logging.set_verbosity(logging.WARNING)
 app.run(main.main, flags_parser=flag.parse_flags)
 """
@@ -296,7 +322,7 @@ def saved_steps(folder):
 
 
 @pytest.mark.process
-def test_kill_and_the_same_command_again(tiny, drawn, tmp_path):
+def test_kill_and_the_same_command_again(tiny, drawn, compiled, tmp_path):
     fields = {"epochs": 3, "checkpoint_minutes": 0.0, "init_head": "random", "learning_rate": 0.01}
     config = drawn_config(**fields)
     undisturbed = run(drawn_config(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "whole")
@@ -306,8 +332,7 @@ def test_kill_and_the_same_command_again(tiny, drawn, tmp_path):
     command = [sys.executable, "-c", COMMAND, "--config=configs/effnet.py", *flags]
     command.append(f"--workdir={folder}")
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    settings = {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    options = {"cwd": TESTS.parent, "env": os.environ | settings}
+    options = {"cwd": TESTS.parent, "env": os.environ | compiled | {"PYTHONPATH": paths}}
     with (tmp_path / "out").open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, **options)
         deadline = time.monotonic() + 120
