@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel.config import loading
+from cifsel import config as config_lib
 from cifsel.data import augment, cifar, drawn_images, splits
 from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
@@ -91,7 +91,7 @@ def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
     """Makes the objects of a run, beside its data set and model, which take long to load."""
     is_probe = config.method == "probe"
     return Job(
-        settings=loading.to_json(config),
+        settings=config_lib.to_json(config),
         dataset=dataset,
         model=dataclasses.replace(model, variables=sharding.everywhere(model.variables)),
         view=view(config),
@@ -114,12 +114,12 @@ def dataset(config: ConfigDict) -> splits.Dataset:
     """Reads the images that a config asks for, with their split."""
     if config.dataset == "drawn":
         say("drawing 50 classes of synthetic images (these are not photographs)")
-        whole = drawn_images.drawn_classes(
+        whole = drawn_images.draw_classes(
             train_per_class=100, val_per_class=50, test_per_class=50, seed=config.split_seed
         )
     else:
         say("reading CIFAR-100's animals and people")
-        whole = cifar.load(
+        whole = cifar.load_cifar(
             config.data_dir,
             try_gcs=config.try_gcs or jax.default_backend() == "tpu",
             val_per_class=config.val_per_class,
@@ -177,7 +177,7 @@ def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
         say(f"{config.model} at {size} px, from scratch")
         return Pretrained(model, jax.jit(init)(key), None)
     if config.weights == "imagenet":
-        path = download.find(
+        path = download.find_weights(
             config.model,
             alpha=config.alpha,
             resolution=config.weights_resolution,

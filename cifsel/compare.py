@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from cifsel import build, workdir
 from cifsel.comparison import content, runs, verdict
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
 from cifsel.runtime import command, remote
@@ -186,7 +186,7 @@ def _best(target: epath.Path, chosen: runs.Candidate) -> dict[str, Any]:
 
 def main() -> None:
     """Parses the command line and compares."""
-    parser = command_line.Parser("cifsel.compare", __doc__)
+    parser = arguments.Parser("cifsel.compare", __doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
     flags = parser.parse_args()

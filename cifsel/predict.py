@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.data.photos import files, search
-from cifsel.data.photos.reader import decode
+from cifsel.data.photos.decoding import decode
 from cifsel.errors import UserError, printable
 from cifsel.runtime import remote
 from cifsel.runtime.remote import AnyPath
@@ -237,7 +237,7 @@ def _csv_line(cells: Iterable[Any]) -> str:
 def run(flags: argparse.Namespace) -> None:
     """Does what the flags say."""
     with contextlib.ExitStack() as stack:
-        items = search.find(_arguments(flags.photos), stack)
+        items = search.find_photos(_arguments(flags.photos), stack)
         if not items:
             raise UserError("no photos: standard input is empty; expected a path in each line")
         if not flags.skip_unreadable:
@@ -283,7 +283,7 @@ def _load(checkpoint: str) -> "Predictor":
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = command_line.Parser("cifsel.predict", __doc__)
+    made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
     add("--checkpoint", required=True, metavar="DIR", help="workdir of a run, or a comparison")

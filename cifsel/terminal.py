@@ -1,6 +1,13 @@
-"""What a run says while it works. One console, so that lines and progress bars do not mix."""
+"""The terminal: messages, warnings, errors, answers, progress bars and tables.
 
+Everything that a command prints goes through this module, so that lines and progress bars do not
+mix. Messages and answers go to standard output, warnings and errors to standard error.
+"""
+
+import os
+import sys
 from collections.abc import Mapping
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -17,19 +24,50 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from cifsel.errors import printable
+from cifsel.errors import ExitCode, printable
 
-# Wide enough that a log file does not break lines where a terminal would.
-console = Console(soft_wrap=True, highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Ends the process when the reader of standard output is gone."""
+        self.quiet = True
+        # Python flushes once more at its end, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.CLOSED_PIPE)
+
+
+# With soft wrap, lines in a log file are as long as they are.
+console = _Console(soft_wrap=True, highlight=False)
 
 
 def say(text: str) -> None:
-    """Prints one line, in which nothing is markup, and nothing speaks to the terminal."""
+    """Prints a message in one line. Nothing in it is markup or controls the terminal."""
     console.print(printable(text), markup=False)
 
 
+def answer(text: str) -> None:
+    """Prints text that other programs may read, as it is, with a line break at its end."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        console.on_broken_pipe()
+
+
+def warn(text: str) -> None:
+    """Prints a warning in one line on standard error."""
+    # Not by a second console, whose lines would break through a progress bar of the first.
+    sys.stderr.write(f"{printable(text)}\n")
+    sys.stderr.flush()
+
+
+def error(text: str) -> None:
+    """Prints in one line on standard error why the command ends."""
+    warn(f"error: {text}")
+
+
 def step_bar() -> Progress:
-    """A progress bar over the steps of an epoch that leaves nothing behind."""
+    """A progress bar over the steps of an epoch, which disappears at the end."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -54,7 +92,7 @@ class _ImagesPerSecond(ProgressColumn):
 
 
 def image_bar(label: str | None) -> Progress:
-    """A progress bar over images, with their number a second; None shows none."""
+    """A progress bar over images, with images per second. None as its label shows no bar."""
     columns: tuple[ProgressColumn, ...] = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,7 +105,7 @@ def image_bar(label: str | None) -> Progress:
 
 
 def waiting(label: str) -> Progress:
-    """A sign of life, with the time that has passed, for work whose end nobody knows."""
+    """A spinner with the time that has passed, for work of unknown length."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     bar.add_task(label, total=None)

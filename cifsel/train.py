@@ -11,8 +11,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import build, workdir
+from cifsel import config as config_lib
 from cifsel.build import FineTuning, Job
-from cifsel.config import loading
 from cifsel.config.validation import validate
 from cifsel.evaluation import cost, split_score
 from cifsel.evaluation.passes import Passes
@@ -51,7 +51,7 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> RunMe
         sharding.check_batch(config.batch_size, config.accum_steps)
     run = remote.place(folder)
     with lock.alone(run):
-        workdir.check(run, loading.to_json(config))
+        workdir.check(run, config_lib.to_json(config))
         if sharding.on_main((run / workdir.METRICS).exists):
             say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
             return RunMetrics.from_json(workdir.read_json(run / workdir.METRICS))

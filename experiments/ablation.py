@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from cifsel import config as config_lib
 from cifsel import train
 from cifsel.comparison import paired, runs
-from cifsel.config import command_line
-from cifsel.config import loading as config_lib
+from cifsel.config import arguments
 from cifsel.errors import UserError
 from cifsel.runtime import command
 from cifsel.terminal import say
@@ -185,7 +185,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Trains, records, or prints the table."""
-    made = command_line.Parser("experiments.ablation", __doc__)
+    made = arguments.Parser("experiments.ablation", __doc__)
     add = made.add_argument
     add("--workdir", type=Path, metavar="DIR", help="where the runs are kept")
     add("--record", type=Path, metavar="FILE", help="add the finished runs; alone: print the table")

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.runtime import command
 from experiments.run_results import (
     Wrong,
@@ -60,7 +60,7 @@ GIVES_UP_WITHIN = 120.0  # seconds: what a run may take to stop, or to notice th
 
 def main() -> None:
     """Runs the matrix."""
-    parser = command_line.Parser("experiments.crash_matrix", __doc__)
+    parser = arguments.Parser("experiments.crash_matrix", __doc__)
     parser.add_argument("--output", type=Path, required=True, help="a folder that does not exist")
     parser.add_argument("--points", type=int, default=36, help="how often to disturb")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")

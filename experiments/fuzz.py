@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.errors import UserError, one_line
 from experiments import whole_files
 
@@ -112,7 +112,7 @@ def outcomes(file: whole_files.File, inputs: int, seed: int) -> Iterator[tuple[s
 
 def main() -> None:
     """Tries all kinds, and prints a table."""
-    parser = command_line.Parser("experiments.fuzz", __doc__)
+    parser = arguments.Parser("experiments.fuzz", __doc__)
     parser.add_argument("--inputs", type=int, default=2000, help="of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the damage")
     parser.add_argument("--keep", type=Path, default=Path("fuzz"), help="gets what went wrong")

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.errors import UserError
 from cifsel.runtime import command
 
@@ -26,7 +26,7 @@ RUNS = ["--config=configs/quickstart.py", "--workdir=WORKDIR"]
 
 def main() -> None:
     """Runs the command with less and less memory."""
-    parser = command_line.Parser("experiments.least_memory", __doc__)
+    parser = arguments.Parser("experiments.least_memory", __doc__)
     parser.add_argument(
         "--gigabytes",
         type=float,

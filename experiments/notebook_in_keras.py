@@ -21,7 +21,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 
 from cifsel import build
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.models.weights import download
 from configs import effnet
 
@@ -52,11 +52,11 @@ def keras_model(image_size: int, classes: int, weights: str) -> keras.Model:
 
 def main() -> None:
     """Trains with early stopping, scores the test images, and prints what came of it."""
-    command_line.Parser("experiments.notebook_in_keras", __doc__).parse_args()
+    arguments.Parser("experiments.notebook_in_keras", __doc__).parse_args()
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
     data = build.dataset(config)
-    weights = download.find(
+    weights = download.find_weights(
         config.model, alpha=1.0, resolution=224, top=False, weights_dir=config.weights_dir
     )
     model = keras_model(config.image_size, len(data.class_names), str(weights))

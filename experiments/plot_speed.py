@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.reports import style
 from experiments.bench.__main__ import times_as_fast
 
@@ -91,7 +91,7 @@ def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """Reads both files and writes the picture."""
-    command_line.Parser("experiments.plot_speed", __doc__).parse_args()
+    arguments.Parser("experiments.plot_speed", __doc__).parse_args()
     bench, times = (
         json.loads((FOLDER / name).read_text()) for name in ("bench.json", "time_to_result.json")
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.reports import style
 
 FOLDER = Path(__file__).parent / "task1"
@@ -51,7 +51,7 @@ def label(run: dict) -> str:
 
 def main() -> None:
     """Reads the runs and writes the picture."""
-    command_line.Parser("experiments.plot_task1", __doc__).parse_args()
+    arguments.Parser("experiments.plot_task1", __doc__).parse_args()
     runs = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
     order = list(MODELS), list(RECIPES)
     runs.sort(

@@ -17,16 +17,16 @@ from ml_collections import ConfigDict
 
 from cifsel import build, workdir
 from cifsel.comparison import paired
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.evaluation import features, inference, scoring
-from cifsel.prediction import restore
+from cifsel.prediction import trained_model
 from cifsel.runtime import command
 
 
 def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
     """Prints accuracy and loss at each size, mirrored and not; as the run did if not said."""
     folder = epath.Path(run)
-    trained = restore.trained(folder)
+    trained = trained_model.restore(folder)
     val = build.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
     first = None
     for size in sizes:
@@ -51,7 +51,7 @@ def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
 
 def main() -> None:
     """Parses the command line."""
-    parser = command_line.Parser("experiments.resolution", __doc__)
+    parser = arguments.Parser("experiments.resolution", __doc__)
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="to score it at")
     words = "average over mirrored images ('on'), or not; default: as the run did"

@@ -26,7 +26,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.reports import style
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
@@ -194,7 +194,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
 
 def main() -> None:
     """Measures, or draws what was measured."""
-    made = command_line.Parser("experiments.scaling", __doc__)
+    made = arguments.Parser("experiments.scaling", __doc__)
     made.add_argument("--json", type=Path, metavar="FILE", help="of the measurements")
     made.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw them there rather than measure"

@@ -13,9 +13,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cifsel import config as config_lib
 from cifsel import sweep
-from cifsel.config import command_line
-from cifsel.config import loading as config_lib
+from cifsel.config import arguments
 from cifsel.runtime import command
 from configs import effnet, mobilenet
 
@@ -44,7 +44,7 @@ def _literal(value: str) -> Any:
 
 def main() -> None:
     """Trains, compares, and reports."""
-    made = command_line.Parser("experiments.task1", __doc__)
+    made = arguments.Parser("experiments.task1", __doc__)
     add = made.add_argument
     add("--workdir", required=True, metavar="DIR", help="gets every run and the report")
     add("--seeds", type=int, default=3, metavar="N", help="of each model; 3 if not given")

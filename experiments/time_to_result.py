@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from cifsel.evaluation.scoring import wilson
 from experiments.bench import machine
 
@@ -97,7 +97,7 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    made = command_line.Parser("experiments.time_to_result", __doc__)
+    made = arguments.Parser("experiments.time_to_result", __doc__)
     made.add_argument("--rounds", type=int, default=3, help="runs of this code, each with a next")
     made.add_argument("--keras-rounds", type=int, default=1, help="of the notebook's procedure")
     made.add_argument("--json", type=Path, help="write everything measured there")

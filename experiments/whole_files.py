@@ -14,10 +14,10 @@ import pillow_heif
 from etils import epath
 from PIL import ExifTags, Image
 
+from cifsel import config as config_lib
 from cifsel.comparison import runs, verdict
 from cifsel.comparison.runs import Candidate
-from cifsel.config import loading as config_lib
-from cifsel.data.photos import grouping, labelled, reader
+from cifsel.data.photos import decoding, grouping, labelled
 from cifsel.errors import UserError
 from cifsel.models.weights import h5_file
 from cifsel.prediction import predictor
@@ -45,7 +45,11 @@ def files(folder: Path) -> dict[str, File]:
         "HDF5, newest": ("w.h5", _weights("latest"), h5_file.read_tensors),
     }
     for name, (form, options) in _PHOTOS.items():
-        kinds[name] = ("photo", encoded(form, **options), lambda path: reader.decode(path, "photo"))
+        kinds[name] = (
+            "photo",
+            encoded(form, **options),
+            lambda path: decoding.decode(path, "photo"),
+        )
     kinds |= {
         "zip of photos": ("photos.zip", _zip(), _read_zip),
         "CSV": ("people.csv", b"photo,person\na/1.jpg,Ann\n" * 9, grouping.people_from_csv),
@@ -111,7 +115,7 @@ def _zip() -> bytes:
 
 
 def _read_zip(path: Path) -> None:
-    labelled.load(str(path), skip_unreadable=True)
+    labelled.load_photos(str(path), skip_unreadable=True)
 
 
 def _npz(save: Callable[..., None]) -> bytes:

@@ -16,7 +16,7 @@ from paths import REPO
 from PIL import Image
 
 from cifsel import predict
-from cifsel.data.photos import crops, reader
+from cifsel.data.photos import crops, decoding
 from cifsel.errors import UserError
 from cifsel.models import classifier
 from cifsel.prediction import predictor
@@ -276,12 +276,12 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
 
     def decode(source, name):
         happened.append("decode")
-        return reader.decode(source, name)
+        return decoding.decode(source, name)
 
     monkeypatch.setattr(predict, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)
     with predict.contextlib.ExitStack() as stack:
-        items = predict.photo_search.find(paths, stack)
+        items = predict.photo_search.find_photos(paths, stack)
     for answer in predict.answers(items, model, skip=True):
         happened.append(answer.photo)
     batches = [paths[:4], paths[4:8], paths[8:]]

@@ -3,7 +3,7 @@
 import pytest
 
 from cifsel import compare, sweep, train
-from cifsel.config import loading
+from cifsel import config as config_lib
 from cifsel.errors import UserError
 from configs import effnet, mobilenet
 from experiments import task1 as command
@@ -77,6 +77,6 @@ TUNED = {"train_size", "learning_rate", "frozen_bn", "augment.one_random"}
 @pytest.mark.parametrize(("recipe", "tuned"), [("probe", set()), ("finetune", TUNED)])
 def test_configs_of_both_models_differ_by_the_model_and_what_was_tuned(recipe, tuned):
     """What makes the comparison fair: the same images, sizes, epochs and head."""
-    pair = [loading.to_json(model.get_config(recipe)) for model in (mobilenet, effnet)]
-    fields = {line.partition(":")[0] for line in loading.differences(*pair)}
+    pair = [config_lib.to_json(model.get_config(recipe)) for model in (mobilenet, effnet)]
+    fields = {line.partition(":")[0] for line in config_lib.differences(*pair)}
     assert fields == {"model", "name"} | tuned

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from cifsel import config as config_lib
 from cifsel import sweep, train
-from cifsel.config import loading
+from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
 from configs import effnet, mobilenet
 
@@ -23,8 +24,9 @@ def run(real_data, tmp_path_factory):
         config.update(fields)
         folder = tmp_path_factory.mktemp(recipe)
         metrics = train.train_and_evaluate(config, str(folder), summaries.Summaries())
-        assert metrics == json.loads((folder / "metrics.json").read_text())
-        return metrics
+        content = json.loads((folder / "metrics.json").read_text())
+        assert metrics == RunMetrics.from_json(content)
+        return content
 
     return call
 
@@ -65,7 +67,9 @@ def test_task1_ends_in_a_verdict_on_photos(real_data, tmp_path):
         "test_examples": 250,
         "mirror": False,
     }
-    configs = [loading.changed(model.get_config("probe"), fields) for model in (mobilenet, effnet)]
+    configs = [
+        config_lib.changed(model.get_config("probe"), fields) for model in (mobilenet, effnet)
+    ]
     result = sweep.run(configs, str(tmp_path))
     assert result["chosen"] == "EfficientNetV2-B0"
     assert not result["within_noise"]

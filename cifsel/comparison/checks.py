@@ -6,7 +6,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from cifsel.config import validation
+from cifsel import config as config_lib
 from cifsel.errors import UserError, one_line
 from cifsel.models.classifier import MODELS
 
@@ -73,7 +73,7 @@ def _check_config(config: Any) -> None:
     if not config["recipe"].isprintable():
         raise ValueError(f"recipe is {config['recipe']!r}, which no recipe is called")
     _at(config, "data_dir", str, type(None))
-    validation.check_ranges(config, {field: validation.RANGES[field] for field in _FIELDS})
+    config_lib.check_fields(config, _FIELDS)
     _number(config, "train_fraction", 0, 1)
     try:
         ConfigDict(config)

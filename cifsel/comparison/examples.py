@@ -9,7 +9,7 @@ from cifsel.comparison.runs import Candidate
 from cifsel.comparison.suspects import Suspect
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
-from cifsel.prediction import gradcam, restore
+from cifsel.prediction import gradcam, trained_model
 from cifsel.reports.page import Gallery, Tile
 from cifsel.reports.style import percent, plain
 
@@ -83,7 +83,7 @@ class Examples:
         for candidate in self._pair:
             run = candidate.best_run()
             predicted.append(run.logits["test"][chosen].argmax(1))
-            heat = gradcam.heat(restore.trained(run.folder), images, predicted[-1])
+            heat = gradcam.heat(trained_model.restore(run.folder), images, predicted[-1])
             columns.append(gradcam.overlay(images, heat, CAM_SIZE))
         tiles = []
         for row, position in enumerate(chosen):

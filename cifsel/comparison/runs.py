@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from cifsel import config as config_lib
 from cifsel import workdir
 from cifsel.comparison import checks
-from cifsel.config import loading as config_lib
 from cifsel.errors import UserError, one_line, printable
 from cifsel.runtime import remote
 from cifsel.runtime.paths import exists

@@ -1,80 +1,103 @@
-"""The flag --config of the commands that take one: its help, one line for what is wrong with it."""
+"""The flag --config: parsing, its --help, and one line about a mistake in it."""
 
 import itertools
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from cifsel.config import command_line
-from cifsel.config import loading as config_lib
-from cifsel.errors import UserError
+from cifsel.config.arguments import Parser
+from cifsel.config.files import check_file, load
+from cifsel.config.help import field_list
+from cifsel.config.schema import flatten
+from cifsel.config.validation import bad, schema_of, unknown
+from cifsel.errors import UserError, one_line
 from cifsel.runtime import command
 
 # Configs import configs.common, from whichever folder the command is given in.
-_ROOT = Path(__file__).parents[2]
-sys.path.append(str(_ROOT))
-# absl's own --help says nothing of --config; its --helpfull has pages of other libraries' flags.
+sys.path.append(str(Path(__file__).parents[2]))
+# absl's own --help does not mention --config, and --helpfull has pages of other libraries' flags.
 _HELP = {"-h", "-help", "--help", "--helpshort"}
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "What to run, such as configs/effnet.py or, with a recipe, configs/effnet.py:probe; change any"
-    " field with --config.FIELD=VALUE. configs/common.py lists the fields of task 1,"
-    " configs/selfie.py those of task 2; with --help beside it, those of this config.",
+    "What to run, such as configs/effnet.py or, with a recipe, configs/effnet.py:probe. Change any"
+    " field with --config.FIELD=VALUE. With --help beside a config, its fields are listed.",
 )
 
 
 def parse_flags(argv: Sequence[str]) -> Sequence[str]:
-    """Parses the command line; what is wrong with it becomes one line."""
+    """Parses the command line. A mistake ends the process with one line and status 2.
+
+    Returns:
+      The arguments that are no flags, after the name of the program.
+    """
     if "--helpfull" in argv:
-        return flags.FLAGS(argv)  # Says it, and ends the process.
-    asked, argv = bool(_HELP & set(argv)), [word for word in argv if word not in _HELP]
-    files = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
-    files += [after for word, after in itertools.pairwise(argv) if word == "--config"]
-    if not files:
-        if asked:
-            _show_help()
+        return flags.FLAGS(argv)  # Prints the help and ends the process.
+    wants_help = not _HELP.isdisjoint(argv)
+    argv = [word for word in argv if word not in _HELP]
+    if (file := _config_file(argv)) is None:
+        if wants_help:
+            _print_help()
         command.stop("--config is missing: give --config=configs/effnet.py, for example")
     try:
-        config_lib.check_file(files[-1])
-        rest = flags.FLAGS(argv)
-        CONFIG.value.lock()  # A file that could not be read says so only when it is used.
+        check_file(file)
+        positional = flags.FLAGS(argv)
+        config = CONFIG.value
+        config.lock()  # A file that could not be run only raises when the config is used.
+        if wants_help:
+            fields = field_list(schema_of(config), flatten(config))
+            _print_help(f"fields of {file}, for --config.FIELD=VALUE:\n{fields}")
     except UserError as error:
         command.stop(str(error))
-    except (Exception, SystemExit) as error:
-        try:  # Of its own, without the other flags.
-            config = config_lib.load(files[-1])
-        except UserError as own:
-            command.stop(str(own))
-        command.stop(config_lib.explain(error, config))
-    if asked:
-        _show_help(files[-1])
-    return rest
+    except Exception as error:
+        command.stop(_mistake(error, file, argv))
+    return positional
 
 
-def _show_help(given: str = "") -> NoReturn:
-    """Prints what the command does, its flags, and the fields of the config that was given."""
-    main, listed = sys.modules["__main__"], ""
-    if given:
-        config, file = CONFIG.value, given.partition(":")[0]
-        base = _ROOT / "configs" / ("selfie.py" if config.get("task") == "selfie" else "common.py")
-        meanings: dict[str, str] = {}
-        for path in (base, Path(file)):
-            meanings |= (
-                command_line.comments(path.read_text(errors="replace")) if path.is_file() else {}
-            )
-        listed = (
-            f"fields of {given}, for --config.FIELD=VALUE:\n{command_line.fields(config, meanings)}"
-        )
+def _config_file(argv: Sequence[str]) -> str | None:
+    """The last value of --config, which may be written as one word or two."""
+    files = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
+    files += [after for word, after in itertools.pairwise(argv) if word == "--config"]
+    return files[-1] if files else None
+
+
+def _mistake(error: Exception, file: str, argv: Iterable[str]) -> str:
+    """One line about the mistake that made parsing fail with this error."""
+    try:
+        # Without the other flags, to see whether the file itself is wrong.
+        config = load(file)
+        known = flatten(config)
+        for word in argv:
+            # --config.FIELD=VALUE, --config.FIELD[INDEX]=VALUE
+            field = re.match(r"--config\.([^=\[]+)", word)
+            if field and not _is_known(field[1], config):
+                return str(unknown(field[1], known))
+        value = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
+        if value and (field_of := schema_of(config).fields.get(value[1])):
+            return str(bad(value[1], value[2], field_of.expected))
+    except UserError as mistake:
+        return str(mistake)
+    return one_line(error)
+
+
+def _is_known(name: str, config: ConfigDict) -> bool:
+    """Whether a field, or a nested config, has this name."""
+    return any(known == name or known.startswith(f"{name}.") for known in flatten(config))
+
+
+def _print_help(fields: str = "") -> NoReturn:
+    """Prints what the command does, its flags, and fields of a config, and ends the process."""
+    main = sys.modules["__main__"]
     name = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else "cifsel.main"
-    shown = command_line.Parser(name, main.__doc__, listed)
+    parser = Parser(name, main.__doc__, fields)
     for flag in (flags.FLAGS["config"], *flags.FLAGS.get_key_flags_for_module(sys.argv[0])):
-        said = flag.help + (f" Default: {flag.default}." if flag.default else "")
-        shown.add_argument(f"--{flag.name}", help=" ".join(said.split()).replace("%", "%%"))
-    shown.print_help()
+        text = flag.help + (f" Default: {flag.default}." if flag.default else "")
+        parser.add_argument(f"--{flag.name}", help=" ".join(text.split()).replace("%", "%%"))
+    parser.print_help()
     sys.exit(0)

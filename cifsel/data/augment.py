@@ -71,7 +71,7 @@ class Policy:
             raise ValueError(f"shift is {self.shift}: give a whole number of pixels")
 
 
-def augment(
+def augment_images(
     key: jax.Array, images: jax.Array, policy: Policy, image_size: int, method: str
 ) -> jax.Array:
     """Flips and shifts, resizes, rotates and zooms, changes contrast and what not, erases.

@@ -30,7 +30,7 @@ _SIZES = {"train": 50_000, "test": 10_000}
 _MIRROR = f"https://storage.googleapis.com/tfds-data/datasets/{_NAME}/{_VERSION}/dataset_info.json"
 
 
-def load(
+def load_cifar(
     data_dir: str | None,
     *,
     try_gcs: bool = False,

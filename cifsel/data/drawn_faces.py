@@ -25,7 +25,7 @@ _IRISES = ((70, 45, 30), (95, 75, 40), (70, 110, 70), (70, 110, 160))
 _WHITE, _DARK, _TONGUE = (250, 248, 244), (70, 22, 26), (205, 90, 95)
 
 
-def drawn_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
+def draw_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
     """Draws faces.
 
     Args:

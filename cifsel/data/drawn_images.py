@@ -25,7 +25,7 @@ _INK_SPREAD = 35.0
 _Shape = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def drawn_classes(
+def draw_classes(
     *, train_per_class: int, val_per_class: int, test_per_class: int, seed: int
 ) -> splits.Dataset:
     """Draws 50 classes of 32-pixel images.

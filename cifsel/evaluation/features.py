@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Num
 
 from cifsel.data import transforms
 from cifsel.models.classifier import Classifier
-from cifsel.models.cpu import convolutions
+from cifsel.models.cpu import compiler
 
 Tree = Any
 # Jitted (variables, images (B, h, w, 3) uint8) -> (B, ...) float32. Row i depends on image i only.
@@ -126,4 +126,4 @@ def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:
         outputs = jnp.stack([apply(variables, images) for images in view.of(images)])
         return outputs.mean(0)
 
-    return jax.jit(forward, compiler_options=convolutions.compiler_options())
+    return jax.jit(forward, compiler_options=compiler.compiler_options())

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the standard normal distribution
 ECE_BINS = 15  # the number of bins of Guo et al. 2017, which most papers report
@@ -36,7 +36,7 @@ def wilson(successes: float, total: int, z: float = Z_95) -> tuple[float, float]
 
 
 def confusion(
-    labels: Int[np.ndarray, "..."], predictions: Int[np.ndarray, "..."], num_classes: int
+    labels: Integer[np.ndarray, "..."], predictions: Integer[np.ndarray, "..."], num_classes: int
 ) -> Int[np.ndarray, "k k"]:
     """Counts how often each class was taken for each.
 

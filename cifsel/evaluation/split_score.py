@@ -86,31 +86,39 @@ class SplitScore:
         nested = {
             "accuracy_interval": tuple(content["accuracy_interval"]),
             "per_class": {
-                name: ClassScore(**score) for name, score in content["per_class"].items()
+                name: ClassScore(**_with_tuple(score))
+                for name, score in content["per_class"].items()
             },
             "per_coarse": {
-                name: CoarseScore(**score) for name, score in content["per_coarse"].items()
+                name: CoarseScore(**_with_tuple(score))
+                for name, score in content["per_coarse"].items()
             },
             "top_confusions": tuple(map(tuple, content["top_confusions"])),
         }
         return cls(**{**content, **nested})
 
 
+def _with_tuple(score: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes the interval of a score a tuple again, which JSON turns into a list."""
+    interval = score["interval"]
+    return {**score, "interval": None if interval is None else tuple(interval)}
+
+
 def score(
     logits: Float[np.ndarray, "n k"],
-    labels: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " _"],
     class_names: Sequence[str],
     coarse_names: Sequence[str],
-    coarse_of: Int[np.ndarray, " k"],
+    coarse_of: Int[np.ndarray, " _"],
 ) -> SplitScore:
     """Computes all scores of a split.
 
     Args:
-      logits: of N >= 1 images.
-      labels: the true classes, 0..K-1.
+      logits: of N images, at least one.
+      labels: the N true classes, 0..K-1.
       class_names: K names.
       coarse_names: C names.
-      coarse_of: the coarse label of each class, 0..C-1.
+      coarse_of: the coarse label of each of the K classes, 0..C-1.
 
     Raises:
       ValueError: shapes do not fit together, there are no examples, or logits are not finite.

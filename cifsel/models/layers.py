@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cifsel.models.batch_norm import BatchNorm, FixedNorm
-from cifsel.models.cpu import convolutions, silu
-from cifsel.models.cpu.convolutions import xla_conv
+from cifsel.models.cpu import dense, depthwise, silu
+from cifsel.models.cpu.dense import xla_conv
+from cifsel.models.cpu.windows import Padding
 
 Array = jax.Array
-Padding = convolutions.Padding
 
 # He et al. 2015, over the outputs of a kernel: what EfficientNet trains from scratch with.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -52,7 +52,7 @@ def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Ar
     return jax.lax.platform_dependent(
         x,
         kernel,
-        cpu=lambda x, kernel: convolutions.depthwise(x, kernel, stride, padding),
+        cpu=lambda x, kernel: depthwise.depthwise_conv(x, kernel, stride, padding),
         default=lambda x, kernel: grouped_conv(x, kernel, stride, padding),
     )
 
@@ -105,7 +105,7 @@ class PointwiseConv(nn.Module):
         kernel = (kernel[0, 0] * scale).astype(self.dtype)
         # As two matrices: XLA's CPU backend is slower with more axes.
         rows = x.astype(self.dtype).reshape(-1, x.shape[-1])
-        y = jax.lax.platform_dependent(rows, kernel, cpu=convolutions.matmul, default=jnp.dot)
+        y = jax.lax.platform_dependent(rows, kernel, cpu=dense.matmul, default=jnp.dot)
         return y.reshape(*x.shape[:-1], self.features)
 
 
@@ -131,7 +131,7 @@ class Conv3x3(nn.Module):
         return jax.lax.platform_dependent(
             x,
             kernel,
-            cpu=lambda x, kernel: convolutions.conv(x, kernel, self.stride, padding),
+            cpu=lambda x, kernel: dense.dense_conv(x, kernel, self.stride, padding),
             default=lambda x, kernel: xla_conv(x, kernel, self.stride, padding),
         )
 
@@ -183,7 +183,7 @@ class Norm:
             if not activate:
                 return x + bias
             return jax.lax.platform_dependent(
-                x, bias, cpu=silu.biased, default=lambda x, bias: nn.silu(x + bias)
+                x, bias, cpu=silu.biased_silu, default=lambda x, bias: nn.silu(x + bias)
             )
         norm = BatchNorm(self.epsilon, self.momentum, name=name)
         return norm(conv(x), activate)

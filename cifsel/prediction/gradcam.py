@@ -11,13 +11,13 @@ import numpy as np
 from cifsel.data import transforms
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
-from cifsel.prediction.restore import Trained
+from cifsel.prediction.trained_model import TrainedModel
 
 Array = jax.Array
 Tree = Any
 
 
-def heat(trained: Trained, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def heat(trained: TrainedModel, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Evidence for one class per image, by position.
 
     Args:

@@ -19,7 +19,7 @@ from cifsel.data.photos.crops import Cropper
 from cifsel.errors import UserError
 from cifsel.evaluation import features, inference, scoring
 from cifsel.models import classifier
-from cifsel.prediction import gradcam, restore
+from cifsel.prediction import gradcam, trained_model
 from cifsel.runtime import remote
 from cifsel.runtime.paths import exists, expanded
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
@@ -188,7 +188,7 @@ def run_of(folder: epath.Path) -> epath.Path:
 
 
 def _task1(run: epath.Path) -> Predictor:
-    trained = restore.trained(run)
+    trained = trained_model.restore(run)
     forward = features.logits(trained.model, trained.view)
     evidence = gradcam.of_logits(trained.model, trained.view)
     return Predictor(

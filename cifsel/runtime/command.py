@@ -1,5 +1,10 @@
-"""What all commands share: one line for what is wrong, an exit status, and little noise."""
+"""The start and the end of every command: quiet libraries, one line for a failure, an exit code.
 
+A command calls `start`, or `start_terminal` where it may end without JAX, and then `guarded` with
+its work. The exit codes are those of `cifsel.errors.ExitCode`.
+"""
+
+import _thread
 import logging
 import os
 import signal
@@ -11,55 +16,70 @@ from typing import Any, NoReturn
 from absl import flags
 from absl import logging as absl_logging
 
-from cifsel.errors import printable
-from cifsel.runtime import cache, memory
-from cifsel.runtime.signals import BAD_INPUT, INTERRUPTED, TRY_AGAIN, Interrupted
-from cifsel.terminal import say
+from cifsel import terminal
+from cifsel.errors import ExitCode
+from cifsel.runtime import cache, failures, memory
+from cifsel.runtime.signals import Interrupted
 
-# Of threads that others have left behind, after the last word has been said.
-_PATIENCE = 20.0  # seconds
+# Seconds to wait at the end for threads that other libraries have left behind.
+_PATIENCE = 20.0
 _started = False
 
 
-def guarded(run: Callable[[], object]) -> None:
-    """Runs, and turns what can go wrong into one line and an exit status."""
+def guarded(run: Callable[[], object], advice: failures.Advice = failures.TRAINING) -> None:
+    """Runs a command, and turns what can go wrong into one line and an exit code.
+
+    Args:
+      run: the work of the command.
+      advice: the words for what its user can do.
+
+    Raises:
+      SystemExit: the command failed, or was stopped.
+      Exception: the program has a defect. Python then exits with `ExitCode.DEFECT`.
+    """
     try:
         run()
     except (KeyboardInterrupt, Interrupted) as stopped:
-        say("stopped; the same command goes on from here")
+        if advice.stopped:
+            terminal.say(advice.stopped)
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
-        sys.exit(TRY_AGAIN if terminated else INTERRUPTED)
+        sys.exit(ExitCode.TRY_AGAIN if terminated else ExitCode.INTERRUPTED)
     except Exception as error:
-        from cifsel.runtime import failures  # It imports JAX, for which --help need not wait.
-
-        if (known := failures.explained(error)) is None:
+        failure = failures.explained(error, advice)
+        if failure is None:
             raise
-        stop(*known)
+        stop(failure.message, failure.code)
 
 
-def stop(message: str, status: int = BAD_INPUT) -> NoReturn:
-    """Says what is wrong, of the input if nothing else is said, and ends the process."""
-    sys.stderr.write(f"error: {printable(message)}\n")
-    if _started:  # Else somebody may want to go on.
-        end = threading.Timer(_PATIENCE, os._exit, (status,))
+def stop(message: str, code: ExitCode = ExitCode.BAD_INPUT) -> NoReturn:
+    """Says in one line on standard error what is wrong, and ends the process."""
+    terminal.error(message)
+    if _started:  # Else this is no command, and its process may go on.
+        end = threading.Timer(_PATIENCE, os._exit, (code,))
         end.daemon = True
         end.start()
-    sys.exit(status)
+    sys.exit(code)
 
 
 def start() -> None:
-    """What every command does first.
+    """Starts a command that computes: `start_terminal`, and JAX's settings, before JAX starts."""
+    start_terminal()
+    memory.keep_freed()
+    cache.keep_compiled()
 
-    Warnings are said like everything else, without time and thread.
+
+def start_terminal() -> None:
+    """Starts a command without importing JAX.
+
+    Warnings of libraries are printed like those of cifsel, without time and thread.
     """
     global _started  # noqa: PLW0603 - that this process is a command is true of all of it
     _started = True
     sys.unraisablehook = _say_unraisable
-    # One for the same reason; the other raises what it logs, also when tfds asks it for data.
+    # asyncio for the reason that `_say_unraisable` gives. gcsfs raises what it logs, also when tfds
+    # asks it for data.
     for name in ("asyncio", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    memory.keep_freed()
-    cache.keep_compiled()
     # As absl.app does, by which not every command is run.
     absl_logging.use_absl_handler()
     flags.FLAGS.mark_as_parsed()
@@ -69,21 +89,27 @@ def start() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not orbax on how often it saves, which is up to us, nor CLU on errors that it also raises."""
+    """False for orbax's advice to save less often, and for errors that CLU also raises."""
     return "orbax" not in record.pathname and not record.pathname.endswith("clu/asynclib.py")
 
 
 def _say_unraisable(what: Any) -> None:
-    """`sys.unraisablehook` without what follows from something else, and without losing Ctrl-C.
+    """`sys.unraisablehook` that drops repeated errors and does not lose Ctrl-C.
 
-    When TensorStore cannot write an array to a disk that is full or read-only, orbax stops to wait
-    for the others, whose failures then reach nobody, and are shown as tracebacks, hundreds of them,
-    around the line that says it.
+    When TensorStore cannot write an array, orbax stops to wait for the other arrays. Their failures
+    then reach nobody, and Python shows hundreds of them as tracebacks around the one line that
+    says why.
 
-    Ctrl-C may also come while Python clears something away, where no exception gets out, and would
-    be lost.
+    Ctrl-C may also come while Python runs a `__del__`, which no exception leaves. It is sent again.
     """
     if issubclass(what.exc_type, KeyboardInterrupt):
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.05, _press_ctrl_c).start()
     elif not (what.exc_type is RuntimeError and str(what.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(what)
+
+
+def _press_ctrl_c() -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main()  # os.kill would end the process.
+    else:
+        os.kill(os.getpid(), signal.SIGINT)  # interrupt_main would not end a sleep.

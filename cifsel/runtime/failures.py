@@ -1,47 +1,82 @@
-"""What machines do to programs: full disks, lost networks, broken devices, too little memory."""
+"""Failures of the machine in words: full disks, lost networks, broken devices, too little memory.
 
+The exceptions of other libraries that mean such a failure are told from those that mean a defect.
+"""
+
+import dataclasses
 import errno
 import os
 import re
 import traceback
 
-from cifsel import workdir
-from cifsel.errors import UserError, causes, one_line
+from cifsel.errors import MAKE_ROOM, ExitCode, UserError, causes, one_line
 from cifsel.runtime import remote
-from cifsel.runtime.signals import BAD_INPUT, TRY_AGAIN
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-_AGAIN = "give the same command again, which goes on from the last checkpoint"
 
 
-def explained(error: Exception) -> tuple[str, int] | None:
-    """One line that says what to do, and the exit status; None for what must be a defect."""
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a command ends.
+
+    Attributes:
+      message: one line that says what to do.
+      code: of the process.
+    """
+
+    message: str
+    code: ExitCode
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """How a command is told to go on.
+
+    Attributes:
+      again: after a failure that may be over soon.
+      memory: when there is too little memory.
+      stopped: the message after Ctrl-C or SIGTERM. '' for none.
+    """
+
+    again: str
+    memory: str
+    stopped: str
+
+
+TRAINING = Advice(
+    again="give the same command again, which goes on from the last checkpoint",
+    memory="give a smaller config.batch_size or config.image_size, or set config.accum_steps to"
+    " pass a batch in parts",
+    stopped="stopped; the same command goes on from here",
+)
+
+
+def explained(error: Exception, advice: Advice = TRAINING) -> Failure | None:
+    """The failure that an exception means, or None for a defect of the program."""
     lost = remote.lost(error)
     if isinstance(error, UserError):
-        return str(error), TRY_AGAIN if lost else BAD_INPUT
+        return Failure(str(error), ExitCode.TRY_AGAIN if lost else ExitCode.BAD_INPUT)
     if lost:
-        return f"gs:// cannot be reached any more ({lost}): {_AGAIN}", TRY_AGAIN
+        message = f"gs:// cannot be reached any more ({lost}): {advice.again}"
+        return Failure(message, ExitCode.TRY_AGAIN)
     if "Gloo" in str(error):  # How processes without GPUs or TPUs reach each other.
-        return f"the processes lost each other ({one_line(error)}): {_AGAIN}", TRY_AGAIN
-    if line := _what_to_do(error):
-        return line, BAD_INPUT
-    return None
+        message = f"the processes lost each other ({one_line(error)}): {advice.again}"
+        return Failure(message, ExitCode.TRY_AGAIN)
+    message = _of_machine(error, advice)
+    return Failure(message, ExitCode.BAD_INPUT) if message else None
 
 
-def _what_to_do(error: Exception) -> str:
+def _of_machine(error: Exception, advice: Advice) -> str:
+    """Says what the machine lacks, and what to do. '' if it lacks nothing."""
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         # Reading has messages of its own, where it knows what was to be read.
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}: {workdir.MAKE_ROOM}, and {_AGAIN}"
-    if (cause := _of_summaries(error)) is not None:
+        return f"{where}{error.strerror}: {MAKE_ROOM}, and {advice.again}"
+    if (cause := _of_tensorflow(error)) is not None:
         reason = re.sub(r"{{.*?}}|\[Op:.*", "", one_line(cause)).strip()
-        return f"summaries could not be written ({reason}): {workdir.MAKE_ROOM}, and {_AGAIN}"
+        return f"summaries could not be written ({reason}): {MAKE_ROOM}, and {advice.again}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        reason = one_line(error)
-        return (
-            f"out of memory ({reason}): give a smaller config.batch_size or config.image_size, or"
-            " set config.accum_steps to pass a batch in parts"
-        )
+        return f"out of memory ({one_line(error)}): {advice.memory}"
     if traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py"):
         wanted = os.environ.get("JAX_PLATFORMS", "")
         return (
@@ -51,6 +86,6 @@ def _what_to_do(error: Exception) -> str:
     return ""
 
 
-def _of_summaries(error: BaseException) -> BaseException | None:
-    """What TensorFlow, which does nothing else once data are read, could not do, if it was that."""
+def _of_tensorflow(error: BaseException) -> BaseException | None:
+    """TensorFlow's own exception among the causes. Once data are read, it only writes summaries."""
     return next((e for e in causes(error) if type(e).__module__.startswith("tensorflow.")), None)

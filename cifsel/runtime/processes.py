@@ -1,9 +1,16 @@
-"""Who takes part in a run of several processes: all are waited for, and none may vanish unseen.
+"""The processes of one run: each waits for all others, and ends when another is lost.
 
-JAX's own service ends a process whose peers are missing with a stack trace that does not say which,
-and finds out up to 100 seconds after one has died. So the processes of an explicit host:port first
-meet here: all connect to process 0, and stay connected for the whole run. A connection that breaks
-means that a process is gone, and the others end at once, with a line that names it.
+Before JAX connects them, all processes connect to process 0 by TCP, and stay connected for the
+whole run. A connection that breaks means that a process is gone. The others then end at once, with
+a line that names it and `ExitCode.TRY_AGAIN`.
+
+`jax.distributed.initialize` alone does not do this. We measured JAX 0.10.2 with three processes,
+`initialization_timeout=10` and `heartbeat_timeout_seconds=10`. When a process never started, the
+others aborted after the timeout with SIGABRT (exit code 134) and a C++ stack trace that said
+"Deadline Exceeded", but not who was missing. When a process was killed, the others learnt its
+number after 10 s, but again aborted with a stack trace. When process 0 was killed, they aborted
+without a word about it. No Python code runs in between, so neither message nor exit code can be
+changed. Launch scripts need the exit code to tell a lost machine from a mistake.
 """
 
 import atexit
@@ -15,30 +22,32 @@ import threading
 import time
 from collections.abc import Iterator
 
-from cifsel.errors import UserError
-from cifsel.runtime.signals import INTERRUPTED, TRY_AGAIN, Interrupted
+from cifsel import terminal
+from cifsel.errors import ExitCode, UserError
+from cifsel.runtime import failures
+from cifsel.runtime.signals import Interrupted
 
-_RETRY = 0.2  # seconds
-_GRACE = 3.0  # seconds
-_WORD = 64  # bytes of the longest message
+_RETRY = 0.2  # seconds between attempts to connect
+_GRACE = 3.0  # seconds in which a lost process is noticed, see `together`
+_MESSAGE_BYTES = 64  # of every message, filled with spaces
 
 
 @contextlib.contextmanager
 def together(host: str, port: int, processes: int, process: int, timeout: float) -> Iterator[None]:
-    """Waits until all processes are there, and watches over them within the block.
+    """Waits until all processes are connected, and watches over them within the block.
 
-    A process that leaves the block in good order, finished or stopped with everything saved, is not
-    missed; one that fails in it ends the others.
+    A process may leave the block when it has finished, or was stopped with everything saved. The
+    others then go on. A process that fails in the block ends the others.
 
     Args:
       host: of process 0.
       port: on which process 0 listens.
-      processes: how many there are.
-      process: which one this is.
+      processes: the number of processes.
+      process: the number of this process, from 0.
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: some are missing; says which.
+      UserError: some processes are missing. The message says which.
     """
     if process == 0:
         peers = _gather(port, processes, timeout)
@@ -59,33 +68,29 @@ def together(host: str, port: int, processes: int, process: int, timeout: float)
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, UserError | KeyboardInterrupt):
             failed.set()
-        # Others may be about to fail for the same reason. Or it is a sum in which a lost process
-        # has no part: `_watch` knows which one.
+        # The others may be about to fail for the same reason. Or a sum over all processes has
+        # failed because one of them is lost: then `_watch` ends this process, and names that one.
         time.sleep(0 if isinstance(error, KeyboardInterrupt) else _GRACE)
         failed.set()
         _tell(peers, f"gone {process}")
-        # Once the error is told: JAX would first wait five minutes for the others.
+        # Called after the error is printed. JAX would first wait five minutes for the others.
         atexit.register(_leave, error)
         raise
     _tell(peers, "done")
 
 
 def _leave(error: BaseException) -> None:
-    """Ends the process as `error` would, with the status that `command.guarded` gives it."""
-    from cifsel.runtime import (
-        failures,  # It asks, by way of others, this module for who takes part.
-    )
-
+    """Ends the process with the exit code that `command.guarded` gives for an error."""
     sys.stdout.flush()
     sys.stderr.flush()
     if isinstance(error, Exception):
-        known = failures.explained(error)
-        os._exit(known[1] if known else 1)
-    os._exit(INTERRUPTED)
+        failure = failures.explained(error)
+        os._exit(failure.code if failure else ExitCode.DEFECT)
+    os._exit(ExitCode.INTERRUPTED)
 
 
 def _gather(port: int, processes: int, timeout: float) -> dict[int, socket.socket]:
-    """Process 0's connections to the others, by their numbers."""
+    """Waits, as process 0, for the others. Returns the connections to them by their numbers."""
     peers: dict[int, socket.socket] = {}
     until = time.monotonic() + timeout
     try:
@@ -104,7 +109,7 @@ def _gather(port: int, processes: int, timeout: float) -> dict[int, socket.socke
                 number, theirs = map(int, _hear(peer).split())
             except (TimeoutError, ValueError, OSError):
                 if time.monotonic() < until:
-                    continue  # Whatever that was, it was no process of a run.
+                    continue  # A stranger has connected, not a process of a run.
                 missing = _listed(set(range(1, processes)) - peers.keys())
                 _tell(peers, f"missing {missing}")
                 raise UserError(
@@ -123,7 +128,7 @@ def _gather(port: int, processes: int, timeout: float) -> dict[int, socket.socke
 
 
 def _join(host: str, port: int, processes: int, process: int, timeout: float) -> socket.socket:
-    """The connection to process 0."""
+    """Waits, as another process, for process 0. Returns the connection to it."""
     until = time.monotonic() + timeout
     while True:
         try:
@@ -137,7 +142,7 @@ def _join(host: str, port: int, processes: int, process: int, timeout: float) ->
                     " config.distributed"
                 ) from None
             time.sleep(_RETRY)
-    peer.sendall(f"{process} {processes}".encode().ljust(_WORD))
+    peer.sendall(f"{process} {processes}".encode().ljust(_MESSAGE_BYTES))
     peer.settimeout(timeout + 10)
     with contextlib.suppress(OSError):
         answer = _hear(peer)
@@ -148,40 +153,38 @@ def _join(host: str, port: int, processes: int, process: int, timeout: float) ->
 
 
 def _watch(number: int, peers: dict[int, socket.socket], failed: threading.Event) -> None:
-    """Ends this process when another does that has not said that it is done.
+    """Ends this process when a peer is gone that has not sent "done".
 
-    Not so one that has failed: it has something to say of its own.
+    A process that has failed itself stays, to print its own error.
     """
-    word = ""
+    message = ""
     with contextlib.suppress(OSError):
-        word = _hear(peers[number])
-    if word == "done" or failed.is_set():
+        message = _hear(peers[number])
+    if message == "done" or failed.is_set():
         return
-    gone = word.removeprefix("gone ") or number  # Process 0 says of whom it knows.
+    gone = message.removeprefix("gone ") or number  # Process 0 passes on who is gone.
     _tell(peers, f"gone {gone}")
-    sys.stderr.write(
-        f"error: process {gone} is gone: give all commands again, which go on from the last"
-        " checkpoint\n"
+    terminal.error(
+        f"process {gone} is gone: give all commands again, which go on from the last checkpoint"
     )
-    sys.stderr.flush()
-    os._exit(TRY_AGAIN)  # The main thread may wait for that process for ever.
+    os._exit(ExitCode.TRY_AGAIN)  # The main thread may wait for that process for ever.
 
 
 def _tell(peers: dict[int, socket.socket], text: str) -> None:
     for peer in peers.values():
         with contextlib.suppress(OSError):
-            peer.sendall(text.encode()[:_WORD].ljust(_WORD))
+            peer.sendall(text.encode()[:_MESSAGE_BYTES].ljust(_MESSAGE_BYTES))
 
 
 def _hear(peer: socket.socket) -> str:
-    """A message; '' when the connection has ended."""
-    found = b""
-    while len(found) < _WORD:
-        part = peer.recv(_WORD - len(found))
+    """Waits for a message. '' when the connection has ended."""
+    message = b""
+    while len(message) < _MESSAGE_BYTES:
+        part = peer.recv(_MESSAGE_BYTES - len(message))
         if not part:
             return ""
-        found += part
-    return found.decode(errors="replace").strip()
+        message += part
+    return message.decode(errors="replace").strip()
 
 
 def _listed(numbers: set[int]) -> str:

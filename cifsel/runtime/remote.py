@@ -1,9 +1,11 @@
-"""Paths on Google Cloud Storage: gs://BUCKET/NAME, which all that a user names may be.
+"""Paths on Google Cloud Storage, gs://BUCKET/NAME. Every path that a user gives may be one.
 
-etils.epath reads and writes them like local ones. Wherever TensorFlow is installed it would do so
-through that, which takes seconds to import and talks to Google's own servers alone, so that no test
-could see it. Here it does so through gcsfs, which the extra `gcs` brings with all else that orbax
-needs for gs://. Nothing of it is imported as long as all paths are local.
+etils.epath reads and writes them like local paths. Where TensorFlow is installed, epath would use
+it. TensorFlow takes seconds to import and reaches no server but Google's, not even one of a test.
+So this module makes epath use gcsfs, which the extra `gcs` installs together with the client that
+orbax needs. As long as all paths are local, neither is imported.
+
+No request waits longer than `TIMEOUT` for its first answer.
 """
 
 import functools
@@ -17,19 +19,18 @@ from urllib.parse import urlsplit
 
 from etils import epath
 
-from cifsel.errors import UserError, causes
+from cifsel.errors import UserError, causes, one_line
 from cifsel.runtime.paths import expanded
 
 AnyPath: TypeAlias = Path | epath.Path
-# How long to wait for an answer before saying that there is none, in seconds.
-TIMEOUT = 10
+TIMEOUT = 10  # seconds to wait for an answer
 
-# Whose errors, unless they are caught where they are expected, are those of a connection.
+# Packages whose exceptions mean a lost connection, unless they are caught where they are expected.
 _CLIENTS = {"aiohttp", "gcsfs", "google", "requests", "urllib3"}
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
-# Read by etils and gcsfs when they first need it. The second is about kinds of buckets that are not
-# used here, and would ask by gRPC, for up to a minute, what kind each bucket is.
+# etils and gcsfs read these when they first need them. With the second, gcsfs does not ask by gRPC,
+# for up to a minute, whether a bucket is of a kind that is not used here.
 if importlib.util.find_spec("gcsfs"):
     for _name in ("EPATH_USE_TF", "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"):
         os.environ.setdefault(_name, "false")
@@ -41,11 +42,11 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
 
 
 def reach(given: str | os.PathLike[str]) -> None:
-    """Makes sure that a path can be asked for; a local one always can.
+    """Makes sure that the bucket of a path on gs:// answers. A local path always passes.
 
     Raises:
-      UserError: it is on gs://, and there is no such bucket, no network, no permission to list it,
-        or no gcsfs; or it is another kind of URL.
+      UserError: there is no such bucket, no network, no permission to list it, or no gcsfs. Or the
+        path is another kind of URL.
     """
     if not is_remote(given):
         return
@@ -57,10 +58,10 @@ def reach(given: str | os.PathLike[str]) -> None:
 
 
 def reach_as_orbax(given: str | os.PathLike[str]) -> None:
-    """Makes sure that orbax can use a path; of a bucket it wants to know more than others do.
+    """Makes sure that orbax can use a path. It needs a permission of a bucket that others do not.
 
     Raises:
-      UserError: it cannot.
+      UserError: orbax cannot use it, or it cannot be reached.
     """
     if not is_remote(given):
         return
@@ -72,7 +73,7 @@ def reach_as_orbax(given: str | os.PathLike[str]) -> None:
         storage.Client().get_bucket(bucket, timeout=TIMEOUT, retry=None)
     except Exception as error:  # of google-auth, google-api-core and requests
         raise UserError(
-            f"{os.fspath(given)} cannot hold checkpoints ({_one_line(error)}): they need the"
+            f"{os.fspath(given)} cannot hold checkpoints ({one_line(error)}): they need the"
             " permission storage.buckets.get, and GOOGLE_CLOUD_PROJECT where nothing else names a"
             " project"
         ) from error
@@ -89,7 +90,7 @@ def _bucket(given: str | os.PathLike[str]) -> str:
 
 
 def place(given: str | os.PathLike[str]) -> epath.Path:
-    """A path of this machine or on gs://, of which nothing is asked yet.
+    """A path of this machine or on gs://, which may not exist. Nothing is asked of gs://.
 
     Raises:
       UserError: it is another kind of URL.
@@ -110,12 +111,12 @@ def path(given: str | os.PathLike[str]) -> AnyPath:
 
 
 def absolute(given: AnyPath) -> AnyPath:
-    """From the root on; epath would take gs: for a folder here, or, when old, not know how."""
+    """The absolute path. epath would take gs: for a local folder, or cannot do it when old."""
     return given if is_remote(given) else type(given)(Path(given).absolute())
 
 
 def children(folder: AnyPath) -> Iterator[tuple[str, bool]]:
-    """Yields the names in a folder, sorted, and whether each is of a folder; by one request."""
+    """Yields each name in a folder, sorted, and whether it is a folder. Takes one request."""
 
     def fail(error: OSError) -> NoReturn:
         raise error
@@ -131,8 +132,8 @@ def copy(source: epath.Path, target: epath.Path, *, last: str) -> bool:
 
     Args:
       source: the folder.
-      target: a new one; here or there, gs:// or not.
-      last: the name of the file that is written last, and so says that the others are there.
+      target: a new folder.
+      last: the name of the file that is written last. If it is there, all others are.
 
     Returns:
       Whether the folder has that file; nothing is copied if not.
@@ -147,41 +148,41 @@ def copy(source: epath.Path, target: epath.Path, *, last: str) -> bool:
 
 
 def lost(error: BaseException | None) -> str:
-    """What says, in an error or in what led to it, that gs:// no longer answers; else ''."""
-    for one in causes(error):
-        client = type(one).__module__.partition(".")[0]
-        of_tensorstore = isinstance(one, ValueError) and str(one).startswith(_NO_ANSWER)
-        if client in _CLIENTS or of_tensorstore:
-            return _one_line(one)
+    """The message, of an error or its causes, that gs:// no longer answers. '' if there is none."""
+    for cause in causes(error):
+        package = type(cause).__module__.partition(".")[0]
+        of_tensorstore = isinstance(cause, ValueError) and str(cause).startswith(_NO_ANSWER)
+        if package in _CLIENTS or of_tensorstore:
+            return one_line(cause)
     return ""
 
 
 @functools.cache
 def _problem(bucket: str) -> str:
-    """Why a bucket cannot be listed, and what to do; empty if it can be."""
+    """Says why a bucket cannot be listed, and what to do. '' if it can be."""
     from google.api_core import exceptions
     from google.auth.exceptions import RefreshError
 
     try:
         client, without = _client()
-        # Once, where everything else would try for a minute and more.
+        # Asks once. Left to itself, the client would try for a minute and more.
         next(iter(client.list_blobs(bucket, max_results=1, timeout=TIMEOUT, retry=None)), None)
     except exceptions.NotFound:
         return f"there is no bucket {bucket}: check the name, or make it"
     except (exceptions.Forbidden, exceptions.Unauthorized) as error:
         if without:
             return f"bucket {bucket} is not open to all, and {without}"
-        return f"access to bucket {bucket} is denied ({_one_line(error)}): ask its owner for it"
+        return f"access to bucket {bucket} is denied ({one_line(error)}): ask its owner for it"
     except RefreshError as error:
-        return f"the credentials are refused ({_one_line(error)}): log in again"
+        return f"the credentials are refused ({one_line(error)}): log in again"
     except Exception as error:  # of google-auth, google-api-core and requests
-        return f"no answer from Google Cloud Storage ({_one_line(error)}): check the network"
+        return f"no answer from Google Cloud Storage ({one_line(error)}): check the network"
     return ""
 
 
 @functools.cache
 def _client() -> tuple[Any, str]:
-    """Who asks for buckets, and why it does so without credentials; empty if it has some."""
+    """The client that asks for buckets, and why it has no credentials. '' if it has some."""
     import fsspec
     from google.auth import credentials, default
     from google.auth.exceptions import DefaultCredentialsError
@@ -193,15 +194,10 @@ def _client() -> tuple[Any, str]:
         try:
             who, without = default()[0], ""
         except DefaultCredentialsError as error:
-            without = f"there are no credentials ({_one_line(error)})"
+            without = f"there are no credentials ({one_line(error)})"
     settings = fsspec.config.conf.setdefault("gcs", {})
     # Left to itself, gcsfs looks for credentials in more places, for a quarter of a minute.
     settings.setdefault("token", "anon" if without else "google_default")
-    # What it remembers of a folder may be old, since orbax writes arrays past it.
+    # Its cache of a folder may be old, since orbax writes arrays without gcsfs.
     settings.setdefault("use_listings_cache", False)
     return storage.Client(project=None, credentials=who), without
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"...{text[-200:]}"  # The cause comes last.

@@ -1,9 +1,9 @@
-"""Many devices, of one machine or of many: every batch is split between them, all else is on each.
+"""Many devices, of one machine or of several: each batch is split, everything else is replicated.
 
-The same program runs in every process. Parameters, optimiser and results are replicated; a batch
-lies along the one axis of a mesh over all devices of all processes, and XLA puts in the sums that
-gradients and batch norm need. What a run computes does not depend on how many devices there are,
-but for the rounding of sums. With one device nothing of this costs anything.
+The same program runs in every process. All devices of all processes form a mesh with one axis.
+Batches are divided along it, and XLA adds the sums that gradients and batch norm need. Results do
+not depend on the number of devices, except for the rounding of sums. With one device this costs
+nothing.
 """
 
 import contextlib
@@ -18,13 +18,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line
 from cifsel.runtime.processes import together
 
 Tree = Any
 AXIS = "data"
-# How long a process waits for the others to start, in seconds.
-START_TIMEOUT = 300
+START_TIMEOUT = 300  # seconds to wait until all processes have started
 
 
 @contextlib.contextmanager
@@ -34,14 +33,14 @@ def connected(
     """Connects the processes of a run. Enter before anything else asks JAX for its devices.
 
     Args:
-      distributed: 'off' for a single process, 'auto' where Cloud TPU, GKE or Slurm say who is part
-        of the run, or the host:port of process 0, which needs the port above it as well.
-      processes: how many there are, for host:port.
-      process: which one this is, from 0, for host:port.
+      distributed: 'off' for a single process, 'auto' for the processes that Cloud TPU, GKE or Slurm
+        have started, or the host:port of process 0. The next higher port is used, too.
+      processes: the number of processes, for host:port.
+      process: the number of this process, from 0, for host:port.
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: nobody says who is part of the run, or somebody is missing.
+      UserError: 'auto' finds no processes, or some processes are missing.
     """
     if distributed == "off":
         yield
@@ -50,7 +49,7 @@ def connected(
     if distributed == "auto":
         address, processes, process, local = _taking_part(timeout)
         host, _, port = address.rpartition(":")
-        # Far from it, since Slurm's ports are neighbours where jobs are.
+        # Far from JAX's port: jobs of Slurm with neighbouring numbers have neighbouring ports.
         meeting = int(port) ^ 0x8000
     else:
         host, _, port = distributed.rpartition(":")
@@ -65,22 +64,24 @@ def connected(
 
 
 def _taking_part(timeout: int) -> tuple[str, int, int, Sequence[int] | None]:
-    """What Cloud TPU, GKE or Slurm say: JAX's address, the number of processes, this one, devices.
+    """Asks Cloud TPU, GKE or Slurm for the processes of this run.
 
-    JAX would ask them by itself, but only to wait alone then, and to abort where somebody is
-    missing, without a word about who.
+    JAX would ask them by itself, but then abort when a process is missing (see `processes`).
+
+    Returns:
+      The address of process 0 for JAX, the number of processes, the number of this process, and its
+      local devices, None for all.
     """
     from jax._src.clusters import ClusterEnv  # There is no public way to ask.
 
     try:
-        found = ClusterEnv.auto_detect_unset_distributed_params(
+        address, processes, process, local = ClusterEnv.auto_detect_unset_distributed_params(
             None, None, None, None, None, timeout
         )
     except (RuntimeError, ValueError, OSError) as error:
-        found, why = (None, None, None, None), f" ({' '.join(str(error).split())[:300]})"
+        address, processes, process, local, why = None, None, None, None, f" ({one_line(error)})"
     else:
         why = ""
-    address, processes, process, local = found
     if address is None or processes is None or process is None:
         raise UserError(
             f"config.distributed is 'auto', but nothing here says which processes take part{why}:"
@@ -91,10 +92,10 @@ def _taking_part(timeout: int) -> tuple[str, int, int, Sequence[int] | None]:
 
 @contextlib.contextmanager
 def _sigterm_untouched() -> Iterator[None]:
-    """Takes SIGTERM back from JAX, which catches it for a service that nobody here asks.
+    """Takes SIGTERM back from JAX, which catches it for its preemption service.
 
-    That service finds a step at which all processes stop; they agree on one anyway (`largest`), and
-    a process that does not train yet would never end.
+    That service finds a step at which all processes stop. They agree on one by `largest` instead.
+    With JAX's handler, a process that does not train yet would never end.
     """
     before = signal.getsignal(signal.SIGTERM)
     yield
@@ -102,10 +103,10 @@ def _sigterm_untouched() -> Iterator[None]:
 
 
 def _greet() -> None:
-    """One sum over all devices, while all processes are at the same place.
+    """Adds up one number per device, while all processes are at the same place.
 
-    Gloo, through which CPUs talk, connects devices when they first have something to add up, and
-    waits half a minute for each process. Later, one may compile for that much longer than another.
+    Gloo, which connects CPUs, does so at the first sum, and waits half a minute for each process.
+    Later on, one process may compile for that much longer than another.
     """
     ones = divide(np.ones(jax.device_count(), np.float32), 0)
     jax.block_until_ready(jax.jit(jnp.sum, out_shardings=replicated())(ones))
@@ -133,7 +134,7 @@ def split(axis: int) -> NamedSharding:
 
 
 def everywhere(tree: Tree) -> Tree:
-    """Arrays, the same in all processes, replicated. What is so already is not copied."""
+    """Replicates arrays that are the same in all processes. Replicated ones are not copied."""
     if jax.process_count() == 1:
         return jax.device_put(tree, replicated())
     return jax.tree.map(_put, tree)
@@ -171,29 +172,29 @@ def rows(array: np.ndarray, positions: np.ndarray, axis: int) -> jax.Array:
 
 
 def _divided(shape: tuple[int, ...], axis: int, part: Callable[[Any], np.ndarray]) -> jax.Array:
-    """An array of the parts that `part` makes; on a CPU, it is there on return.
+    """An array of the parts that `part` makes. On a CPU, the copy is complete on return.
 
-    JAX leaves a program whose inputs are still on their way to another thread, whose heap has no
-    room for what the program needs: see `memory.keep_freed`.
+    JAX runs a program whose inputs are still being copied on another thread. That thread's heap has
+    no room for the program's blocks, see `memory.keep_freed`.
     """
     array = jax.make_array_from_callback(shape, split(axis), part)
     return jax.block_until_ready(array) if jax.default_backend() == "cpu" else array
 
 
 def fetch(array: jax.Array) -> np.ndarray:
-    """The whole array, however it is divided; all processes must ask."""
+    """The whole array, however it is divided. All processes must call this."""
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def divisible(batch_size: int, parts: int = 1, devices: int | None = None) -> int:
-    """The least multiple of the number of devices, times `parts`, that is no less.
+    """Rounds a batch size up, until all devices get equal shares that can be cut in equal parts.
 
     Args:
-      batch_size: what is asked for.
-      parts: into which each device divides its share.
-      devices: None for those that are there.
+      batch_size: the least size.
+      parts: the number of parts of each device's share.
+      devices: the number of devices. None for JAX's.
     """
     unit = (devices or jax.device_count()) * parts
     return -(-batch_size // unit) * unit
@@ -211,17 +212,17 @@ def check_batch(batch_size: int, parts: int, devices: int | None = None) -> None
 
 
 def is_main() -> bool:
-    """Whether this process speaks and writes for all."""
+    """Whether this process prints and writes for all."""
     return jax.process_index() == 0
 
 
 def largest(number: int) -> int:
-    """The largest of what the processes say; all must ask."""
+    """The largest number that a process gives. All processes must call this."""
     if jax.process_count() == 1:
         return number
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
 def on_main(compute: Callable[[], bool]) -> bool:
-    """What the first process finds; the others, which may see it later or otherwise, follow."""
+    """The answer of the first process, for all. Others might see a file later, for example."""
     return bool(largest(int(is_main() and compute())))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, as questions between steps."""
+"""Ctrl-C and SIGTERM while a run trains: it saves after the step, and ends."""
 
 import contextlib
 import signal
@@ -7,14 +7,13 @@ from typing import Any
 
 from cifsel.terminal import say
 
-# Exit statuses: 1 is a defect, with a traceback.
-BAD_INPUT, INTERRUPTED = 2, 130
-# "Try again": told to stop, or left alone by another process; what was saved stays.
-TRY_AGAIN = 75
-
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """A signal, whose number it carries, asked to stop, and everything has been saved."""
+    """A signal asked a run to stop, and everything has been saved.
+
+    Attributes:
+      number: of the signal.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -23,10 +22,14 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], int]]:
-    """Turns Ctrl-C and SIGTERM into a question that the loop asks between steps.
+    """Keeps Ctrl-C and SIGTERM from ending the process within the block.
 
-    The answer is the signal's number, or 0. A second signal of the kind acts at once. SIGTERM is
-    what comes before a machine is taken away.
+    Clouds send SIGTERM before they take a machine away. A second signal of the same kind acts at
+    once.
+
+    Yields:
+      A function that gives the number of the signal that has come, or 0. The training loop calls it
+      between steps.
     """
     requested = 0
 
@@ -40,10 +43,10 @@ def stop_requests() -> Iterator[Callable[[], int]]:
     previous: dict[int, Any] = {}
     try:
         for asked in (signal.SIGINT, signal.SIGTERM):
-            # What a shell has put into the background is not to hear of Ctrl-C.
+            # A shell makes its background processes ignore Ctrl-C.
             if signal.getsignal(asked) is not signal.SIG_IGN:
                 previous[asked] = signal.signal(asked, request)
-    except ValueError:  # Only the main thread may; elsewhere nobody presses Ctrl-C.
+    except ValueError:  # Only the main thread may set handlers.
         yield lambda: 0
         return
     try:

@@ -8,8 +8,8 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.config import loading as config_lib
 from cifsel.config.validation import validate
 from cifsel.data import drawn_faces
 from cifsel.data.photos import crops, grouping, labelled
@@ -87,9 +87,9 @@ def _from_photos_to_metrics(
 def read(config: ConfigDict) -> labelled.Photos:
     """Reads the photos and says what they are."""
     if config.photos == "drawn":
-        found = drawn_faces.drawn_faces()
+        found = drawn_faces.draw_faces()
     else:
-        found = labelled.load(config.photos, skip_unreadable=config.skip_unreadable)
+        found = labelled.load_photos(config.photos, skip_unreadable=config.skip_unreadable)
     counts = np.bincount(found.labels)
     named = [f"{n} {name}" for n, name in zip(counts, found.class_names, strict=True)]
     say(f"{len(found.images)} photos: {', '.join(named)}")

@@ -2,7 +2,6 @@
 
 import tempfile
 from types import TracebackType
-from typing import Self
 
 from clu import profiler
 from etils import epath
@@ -58,7 +57,7 @@ class Trace:
         say(f"trace of steps {self._first} to {self._last} in {where}")
         self._local = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Trace":
         return self
 
     def __exit__(

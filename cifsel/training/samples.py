@@ -24,7 +24,7 @@ def augmented_samples(
 
     @jax.jit  # Run operation by operation, it would take longer than some runs' training.
     def augmented(images: jax.Array) -> jax.Array:
-        images = augment.augment(
+        images = augment.augment_images(
             augment_key, images, objective.policy, objective.image_size, objective.resize
         )
         images, _ = augment.mix(mix_key, images, jnp.ones((len(images), 1)), objective.policy)

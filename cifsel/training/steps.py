@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Shaped
 
 from cifsel.data import augment
 from cifsel.models.classifier import Classifier
-from cifsel.models.cpu import convolutions
+from cifsel.models.cpu import compiler
 from cifsel.training import optim
 from cifsel.training.accumulation import PassResult, accumulate
 from cifsel.training.objective import Objective
@@ -124,7 +124,7 @@ def step_inputs(
     targets = jax.nn.one_hot(batch["labels"], model.head.num_classes)
     targets = optax.smooth_labels(targets, objective.label_smoothing)
     if not objective.on_features:
-        inputs = augment.augment(
+        inputs = augment.augment_images(
             augment_key,
             inputs.astype(jnp.float32),
             objective.policy,
@@ -224,5 +224,5 @@ def make_scan(
             return step(state, {name: array[0] for name, array in batches.items()}, key)
         return jax.lax.scan(lambda state, batch: (step(state, batch, key), None), state, batches)[0]
 
-    options = convolutions.compiler_options()
+    options = compiler.compiler_options()
     return jax.jit(scan, donate_argnums=0, out_shardings=sharding, compiler_options=options)

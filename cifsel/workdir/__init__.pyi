@@ -1,7 +1,6 @@
 from .files import BEST as BEST
 from .files import CACHE as CACHE
 from .files import CONFIG as CONFIG
-from .files import MAKE_ROOM as MAKE_ROOM
 from .files import MAX_ARRAY_BYTES as MAX_ARRAY_BYTES
 from .files import MAX_DEPTH as MAX_DEPTH
 from .files import MAX_JSON_BYTES as MAX_JSON_BYTES

@@ -1,8 +1,11 @@
-"""Saving and restoring through orbax. The only module that imports it.
+"""Checkpoints of a run, saved and restored by orbax. No other module imports orbax.
 
-A checkpoint has up to three parts: `model`, the best variables so far, enough to predict with;
-`training`, the latest state, to go on from; `meta`, JSON about both. They are written together or
-not at all, so that the best and the latest never contradict each other.
+A checkpoint has up to three parts. `model` has the best variables so far, which are enough to
+predict. `training` has the latest state of training, to continue from. `meta` is JSON about both.
+The parts are written together or not at all, so that they always agree.
+
+A checkpoint may come from somebody else. Its files are compared with their checksums before they
+are read, which finds damage but no forgery. Nothing in it is unpickled or executed.
 """
 
 import contextlib
@@ -21,23 +24,23 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from cifsel import workdir
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote, sharding
 from cifsel.terminal import say
 from cifsel.workdir import checksums
 
 Tree = Any
 FOLDER = "checkpoints"
-# One more than is needed: the one to go on from when the newest turns out to be damaged.
+# The run continues from the second newest when the newest is damaged.
 KEPT = 2
 
 
 class Checkpoints:
-    """The checkpoints of a workdir; the two newest are kept while the run goes on.
+    """The checkpoints of a workdir. The two newest are kept while the run goes on.
 
-    Opened for writing, it clears away what a process that died has left half-written, and sets the
-    newest checkpoint aside if it is damaged, so that the one before is used. Opened for reading it
-    changes nothing, so that a run may be looked at while it goes on.
+    Opening them for writing deletes a half-written checkpoint of a process that died. It also
+    renames a damaged newest checkpoint, so that the one before is used. Opening them for reading
+    changes nothing, so that it is safe while the run goes on.
 
     Args:
       workdir: of the run, local or gs://.
@@ -70,10 +73,10 @@ class Checkpoints:
         try:
             self.wait()
         except BaseException as error:
-            with contextlib.suppress(Exception):  # What it still wants to write says no more.
+            with contextlib.suppress(Exception):  # A second failure to write says no more.
                 self._manager.close()
             if kind is None or not isinstance(error, UserError):
-                raise  # Else something went wrong before.
+                raise  # Otherwise the exception of the block says more.
         else:
             self._manager.close()
 
@@ -85,11 +88,10 @@ class Checkpoints:
     def save(self, step: int, *, model: Tree, meta: dict[str, Any], training: Tree = None) -> None:
         """Begins to write a checkpoint, after the one before is written.
 
-        Arrays are copied from the device before it returns, so that the caller may donate the
-        buffers of `training` to the next step. On a CPU they are written from where they are: JAX
-        gives a donated buffer to nobody else while it is looked at. A step that is saved already
-        stays as it is: a run that was stopped after its last step comes here again, with the same
-        content.
+        Arrays are copied from the device before this returns, so that the caller may donate the
+        buffers of `training` to the next step. On a CPU they are not copied. There, JAX does not
+        reuse a donated buffer while orbax holds it. A step that is already saved is not saved
+        again: a run that was stopped after its last step saves the same content once more.
 
         Raises:
           UserError: it cannot be written, or the one before could not.
@@ -97,7 +99,7 @@ class Checkpoints:
         if step == self.latest:
             return
         self.wait()
-        # Copied, as it is written later.
+        # `meta` is written later, and the caller may change it before.
         items = {
             "model": ocp.args.StandardSave(model),
             "meta": ocp.args.JsonSave(copy.deepcopy(meta)),
@@ -110,7 +112,7 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def _check_room(self, trees: Tree) -> None:
-        """Raises OSError where writing cannot succeed: orbax says so in hundreds of lines."""
+        """Raises OSError if there is no room. orbax would say so in hundreds of lines."""
         if remote.is_remote(self._folder) or not sharding.is_main():
             return
         workdir.try_writing(self._folder)
@@ -118,7 +120,7 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def wait(self) -> None:
-        """Returns when what was saved is safe.
+        """Waits until the last checkpoint is written.
 
         Raises:
           UserError: it could not be written.
@@ -127,7 +129,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def only_newest(self) -> None:
-        """Deletes the others: a run that is over has no use for them.
+        """Deletes all checkpoints but the newest, when the run is over.
 
         Raises:
           UserError: the newest could not be written.
@@ -155,20 +157,19 @@ class Checkpoints:
         if step is None:
             raise UserError(f"no checkpoint in {self._folder}: the run has not saved one yet")
         folder = self._folder / str(step)
-        # For writing, it has been checked; and earlier versions wrote no checksums.
-        check = self._read_only and checksums.exist(folder)
-        if check and (wrong := checksums.damage(folder, f"{item}/")):
-            # The one before is of no use: the run's metrics are not of its model.
+        # One that is opened for writing has been checked already.
+        if self._read_only and (wrong := checksums.damage(folder, f"{item}/")):
+            # The checkpoint before is no substitute: the run's metrics are not those of its model.
             raise UserError(
                 f"checkpoint {folder} is damaged in its part {item!r} ({wrong}): put back a copy of"
                 " it, or train again in another --workdir"
             )
         try:
             with warnings.catch_warnings():
-                # Up to some version of 2025; what lies on no device yet is placed by its user.
+                # Older versions of orbax warn. The caller places these arrays on devices.
                 warnings.filterwarnings("ignore", "Sharding info not provided")
                 return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-        except Exception as error:  # orbax raises that very class, too.
+        except Exception as error:  # orbax raises many classes, and Exception itself.
             raise UserError(
                 f"checkpoint {folder} cannot be restored: its part {item!r} is missing, damaged,"
                 f" or of another model ({_reason(error)})"
@@ -188,15 +189,15 @@ class Checkpoints:
             ) from error
 
     def _seal(self) -> None:
-        """Called by orbax, in one process, when a checkpoint is written but not yet valid."""
+        """Writes the checksums. orbax calls this in one process, before a checkpoint is valid."""
         step = str(self._writing)
         for path in self._folder.iterdir():
-            # On gs://, where nothing can be renamed at once, it has its name from the start.
+            # On gs://, where folders cannot be renamed, it has its final name from the start.
             if path.name == step or path.name.startswith(f"{step}.orbax-checkpoint-tmp"):
                 checksums.write(path)
 
     def _set_damaged_aside(self) -> None:
-        """Renames the newest checkpoints, while they are damaged, in all processes alike."""
+        """Renames newest checkpoints that are damaged. All processes then use the same one."""
         damaged, whole = self._damaged() if sharding.is_main() else ({}, -1)
         if not sharding.largest(len(damaged)):
             return
@@ -215,17 +216,15 @@ class Checkpoints:
                 f"checkpoint {self._folder / str(step)} is damaged ({reason}): it is called"
                 f" {aside.name} now, and the run goes on from step {whole}"
             )
-        sharding.largest(0)  # Nobody looks before it is done.
+        sharding.largest(0)  # All processes wait here until the first has renamed them.
         self._manager.reload()
 
     def _damaged(self) -> tuple[dict[int, str], int]:
-        """What is wrong with the newest checkpoints; and the first one that is whole, or -1."""
+        """What is wrong with the newest checkpoints, and the newest step that is whole, or -1."""
         damaged: dict[int, str] = {}
         steps = sorted(self._manager.all_steps(), reverse=True)
-        # An earlier version wrote none at all.
-        checked = any(checksums.exist(self._folder / str(step)) for step in steps)
         for step in steps:
-            reason = checksums.damage(self._folder / str(step)) if checked else ""
+            reason = checksums.damage(self._folder / str(step))
             if not reason:
                 return damaged, step
             damaged[step] = reason
@@ -240,12 +239,11 @@ class Checkpoints:
 
 
 def _reason(error: Exception) -> str:
-    """What the system says of it, else the first line."""
+    """The operating system's reason in an error of TensorStore, else the whole message."""
     code = re.search(r"os_error_code='(\d+)|OS error (\d+)", str(error))
     if code:
         return os.strerror(int(code[1] or code[2]))
-    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    return getattr(error, "strerror", None) or one_line(error)
 
 
 def _abstract(template: Tree) -> Tree:

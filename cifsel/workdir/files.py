@@ -12,15 +12,14 @@ import jax
 import numpy as np
 from etils import epath
 
-from cifsel.config import loading as config_lib
-from cifsel.errors import UserError, one_line
+from cifsel import config as config_lib
+from cifsel.errors import MAKE_ROOM, UserError, one_line
 from cifsel.runtime import remote, sharding, zips
 from cifsel.runtime.paths import exists, is_file
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 CACHE = "cache"
 BEST = "best.json"  # of a comparison: leads to the run of the better model
-MAKE_ROOM = "make room there, or make the folder writable"
 # A run of two hundred epochs has a tenth of either.
 MAX_JSON_BYTES, MAX_ARRAY_BYTES, MAX_DEPTH = 16_000_000, 256_000_000, 20
 

@@ -1,7 +1,6 @@
-"""One run at a time in a workdir."""
+"""A lock on a workdir: one run at a time."""
 
 import contextlib
-import fcntl
 import os
 import socket
 import time
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from etils import epath
+from filelock import FileLock, Timeout
 
 from cifsel.errors import UserError
 from cifsel.runtime import remote, sharding
@@ -20,19 +20,19 @@ NAME = "run.lock"
 def alone(folder: epath.Path) -> Iterator[None]:
     """Keeps other runs out of a workdir, which is made unless it is there.
 
-    The lock is the system's (flock), so that it ends with the process, however that ends; the file
-    says whose it is. There is none on gs://, and none where a network file system or the user's
-    rights do not allow it: there, nothing keeps two runs apart. Of several processes the first one
-    takes it for all.
+    The operating system holds the lock, so it ends with the process, however that ends. The file
+    `NAME` says which process holds it. There is no lock on gs://, on network file systems without
+    locks, and in folders that cannot be written. There, nothing keeps two runs apart. Of several
+    processes of a run, the first takes the lock for all.
 
     Raises:
-      UserError: another run is at work there; says which.
+      UserError: another run holds the lock. The message says which.
     """
     if remote.is_remote(folder):
         yield
         return
     path = Path(folder) / NAME
-    held, holder = _take(path) if sharding.is_main() else (None, "")
+    lock, holder = _acquire(path) if sharding.is_main() else (None, "")
     if sharding.largest(int(bool(holder))):
         raise UserError(
             f"workdir {folder} is in use by {holder or 'another run'}: wait until it has ended, or"
@@ -41,42 +41,41 @@ def alone(folder: epath.Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if held is not None:
-            with contextlib.suppress(OSError):
-                path.unlink()  # While it is held: afterwards it may be another's.
-            os.close(held)
-
-
-def _take(path: Path) -> tuple[int | None, str]:
-    """The file that holds the lock, if there is a lock to be had; and who else holds it."""
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:  # Whether that matters is for others to find out.
-            return None, ""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file), path.stat()):
-                _sign(file)
-                return file, ""
-        except BlockingIOError:
-            holder = os.read(file, 200).decode(errors="replace")
-            os.close(file)
-            return None, holder if holder and holder.isprintable() else "another run"
-        except FileNotFoundError:
-            pass
-        except OSError:
-            os.close(file)
+        if lock is not None:
+            # Deleted while the lock is held, since afterwards the file may be another run's.
+            # Windows deletes no open file. There, filelock does it when it releases the lock.
             with contextlib.suppress(OSError):
                 path.unlink()
-            return None, ""
-        os.close(file)  # Its last holder has ended in between, and has deleted it: once more.
+            lock.release()
+
+
+def _acquire(path: Path) -> tuple[FileLock | None, str]:
+    """The lock, None if the folder allows none, and who else holds it, '' for nobody."""
+    lock = FileLock(path, blocking=False, on_acquired=_sign)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        return None, _holder(path)
+    except OSError:  # The run itself says so, if it matters.
+        return None, ""
+    return lock, ""
 
 
 def _sign(file: int) -> None:
+    """Writes into the lock file who holds it."""
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    text = f"process {os.getpid()} on {socket.gethostname()} since {since}"
-    with contextlib.suppress(OSError):  # No room on the disk: it is locked all the same.
+    text = f"\nprocess {os.getpid()} on {socket.gethostname()} since {since}"
+    with contextlib.suppress(OSError):  # The disk is full. The lock holds all the same.
         os.ftruncate(file, 0)
         os.write(file, text.encode())
+
+
+def _holder(path: Path) -> str:
+    """Reads who holds the lock."""
+    text = b""
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        file.seek(1)  # Windows lets nobody else read the first byte, which is the locked one.
+        text = file.read(200)
+    holder = text.decode(errors="replace")
+    return holder if holder and holder.isprintable() else "another run"

@@ -14,15 +14,16 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import jax
 import numpy as np
-from absl import logging
 from clu import asynclib
 from clu import parameter_overview as clu_parameter_overview
 from etils import epath
 
+from cifsel import terminal
+from cifsel.errors import one_line
 from cifsel.runtime import remote
 
 # What TensorFlow reads once, while it loads. The level alone leaves two lines about oneDNN on the
@@ -33,6 +34,7 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 COPY_SECONDS = 60
 
 
+@runtime_checkable
 class Writer(Protocol):
     """What training needs of a writer; `Summaries` is one, a test may bring its own."""
 
@@ -159,7 +161,7 @@ class _InBackground:
             import tensorflow as tf
             from clu import metric_writers
         except ImportError as error:
-            logging.warning("TensorBoard summaries are off: %s. The run itself needs none.", error)
+            terminal.warn(f"TensorBoard summaries are off: {error}. The run itself needs none.")
             return None
         # It would take all memory of the GPU that jax trains on. Once it has started it no longer
         # takes this setting, and the harm, if any, is done.
@@ -230,10 +232,9 @@ class _Copied:
                 (self._target / file.name).write_bytes(file.read_bytes())
         except Exception as error:  # of gcsfs; the run itself needs no summaries
             if not self._warned:
-                logging.warning(
-                    "TensorBoard summaries are not in %s (%s). The run itself needs none.",
-                    self._target,
-                    " ".join(str(error).split()) or type(error).__name__,
+                terminal.warn(
+                    f"TensorBoard summaries are not in {self._target} ({one_line(error)})."
+                    " The run itself needs none."
                 )
             self._warned = True
         self._copied = time.monotonic()

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cifsel.config import command_line
+from cifsel.config import arguments
 from experiments.bench import commands, work
 
 WARM_UP = 2
@@ -214,7 +214,7 @@ def peer(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = command_line.Parser("experiments.bench", __doc__)
+    made = arguments.Parser("experiments.bench", __doc__)
     add = made.add_argument
     there = [p for p in work.PEERS if importlib.util.find_spec(work.NEEDS[p])]
     add(

@@ -60,6 +60,8 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
     from cifsel.models.classifier import build
     from cifsel.runtime import memory
     from cifsel.training import optim, steps
+    from cifsel.training.objective import Objective
+    from cifsel.training.state import init_state
 
     memory.keep_freed()
     images, labels = inputs(size, batch, classes)
@@ -79,9 +81,9 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
     )
 
     def training(frozen_bn: bool) -> Callable[[], Any]:
-        objective = steps.Objective(size, "bilinear", augment.Policy(), frozen_bn=frozen_bn)
+        objective = Objective(size, "bilinear", augment.Policy(), frozen_bn=frozen_bn)
         scan = steps.make_scan(built, tx, rates, objective)
-        state = steps.init_state(variables, tx, 0.0)
+        state = init_state(variables, tx, 0.0)
         batches = {name: array[None] for name, array in data.items()}
         batches["mask"] = jnp.ones((1, batch))
 
@@ -93,7 +95,9 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
         return once
 
     policy = augment.Policy(flip=True, shift=SHIFT)
-    augmented = jax.jit(lambda x: augment.augment(jax.random.key(0), x, policy, size, "bicubic"))
+    augmented = jax.jit(
+        lambda x: augment.augment_images(jax.random.key(0), x, policy, size, "bicubic")
+    )
     small = jnp.asarray(stored(batch))
 
     return {

@@ -19,10 +19,10 @@ from unittest import mock
 import jax
 from ml_collections import ConfigDict
 
-from cifsel.config import command_line
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
+from cifsel.config import arguments
 from cifsel.models import layers
-from cifsel.models.cpu import convolutions
+from cifsel.models.cpu import depthwise
 from cifsel.preflight import chips, compiler, programs
 from cifsel.runtime import command, sharding
 from cifsel.terminal import say
@@ -34,12 +34,12 @@ SLICES = ("v5e:1x1", "v5e:2x4", "v6e:2x4", "v5e:4x8")
 AT_224 = {"image_size": 224, "train_size": 0, "batch_size": 128, "eval_batch_size": 128}
 FORMS: dict[str, Callable[..., jax.Array]] = {
     "grouped convolution": layers.grouped_conv,
-    "shifted multiply-adds": convolutions.depthwise,
+    "shifted multiply-adds": depthwise.depthwise_conv,
 }
 
 
 @contextmanager
-def depthwise(form: Callable[..., jax.Array]) -> Iterator[None]:
+def depthwise_as(form: Callable[..., jax.Array]) -> Iterator[None]:
     """Has the models use that form of the depthwise convolution, whatever the platform."""
     with mock.patch.object(layers, "depthwise_conv", form):
         jax.clear_caches()  # Traces know nothing of the patch.
@@ -85,7 +85,7 @@ def forms() -> Iterator[dict[str, Any]]:
     for get_config in CONFIGS.values():
         config = config_lib.changed(get_config(), AT_224)
         for name, form in FORMS.items():
-            with depthwise(form):
+            with depthwise_as(form):
                 for entry in measured(config, "v5e:1x1", ("training",)):
                     yield entry | {"form": name}
 
@@ -116,7 +116,7 @@ def table(entries: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Compiles, records, prints."""
-    command_line.Parser("experiments.tpu.preflight", __doc__).parse_args()
+    arguments.Parser("experiments.tpu.preflight", __doc__).parse_args()
     command.start()
     jax.config.update("jax_platforms", "cpu")
     result: dict[str, Any] = {

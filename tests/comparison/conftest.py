@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from etils import epath
 
+from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.config import loading as config_lib
 from cifsel.data import drawn_images
 from cifsel.evaluation import scoring
 from cifsel.workdir.checkpoints import Checkpoints
@@ -20,7 +20,7 @@ FLOPS = {"mobilenet": 3e8, "efficientnetv2-b0": 5e8}
 @pytest.fixture(scope="session")
 def dataset():
     """50 classes with two images each to train, validate and test."""
-    return drawn_images.drawn_classes(train_per_class=2, val_per_class=2, test_per_class=2, seed=0)
+    return drawn_images.draw_classes(train_per_class=2, val_per_class=2, test_per_class=2, seed=0)
 
 
 @pytest.fixture(scope="session")

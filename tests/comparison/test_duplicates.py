@@ -213,7 +213,7 @@ def test_refuses_what_is_not_images_of_one_size(test, train):
 
 
 def test_duplicates_in_cifar(real_data):
-    data = cifar.load(str(real_data / "tfds"))
+    data = cifar.load_cifar(str(real_data / "tfds"))
     train = np.concatenate([data.train.images, data.val.images])
     found = duplicates.find(data.test.images, train)
     exact = [one for one in found if one.exact]

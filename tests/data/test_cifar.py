@@ -75,7 +75,7 @@ def reads(monkeypatch):
 
 
 def load(data_dir=None, **options):
-    return cifar.load(None if data_dir is None else str(data_dir), val_per_class=2, **options)
+    return cifar.load_cifar(None if data_dir is None else str(data_dir), val_per_class=2, **options)
 
 
 def files_in(folder):
@@ -216,7 +216,7 @@ def test_cache_suffices_without_tensorflow(tmp_path):
         sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
         from cifsel.data import cifar, subset
         subset.CLASS_NAMES = ("bear", "tiger")
-        print(len(cifar.load("DIR", val_per_class=2).train))
+        print(len(cifar.load_cifar("DIR", val_per_class=2).train))
     """.replace("DIR", str(tmp_path))
     assert python(code) == "20"
 
@@ -229,7 +229,7 @@ def test_no_tensorflow_and_no_cache(tmp_path):
         from cifsel.data import cifar
         from cifsel.errors import UserError
         try:
-            cifar.load("DIR")
+            cifar.load_cifar("DIR")
         except UserError as error:
             print(error)
     """.replace("DIR", str(tmp_path))
@@ -251,7 +251,7 @@ def one_line(caught):
 def test_no_data_and_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "_reachable", lambda url: False)
     with pytest.raises(UserError) as caught:
-        cifar.load(str(tmp_path / "a/b"))
+        cifar.load_cifar(str(tmp_path / "a/b"))
     message = one_line(caught)
     for part in ("a/b", "--config.data_dir", "TFDS_DATA_DIR", "configs/quickstart.py"):
         assert part in message
@@ -278,7 +278,7 @@ def break_download(monkeypatch, error):
 def test_failed_download_leaves_nothing_behind(tmp_path, monkeypatch):
     break_download(monkeypatch, OSError("connection\nlost"))
     with pytest.raises(UserError) as caught:
-        cifar.load(str(tmp_path / "a/b"))
+        cifar.load_cifar(str(tmp_path / "a/b"))
     assert "connection lost" in one_line(caught)
     assert list(tmp_path.iterdir()) == []
 
@@ -287,7 +287,7 @@ def test_interrupted_download_keeps_what_was_there(tmp_path, monkeypatch):
     (tmp_path / "other").write_text("mine")
     break_download(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["other"]
 
 
@@ -295,13 +295,13 @@ def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "_reachable", lambda url: True)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file/below"):
-        cifar.load(str(tmp_path / "file/below"))
+        cifar.load_cifar(str(tmp_path / "file/below"))
 
 
 def test_partly_prepared_data(tmp_path):
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     assert "delete that folder" in one_line(caught)
 
 
@@ -322,7 +322,7 @@ def test_records_of_something_else(tmp_path, monkeypatch, ids):
     monkeypatch.setattr(cifar, "_import_tfds", lambda _: tfds)
     monkeypatch.setattr(cifar, "_SIZES", {"train": 50, "test": 50})
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     one_line(caught)
 
 
@@ -330,7 +330,7 @@ def test_damaged_description(tmp_path):
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
     (tmp_path / "cifar100/3.0.2/dataset_info.json").write_text('{"name":')
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     one_line(caught)
 
 
@@ -350,7 +350,7 @@ def test_truncated_record_file(tmp_path):
     record.unlink()
     record.write_bytes(beginning)
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
-        cifar.load(str(tmp_path))
+        cifar.load_cifar(str(tmp_path))
     one_line(caught)
     assert not list(tmp_path.glob("*.npz"))
 
@@ -388,7 +388,7 @@ def cache(tmp_path_factory):
     code = f"""if True:
         import sys
         from cifsel.data import cifar
-        dataset = cifar.load({str(TFDS)!r})
+        dataset = cifar.load_cifar({str(TFDS)!r})
         print("tensorflow" in sys.modules, dataset.fingerprint)
     """
     before = files_in(TFDS)
@@ -400,7 +400,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(cache):
-    return cifar.load(str(TFDS), cache_dir=str(cache[0]))
+    return cifar.load_cifar(str(TFDS), cache_dir=str(cache[0]))
 
 
 @pytest.mark.process
@@ -410,7 +410,7 @@ def test_later_starts_need_no_tensorflow(cache):
     code = f"""if True:
         import sys
         from cifsel.data import cifar
-        dataset = cifar.load({str(TFDS)!r})
+        dataset = cifar.load_cifar({str(TFDS)!r})
         print("tensorflow" in sys.modules, dataset.fingerprint)
     """
     assert python(code, CIFSEL_CACHE=str(folder)) == f"False {fingerprint}"
@@ -450,7 +450,7 @@ def test_known_duplicates(dataset):
 @pytest.mark.process
 @real_data
 def test_division_by_seed(cache, dataset):
-    other = cifar.load(str(TFDS), cache_dir=str(cache[0]), seed=1, val_per_class=10)
+    other = cifar.load_cifar(str(TFDS), cache_dir=str(cache[0]), seed=1, val_per_class=10)
     assert np.bincount(other.val.labels).tolist() == [10] * 50
     np.testing.assert_array_equal(other.test.images, dataset.test.images)
     assert other.fingerprint != dataset.fingerprint

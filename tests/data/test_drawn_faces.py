@@ -10,7 +10,7 @@ from cifsel.errors import UserError
 
 @pytest.fixture(scope="module")
 def drawn():
-    return drawn_faces.drawn_faces(60, seed=1)
+    return drawn_faces.draw_faces(60, seed=1)
 
 
 def test_has_the_structure_of_photos(drawn):
@@ -27,11 +27,11 @@ def test_has_the_structure_of_photos(drawn):
 
 
 def test_is_what_is_loaded_when_saved(tmp_path):
-    drawn = drawn_faces.drawn_faces()
+    drawn = drawn_faces.draw_faces()
     for name, image in zip(drawn.names, drawn.images, strict=True):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(tmp_path / name)
-    loaded = labelled.load(str(tmp_path))
+    loaded = labelled.load_photos(str(tmp_path))
     assert loaded.names == drawn.names
     assert loaded.class_names == drawn.class_names
     np.testing.assert_array_equal(loaded.labels, drawn.labels)
@@ -39,7 +39,7 @@ def test_is_what_is_loaded_when_saved(tmp_path):
 
 
 def test_seed_decides_everything(drawn):
-    first, again, other = (drawn_faces.drawn_faces(3, seed).images for seed in (1, 1, 2))
+    first, again, other = (drawn_faces.draw_faces(3, seed).images for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first[:3], drawn.images[:3])  # also with fewer faces
     np.testing.assert_array_equal(first[3:], drawn.images[60:63])
@@ -48,7 +48,7 @@ def test_seed_decides_everything(drawn):
 
 def test_no_two_are_copies(drawn):
     assert grouping.near_duplicates(drawn.images) == []
-    assert grouping.near_duplicates(drawn_faces.drawn_faces().images) == []
+    assert grouping.near_duplicates(drawn_faces.draw_faces().images) == []
 
 
 def nearest_mean(features, labels):
@@ -111,7 +111,7 @@ def slants(images):
 
 def test_lines_tell_the_class(drawn):
     """Ridge regression on how lines slant, fitted to other faces: mouths and brows are clear."""
-    known = drawn_faces.drawn_faces(80, seed=2)
+    known = drawn_faces.draw_faces(80, seed=2)
     x, y = slants(known.images), 2.0 * known.labels - 1
     weights = np.linalg.solve(x.T @ x + 2 * np.eye(x.shape[1]), x.T @ y)
     right = (slants(drawn.images) @ weights > 0) == (drawn.labels == 1)
@@ -124,4 +124,4 @@ def test_lines_tell_the_class(drawn):
 )
 def test_out_of_range(given, expected):
     with pytest.raises(UserError, match=expected):
-        drawn_faces.drawn_faces(*given)
+        drawn_faces.draw_faces(*given)

@@ -7,9 +7,7 @@ from cifsel.errors import UserError
 
 @pytest.fixture(scope="module")
 def drawn():
-    return drawn_images.drawn_classes(
-        train_per_class=20, val_per_class=5, test_per_class=10, seed=0
-    )
+    return drawn_images.draw_classes(train_per_class=20, val_per_class=5, test_per_class=10, seed=0)
 
 
 def test_has_the_structure_of_the_real_data(drawn):
@@ -37,7 +35,7 @@ def test_no_image_occurs_twice(drawn):
 
 def test_seed_decides_everything(drawn):
     sizes = {"train_per_class": 2, "val_per_class": 1, "test_per_class": 1}
-    first, again, other = (drawn_images.drawn_classes(**sizes, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (drawn_images.draw_classes(**sizes, seed=seed) for seed in (3, 3, 4))
     assert first.fingerprint == again.fingerprint != other.fingerprint
     np.testing.assert_array_equal(first.test.images, again.test.images)
 
@@ -75,4 +73,4 @@ def test_shapes_give_the_class_away():
 def test_out_of_range(name, value):
     given = {"train_per_class": 1, "val_per_class": 1, "test_per_class": 1, "seed": 0}
     with pytest.raises(UserError, match=f"{name} is {value}"):
-        drawn_images.drawn_classes(**{**given, name: value})
+        drawn_images.draw_classes(**{**given, name: value})

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -9,7 +10,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifsel.evaluation import scoring
+from cifsel.evaluation import scoring, split_score
 
 few = settings(max_examples=50, deadline=None)
 
@@ -29,7 +30,7 @@ def logits_for(predicted, num_classes, margin=5.0):
 
 
 def scored():
-    return scoring.score(logits_for(PREDICTED, 4), LABELS, NAMES, COARSE, COARSE_OF)
+    return split_score.score(logits_for(PREDICTED, 4), LABELS, NAMES, COARSE, COARSE_OF)
 
 
 class TestWilson:
@@ -145,48 +146,45 @@ class TestCalibration:
 class TestScore:
     def test_worked_example(self):
         got = scored()
-        assert got["examples"] == 6
-        assert got["accuracy"] == pytest.approx(0.5)
+        assert got.examples == 6
+        assert got.accuracy == pytest.approx(0.5)
         reference = scipy.stats.binomtest(3, 6).proportion_ci(method="wilson")
-        assert got["accuracy_interval"] == pytest.approx([reference.low, reference.high], abs=1e-6)
+        assert got.accuracy_interval == pytest.approx([reference.low, reference.high], abs=1e-6)
         # ant: 3 true, 2 predicted, 2 right; bee: 2, 2, 1; cod: 1, 0, 0; eel: 0, 2, 0.
-        assert got["macro_f1"] == pytest.approx((4 / 5 + 2 / 4 + 0 + 0) / 4)
+        assert got.macro_f1 == pytest.approx((4 / 5 + 2 / 4 + 0 + 0) / 4)
         surely = math.exp(5) / (math.exp(5) + 3)  # every image's highest probability
-        assert got["ece"] == pytest.approx(surely - 0.5)
-        assert got["coarse_accuracy"] == pytest.approx(5 / 6)  # bee -> eel is the only one outside
-        per_coarse = got["per_coarse"]
-        assert per_coarse["insects"]["examples"] == 5
-        assert per_coarse["insects"]["accuracy"] == pytest.approx(3 / 5)
-        assert per_coarse["insects"]["coarse_accuracy"] == pytest.approx(4 / 5)
-        assert per_coarse["fish"]["accuracy"] == 0.0
-        assert per_coarse["fish"]["coarse_accuracy"] == 1.0
-        ant = got["per_class"]["ant"]
-        assert (ant["examples"], ant["precision"]) == (3, 1.0)
-        assert ant["accuracy"] == pytest.approx(2 / 3)
-        assert ant["f1"] == pytest.approx(0.8)
-        low, high = ant["interval"]
+        assert got.ece == pytest.approx(surely - 0.5)
+        assert got.coarse_accuracy == pytest.approx(5 / 6)  # bee -> eel is the only one outside
+        per_coarse = got.per_coarse
+        assert per_coarse["insects"].examples == 5
+        assert per_coarse["insects"].accuracy == pytest.approx(3 / 5)
+        assert per_coarse["insects"].coarse_accuracy == pytest.approx(4 / 5)
+        assert per_coarse["fish"].accuracy == 0.0
+        assert per_coarse["fish"].coarse_accuracy == 1.0
+        ant = got.per_class["ant"]
+        assert (ant.examples, ant.precision) == (3, 1.0)
+        assert ant.accuracy == pytest.approx(2 / 3)
+        assert ant.f1 == pytest.approx(0.8)
+        low, high = ant.interval
         assert low < 2 / 3 < high
-        assert got["top_confusions"] == [["ant", "bee", 1], ["bee", "eel", 1], ["cod", "eel", 1]]
+        assert got.top_confusions == (("ant", "bee", 1), ("bee", "eel", 1), ("cod", "eel", 1))
 
     def test_a_class_without_examples_is_none_and_json_is_strict(self):
         got = scored()
-        eel = got["per_class"]["eel"]
-        assert eel == {
-            "examples": 0,
-            "accuracy": None,
-            "interval": None,
-            "precision": 0.0,
-            "f1": 0.0,
-        }
-        assert got["per_class"]["cod"]["precision"] is None  # never predicted
-        assert json.loads(json.dumps(got, allow_nan=False)) == got
+        eel = got.per_class["eel"]
+        assert eel == split_score.ClassScore(
+            examples=0, accuracy=None, interval=None, precision=0.0, f1=0.0
+        )
+        assert got.per_class["cod"].precision is None  # never predicted
+        content = json.loads(json.dumps(got.to_json(), allow_nan=False))
+        assert split_score.SplitScore.from_json(content) == got
 
     def test_a_class_and_group_that_occur_nowhere(self):
-        got = scoring.score(logits_for([0, 1], 4), np.array([0, 0]), NAMES, COARSE, COARSE_OF)
-        assert set(got["per_class"]["eel"].values()) == {0, None}
-        assert set(got["per_coarse"]["fish"].values()) == {0, None}
-        assert got["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)  # ant and bee only
-        json.dumps(got, allow_nan=False)
+        got = split_score.score(logits_for([0, 1], 4), np.array([0, 0]), NAMES, COARSE, COARSE_OF)
+        assert set(dataclasses.astuple(got.per_class["eel"])) == {0, None}
+        assert set(dataclasses.astuple(got.per_coarse["fish"])) == {0, None}
+        assert got.macro_f1 == pytest.approx((2 / 3 + 0) / 2)  # ant and bee only
+        json.dumps(got.to_json(), allow_nan=False)
 
     @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(2, 12))
     @few
@@ -195,39 +193,39 @@ class TestScore:
         logits = rng.normal(0, 3, (count, num_classes)).astype(np.float32)
         labels = rng.integers(0, num_classes, count)
         names = [f"c{k}" for k in range(num_classes)]
-        got = scoring.score(logits, labels, names, ["all"], np.zeros(num_classes, np.int32))
+        got = split_score.score(logits, labels, names, ["all"], np.zeros(num_classes, np.int32))
         log_softmax = scipy.special.log_softmax(logits.astype(np.float64), axis=1)
-        assert got["loss"] == pytest.approx(-log_softmax[np.arange(count), labels].mean())
+        assert got.loss == pytest.approx(-log_softmax[np.arange(count), labels].mean())
         hits = [label in np.argsort(row)[-5:] for row, label in zip(logits, labels, strict=True)]
-        assert got["top5"] == pytest.approx(np.mean(hits))
-        assert got["accuracy"] <= got["top5"]
-        assert got["coarse_accuracy"] == 1.0
-        assert sum(entry["examples"] for entry in got["per_class"].values()) == count
-        mean = sum((e["accuracy"] or 0) * e["examples"] for e in got["per_class"].values()) / count
-        assert mean == pytest.approx(got["accuracy"])
+        assert got.top5 == pytest.approx(np.mean(hits))
+        assert got.accuracy <= got.top5
+        assert got.coarse_accuracy == 1.0
+        assert sum(entry.examples for entry in got.per_class.values()) == count
+        mean = sum((e.accuracy or 0) * e.examples for e in got.per_class.values()) / count
+        assert mean == pytest.approx(got.accuracy)
 
     def test_calibration_error_is_over_fifteen_bins(self):
         # 8 / 15 lies between the two, so that each stands by itself: one right, one wrong.
         probabilities = np.array([[0.53, 0.47], [0.54, 0.46]])
-        got = scoring.score(
+        got = split_score.score(
             np.log(probabilities), np.array([0, 1]), "ab", ["all"], np.zeros(2, int)
         )
-        assert got["ece"] == pytest.approx((0.47 + 0.54) / 2)
+        assert got.ece == pytest.approx((0.47 + 0.54) / 2)
 
     def test_huge_logits_do_not_overflow(self):
         logits = np.array([[3e38, 0, -3e38], [1e4, 0, 0]], np.float32)
-        got = scoring.score(logits, np.array([0, 1]), "abc", ["all"], np.zeros(3, np.int32))
-        assert got["loss"] == pytest.approx(1e4 / 2)
-        assert math.isfinite(got["ece"])
+        got = split_score.score(logits, np.array([0, 1]), "abc", ["all"], np.zeros(3, np.int32))
+        assert got.loss == pytest.approx(1e4 / 2)
+        assert math.isfinite(got.ece)
 
     def test_ties_follow_argmax_and_do_not_flatter(self):
         logits = np.zeros((20, 20), np.float32)
-        got = scoring.score(
+        got = split_score.score(
             logits, np.arange(20), [f"c{k}" for k in range(20)], ["all"], np.zeros(20, np.int32)
         )
-        assert got["accuracy"] == pytest.approx(1 / 20)
-        assert got["top5"] == pytest.approx(5 / 20)
-        assert got["loss"] == pytest.approx(math.log(20))
+        assert got.accuracy == pytest.approx(1 / 20)
+        assert got.top5 == pytest.approx(5 / 20)
+        assert got.loss == pytest.approx(math.log(20))
 
     def test_top_confusions_are_the_ten_most_frequent(self):
         counts = np.diag([100] * 12)
@@ -235,7 +233,7 @@ class TestScore:
             counts[k, k + 1] = k + 1
         got = scoring.top_confusions(counts, [f"c{k}" for k in range(12)])
         assert [count for *_, count in got] == list(range(11, 1, -1))
-        assert got[0] == ["c10", "c11", 11]
+        assert got[0] == ("c10", "c11", 11)
 
     def test_mistakes_as_frequent_come_in_the_order_of_classes(self):
         got = scoring.top_confusions(np.ones((12, 12), int), [f"c{k}" for k in range(12)])
@@ -255,4 +253,4 @@ class TestScore:
     )
     def test_refuses_what_does_not_fit(self, logits, labels, coarse_of, message):
         with pytest.raises(ValueError, match=message):
-            scoring.score(logits, labels, NAMES, COARSE, coarse_of)
+            split_score.score(logits, labels, NAMES, COARSE, coarse_of)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from cifsel.models import layers
-from cifsel.models.cpu import convolutions
+from cifsel.models.cpu import dense, depthwise
 
 
 def agree(forms, x, kernel, *rest):
@@ -40,7 +40,7 @@ def test_both_forms_agree_with_their_gradients(shape, stride, padding, seed):
     x = jnp.asarray(rng.normal(size=shape), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, 1, shape[-1])), jnp.float32)
 
-    agree([convolutions.depthwise, layers.grouped_conv], x, kernel, stride, padding)
+    agree([depthwise.depthwise_conv, layers.grouped_conv], x, kernel, stride, padding)
 
 
 @settings(max_examples=16, deadline=None)
@@ -56,7 +56,7 @@ def test_both_forms_of_the_dense_convolution_agree(shape, features, stride, padd
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.normal(size=shape), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, shape[-1], features)), jnp.float32)
-    agree([convolutions.conv, convolutions.xla_conv], x, kernel, stride, padding)
+    agree([dense.dense_conv, dense.xla_conv], x, kernel, stride, padding)
 
 
 @settings(max_examples=8, deadline=None)
@@ -70,7 +70,7 @@ def test_both_forms_of_the_matrix_product_agree(rows, channels, features, seed):
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.normal(size=(rows, channels)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(channels, features)), jnp.float32)
-    agree([convolutions.matmul, jnp.dot], x, kernel)
+    agree([dense.matmul, jnp.dot], x, kernel)
 
 
 def test_depthwise_is_a_correlation_of_each_channel():

@@ -18,7 +18,7 @@ import pytest
 from paths import DATA
 
 from cifsel.models import classifier
-from cifsel.models.weights import download, keras_h5
+from cifsel.models.weights import catalogue, keras_h5
 
 WEIGHTS = DATA / "weights"
 TOLERANCE = 1e-4
@@ -255,7 +255,7 @@ def test_addresses_and_hashes_are_those_of_keras(
     from keras.src.utils import file_utils
 
     hashes = {k.removeprefix("-"): v for k, v in efficientnet_v2.WEIGHTS_HASHES.items()}
-    assert hashes == download.EFFICIENTNET_MD5
+    assert hashes == catalogue.EFFICIENTNET_MD5
 
     class Asked(Exception):  # noqa: N818 - stops the code under test, no error
         pass
@@ -276,7 +276,7 @@ def test_addresses_and_hashes_are_those_of_keras(
         width = {"alpha": alpha} if model == "mobilenet" else {}
         with pytest.raises(Asked) as asked:
             build(weights="imagenet", include_top=top, input_shape=(size, size, 3), **width)
-        file = download.published(model, alpha=alpha, resolution=size, top=top)
+        file = catalogue.published(model, alpha=alpha, resolution=size, top=top)
         assert asked.value.args[0] == (file.name, file.url, file.md5)
 
 

@@ -9,14 +9,16 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifsel.evaluation import features
-from cifsel.prediction import gradcam, restore
+from cifsel.prediction import gradcam, trained_model
 
 
 @pytest.fixture(scope="module")
 def trained(quick_compiling, build_tiny, variables_of):
     model = build_tiny("mobilenet", num_classes=7)
     view = features.View(64, "bilinear", mirror=True)
-    return restore.Trained(model, variables_of(model, 64), view, 32, tuple("abcdefg"), ConfigDict())
+    return trained_model.TrainedModel(
+        model, variables_of(model, 64), view, 32, tuple("abcdefg"), ConfigDict()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.data import transforms
 from cifsel.data.photos import crops
 from cifsel.errors import UserError

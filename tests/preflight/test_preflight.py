@@ -10,7 +10,7 @@ import jax
 import pytest
 from paths import REPO
 
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.errors import UserError
 from cifsel.preflight import __main__ as preflight
 from cifsel.preflight import chips, compiler, programs

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.process
 
 PROGRAM = """
 import jax
-from cifsel import cache
+from cifsel.runtime import cache
 cache.keep_compiled()
 print(jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs)
 jax.jit(lambda x: x * 2)(1.0)

@@ -88,7 +88,7 @@ def test_defects_keep_their_traceback(defect):
 
 HANGS = """
 import threading, time
-from cifsel import command
+from cifsel.runtime import command
 from cifsel.errors import UserError
 
 def run():
@@ -122,7 +122,7 @@ def test_a_thread_that_never_ends_does_not_keep_a_command():
 WARNS = """
 import logging
 from absl import logging as absl_logging
-from cifsel import command
+from cifsel.runtime import command
 
 command.start()
 logging.getLogger("cifsel.x").warning("odd file")
@@ -138,7 +138,7 @@ def test_warnings_are_said_as_they_are():
 
 CLEARS_AWAY = """
 import os, signal, time
-from cifsel import command
+from cifsel.runtime import command
 
 class Cleared:
     def __del__(self):
@@ -164,7 +164,8 @@ def test_ctrl_c_is_heard_where_no_exception_gets_out():
 
 UNWRITABLE = """
 import sys
-from cifsel import command, summaries
+from cifsel.runtime import command
+from cifsel.workdir import summaries
 
 def run():
     with summaries.open_writer(sys.argv[1]) as writer:

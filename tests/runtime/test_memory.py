@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 
 SCRIPT = """
 import sys
-from cifsel import memory
+from cifsel.runtime import memory
 
 def used():
     return memory._taken() / 2**20
@@ -46,12 +46,12 @@ def test_what_is_freed_is_kept_until_memory_is_short(kept, short, given_back):
 
 PROGRAM = """
 import resource, sys
-from cifsel import memory
+from cifsel.runtime import memory
 
 if sys.argv[1] == "keep":
     memory.keep_freed()
 import jax, jax.numpy as jnp, numpy as np
-from cifsel import sharding
+from cifsel.runtime import sharding
 
 # Its result is small, and the matrix in between of 144 MB.
 f = jax.jit(lambda x: jnp.outer(x[0], jnp.sin(x[1])) @ x[2])

@@ -15,7 +15,7 @@ WAIT = 3.0
 # Meets the others, then does what its last argument says.
 PROGRAM = """
 import atexit, errno, sys, time
-from cifsel import processes
+from cifsel.runtime import processes
 from cifsel.errors import UserError
 port, count, number, wait, what = sys.argv[1:]
 if what in ("fail", "refuse", "full"):

@@ -62,7 +62,7 @@ def test_weights_are_copied_once_and_again_when_they_change(gs, how):
             else:
                 folder = f"{BUCKET}/weights-{how}"
                 options = {"alpha": 1.0, "resolution": 128, "top": False}
-                local = download.find("mobilenet", weights_dir=folder, **options)
+                local = download.find_weights("mobilenet", weights_dir=folder, **options)
             copies.add(local.stat().st_ino)
             tensors = h5_file.read_tensors(local)
             np.testing.assert_array_equal(tensors["conv1/kernel"], kernel)
@@ -111,8 +111,8 @@ def test_data_are_read_from_gs_and_put_there_if_they_were_not(gs, reads):
 def test_real_data_on_gs_are_those_of_this_machine(real_data, tmp_path):
     for file in (real_data / "tfds/cifar100/3.0.2").iterdir():
         put(f"real/cifar100/3.0.2/{file.name}", file.read_bytes())
-    there = cifar.load(f"{BUCKET}/real", cache_dir=str(tmp_path))
-    here = cifar.load(str(real_data / "tfds"), cache_dir=str(tmp_path))
+    there = cifar.load_cifar(f"{BUCKET}/real", cache_dir=str(tmp_path))
+    here = cifar.load_cifar(str(real_data / "tfds"), cache_dir=str(tmp_path))
     assert there.fingerprint == here.fingerprint
     assert len(list(tmp_path.glob("*.npz"))) >= 1
 
@@ -198,17 +198,17 @@ def people(address):
 
 def weights_in(address):
     options = {"alpha": 1.0, "resolution": 128, "top": False, "allow_download": False}
-    download.find("mobilenet", weights_dir=address, **options)
+    download.find_weights("mobilenet", weights_dir=address, **options)
 
 
 def found(address):
     with contextlib.ExitStack() as stack:
-        items = search.find([address], stack)
+        items = search.find_photos([address], stack)
         raise UserError(f"{address}: {predict._there(items[0]).problem}")
 
 
 READERS = (
-    labelled.load, people, found, runs.read, predictor.load, download.use_file, weights_in,
+    labelled.load_photos, people, found, runs.read, predictor.load, download.use_file, weights_in,
 )  # fmt: skip
 
 

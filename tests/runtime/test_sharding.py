@@ -222,7 +222,7 @@ LATE = """
 import sys, time
 import jax
 import numpy as np
-from cifsel import sharding
+from cifsel.runtime import sharding
 port, process = sys.argv[1:]
 with sharding.connected(f"localhost:{port}", 2, int(process)):
     x = sharding.divide(np.arange(4, dtype=np.float32), 0)
@@ -231,7 +231,7 @@ with sharding.connected(f"localhost:{port}", 2, int(process)):
 """
 CONNECT = """
 import sys
-from cifsel import sharding
+from cifsel.runtime import sharding
 from cifsel.errors import UserError
 try:
     with sharding.connected("auto", 1, 0, timeout=2):

@@ -11,13 +11,13 @@ from etils import epath
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.config import loading as config_lib
 from cifsel.data import drawn_faces
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
-from cifsel.prediction import predictor, restore
+from cifsel.prediction import predictor, trained_model
 from cifsel.selfie import run as selfie_run
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
@@ -55,7 +55,7 @@ def task1(variables_of, tmp_path_factory):
 def faces(tmp_path_factory):
     """Eight happy and eight sad faces as files."""
     folder = tmp_path_factory.mktemp("faces")
-    drawn = drawn_faces.drawn_faces(per_class=8)
+    drawn = drawn_faces.draw_faces(per_class=8)
     for name, image in zip(drawn.names, drawn.images, strict=True):
         (folder / name).parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(folder / name)
@@ -120,10 +120,10 @@ def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
     made = predictor.load(str(moved))
     assert made.class_names == ("happy", "sad")
     assert made.sure_from == found["final"]["sure_from"]
-    drawn = drawn_faces.drawn_faces(per_class=8)
+    drawn = drawn_faces.draw_faces(per_class=8)
     shown = made.show(drawn.images, drawn.names)
     # The same by other means: scikit-learn on the chosen features, scaled as the penalty expects.
-    final, trained = found["final"], restore.trained(epath.Path(task1 / "run"))
+    final, trained = found["final"], trained_model.restore(epath.Path(task1 / "run"))
     places = [(final["layer"], final["grid"])]
     cells = features.cells(trained.model, features.View(SIZE, "bicubic", mirror=True), places)
     x = np.asarray(cells(trained.variables, jnp.asarray(shown)), np.float64)

@@ -125,14 +125,6 @@ def test_nothing_is_renamed_when_all_are_damaged(copied):
     assert names(copied / checkpoints.FOLDER) == ["1", "2"]
 
 
-def test_checkpoints_of_earlier_versions_have_no_checksums(copied):
-    for step in ("1", "2"):
-        (copied / checkpoints.FOLDER / step / checksums.NAME).unlink()
-    for read_only in (False, True):
-        with Checkpoints(epath.Path(copied), read_only=read_only) as found:
-            assert_parts(found, 2)
-
-
 def test_another_model_is_not_damage(copied):
     with Checkpoints(epath.Path(copied)) as found, pytest.raises(UserError, match="another model"):
         found.model(make_model(width=5))

@@ -99,7 +99,7 @@ def test_importing_needs_no_tensorflow_and_writing_prints_nothing(tmp_path):
     pytest.importorskip("tensorflow", reason="needs TensorFlow to write summaries")
     done = python(f"""
         import sys
-        from cifsel import summaries
+        from cifsel.workdir import summaries
         assert "tensorflow" not in sys.modules, "imported too early"
         with summaries.open_writer({str(tmp_path)!r}) as writer:
             writer.write_scalars(1, {{"loss": 1.0}})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from etils import epath
 
-from cifsel.data.photos.reader import MAX_FILE_BYTES
+from cifsel.data.photos.decoding import MAX_FILE_BYTES
 from cifsel.errors import UserError, one_line, printable
 from cifsel.runtime import remote, zips
 from cifsel.runtime.paths import exists, is_file, is_folder

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cifsel.data.photos.decoding import Photo, decode
 from cifsel.data.photos.files import LAYOUT, File, content, is_zip, listing
-from cifsel.data.photos.reader import Photo, decode
 from cifsel.errors import UserError, printable
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
@@ -43,7 +43,7 @@ class Photos:
     skipped: tuple[str, ...]
 
 
-def load(source: str, *, skip_unreadable: bool = False) -> Photos:
+def load_photos(source: str, *, skip_unreadable: bool = False) -> Photos:
     """Reads labelled photos.
 
     Args:

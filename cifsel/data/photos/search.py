@@ -30,7 +30,7 @@ class Item:
     file: files.File
 
 
-def find(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
+def find_photos(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
     """Finds the photos that are meant, in the order given; folders and patterns in sorted order.
 
     Args:

@@ -24,13 +24,13 @@ def slope(x: Array) -> Array:
 
 
 @jax.custom_vjp
-def biased(x: Array, bias: Array) -> Array:
+def biased_silu(x: Array, bias: Array) -> Array:
     """silu(x + bias), (B, H, W, C) and (C,) -> (B, H, W, C), for a CPU."""
     return silu(x + bias)
 
 
 def _forward(x: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
-    return biased(x, bias), (x, bias)
+    return biased_silu(x, bias), (x, bias)
 
 
 def _backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
@@ -41,7 +41,7 @@ def _backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
     return of_x.astype(x.dtype), of_x.sum((0, 1, 2)).astype(bias.dtype)
 
 
-biased.defvjp(_forward, _backward)
+biased_silu.defvjp(_forward, _backward)
 
 
 def _sigmoid(x: Array) -> Array:

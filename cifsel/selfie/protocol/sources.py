@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
 from cifsel.models.weights import download, h5_file, keras_h5
-from cifsel.prediction import predictor, restore
+from cifsel.prediction import predictor, trained_model
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 from cifsel.terminal import say
@@ -46,7 +46,7 @@ def sources(config: ConfigDict) -> list[Source]:
     if config.init_from == "imagenet":
         return [_imagenet(config.model, 1.0, 224, config.weights_dir, config.image_size or 224)]
     run = predictor.run_of(remote.place(expanded(config.init_from)))
-    trained = restore.trained(run)
+    trained = trained_model.restore(run)
     name, alpha = trained.config.model, trained.config.alpha
     say(f"task-1 checkpoint: {name} from {run}")
     size = config.image_size or trained.view.image_size
@@ -69,7 +69,7 @@ def sources(config: ConfigDict) -> list[Source]:
 def _imagenet(
     name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
 ) -> Source:
-    path = download.find(
+    path = download.find_weights(
         name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
     )
     model = build(name, num_classes=2, alpha=alpha)

@@ -209,7 +209,7 @@ def test_fallback_is_the_middle(finds):
 @pytest.fixture(scope="module")
 def selfies(real_data):
     pytest.importorskip("cv2", reason="no OpenCV")
-    return labelled.load(str(real_data / "selfies"))
+    return labelled.load_photos(str(real_data / "selfies"))
 
 
 def overlap(first, second):

@@ -104,7 +104,7 @@ def test_too_few_for_a_pair(count):
 
 
 def test_real_selfies_of_different_people_are_no_copies(real_data):
-    loaded = labelled.load(str(real_data / "selfies"))
+    loaded = labelled.load_photos(str(real_data / "selfies"))
     assert grouping.near_duplicates(loaded.images) == []
     numbers = grouping.groups(loaded, burst_seconds=60)
     np.testing.assert_array_equal(numbers, np.arange(24))
@@ -112,7 +112,7 @@ def test_real_selfies_of_different_people_are_no_copies(real_data):
 
 @pytest.mark.parametrize("change", COPIES.values(), ids=COPIES)
 def test_copies_of_real_selfies_are_found(real_data, change):
-    images = labelled.load(str(real_data / "selfies")).images
+    images = labelled.load_photos(str(real_data / "selfies")).images
     copies = [np.asarray(change(Image.fromarray(image))) for image in images]
     found = grouping.near_duplicates([*images, *copies])
     assert found == [(i, i + 24, False) for i in range(24)]

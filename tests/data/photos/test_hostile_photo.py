@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from cifsel.data.photos import reader
+from cifsel.data.photos import decoding
 from cifsel.errors import UserError
 
 rng = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def encode(image=SCENE, form="PNG", **options):
 
 def refusal(data, name="photo"):
     with pytest.raises(UserError) as caught:
-        reader.decode(data, name)
+        decoding.decode(data, name)
     assert str(caught.value).isprintable()
     return str(caught.value)
 
@@ -133,12 +133,12 @@ def progressive(scans):
 
 
 def test_jpegs_of_endless_scans_are_refused():
-    assert reader.decode(progressive(20), "photo").pixels.shape == SCENE.shape
+    assert decoding.decode(progressive(20), "photo").pixels.shape == SCENE.shape
     assert "scans and 0 kB of EXIF; expected 100" in refusal(progressive(200))
     # The same, as the previews in EXIF and what phones put behind a photo do not count.
     thumbnail = b"\xff\xe1\xff\xff" + (b"x" + progressive(100)).ljust(65533, b"x")
     data = encode(form="JPEG")
-    assert reader.decode(data[:2] + thumbnail + data[2:] + progressive(200), "photo").pixels.any()
+    assert decoding.decode(data[:2] + thumbnail + data[2:] + progressive(200), "photo").pixels.any()
     # Markers of no length must not hide any.
     hidden = progressive(200).replace(b"\xff\xda", b"\xff\x01\xff\xda")
     assert "scans" in refusal(hidden)
@@ -147,7 +147,7 @@ def test_jpegs_of_endless_scans_are_refused():
 def in_pieces():
     data, grey = encode(form="JPEG"), encode(Image.new("P", (16, 16)), "GIF")
     start = grey.index(b",")
-    many = reader.MAX_PIECES
+    many = decoding.MAX_PIECES
     return {
         "JPEG segments": data[:2] + b"\xff\xe5\0\2" * many + data[2:],
         "JPEG fill": data[:2] + b"\xff" * many + data[2:],
@@ -169,7 +169,7 @@ def test_files_of_countless_pieces_are_refused(kind):
 
 
 def test_tiff_of_numbers_without_end_is_refused():
-    many = reader.MAX_TAG_BYTES // 8
+    many = decoding.MAX_TAG_BYTES // 8
     assert "too much beside the image" in refusal(
         tiff([*STRIPS, (282, 5, many, 8)], bytes(8 * many))
     )
@@ -177,7 +177,7 @@ def test_tiff_of_numbers_without_end_is_refused():
     tags = [(30_000 + number, 7, 100_000, 8) for number in range(400)]
     data = tiff([*STRIPS, *tags], bytes(100_000))
     try:  # What does not fit into the file is passed over by newer versions of Pillow.
-        assert reader.decode(data, "photo").pixels.shape == (16, 16, 3)
+        assert decoding.decode(data, "photo").pixels.shape == (16, 16, 3)
     except UserError as error:
         assert "too much beside the image" in str(error)
 
@@ -188,7 +188,7 @@ def test_damaged_lines_of_a_tiff_are_not_told_one_by_one(capfd):
     data[200:3000] = bytes(2800)
     os.write(2, b"before\n")
     with contextlib.suppress(UserError):
-        reader.decode(bytes(data), "photo")
+        decoding.decode(bytes(data), "photo")
     os.write(2, b"after\n")
     assert capfd.readouterr() == ("", "before\nafter\n")
 
@@ -199,16 +199,16 @@ def exif(tags, body=b""):
     return b"II*\0" + where + body + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
-@pytest.mark.parametrize("count", [1, reader.MAX_EXIF_BYTES // 8])
+@pytest.mark.parametrize("count", [1, decoding.MAX_EXIF_BYTES // 8])
 def test_exif_that_is_too_long_is_not_looked_at(count):
     data = exif([(274, 3, 1, 6), (282, 5, count, 8)], bytes(8 * count))
-    turned = reader.decode(png(chunk(b"eXIf", data), width=32), "photo").pixels.shape
+    turned = decoding.decode(png(chunk(b"eXIf", data), width=32), "photo").pixels.shape
     assert turned == ((32, 16, 3) if count == 1 else (16, 32, 3))
     jpeg = encode(form="JPEG")
     parts = [b"Exif\0\0" + data[start : start + 65_000] for start in range(0, len(data), 65_000)]
     inside = b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in parts)
     if count == 1:
-        assert reader.decode(jpeg[:2] + inside + jpeg[2:], "photo").pixels.shape == (40, 24, 3)
+        assert decoding.decode(jpeg[:2] + inside + jpeg[2:], "photo").pixels.shape == (40, 24, 3)
     else:
         assert "kB of EXIF" in refusal(jpeg[:2] + inside + jpeg[2:])
 
@@ -217,14 +217,14 @@ def test_exif_that_is_too_long_is_not_looked_at(count):
 def test_absurd_orientations_are_passed_over(orientation):
     made = Image.Exif()
     made[ExifTags.Base.Orientation] = orientation
-    assert reader.decode(encode(form="JPEG", exif=made), "photo").pixels.shape == SCENE.shape
+    assert decoding.decode(encode(form="JPEG", exif=made), "photo").pixels.shape == SCENE.shape
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
 def test_of_many_frames_one_is_read(form):
     frames = [Image.new("L", (16, 16), level % 256) for level in range(7, 307)]
     data = encode(frames[0], form, save_all=True, append_images=frames[1:], lossless=True)
-    assert abs(reader.decode(data, "photo").pixels.astype(int) - 7).max() <= 1
+    assert abs(decoding.decode(data, "photo").pixels.astype(int) - 7).max() <= 1
 
 
 def test_compressed_bmp_is_refused():
@@ -271,11 +271,11 @@ WHOLE = [
 @given(data=st.sampled_from(WHOLE), changes=CHANGES)
 def test_damage_gives_a_user_error_or_a_photo(data, changes):
     try:
-        pixels = reader.decode(changed(data, changes), "photo").pixels
+        pixels = decoding.decode(changed(data, changes), "photo").pixels
     except UserError as error:
         assert str(error).startswith("photo: ")
         assert str(error).isprintable()
     else:
         assert pixels.dtype == np.uint8
         assert pixels.shape[2] == 3
-        assert max(pixels.shape) <= reader.MAX_SIDE
+        assert max(pixels.shape) <= decoding.MAX_SIDE

@@ -52,14 +52,14 @@ def album(tmp_path):
 
 def refused(source):
     with pytest.raises(UserError) as caught:
-        labelled.load(str(source))
+        labelled.load_photos(str(source))
     assert str(caught.value).isprintable()
     return str(caught.value)
 
 
 def found(*arguments):
     with ExitStack() as stack:
-        return [item.photo for item in search.find(arguments, stack)]
+        return [item.photo for item in search.find_photos(arguments, stack)]
 
 
 def test_zip_of_a_list_without_end_is_refused(album):
@@ -93,7 +93,7 @@ def test_polyglots_are_what_they_are_read_as(album):
     both = encode(form="JPEG", quality=95, subsampling=0) + inside.getvalue()
     (album / "a/photo.jpg").write_bytes(both)
     (album / "photos.zip").write_bytes(both)
-    loaded = labelled.load(str(album))
+    loaded = labelled.load_photos(str(album))
     by_name = dict(zip(loaded.names, loaded.images, strict=True))
     assert np.abs(by_name["a/photo.jpg"].astype(int) - SCENE).mean() < 20
     np.testing.assert_array_equal(by_name["photos.zip/1.png"], 255 - SCENE)
@@ -115,7 +115,7 @@ def test_zips_that_are_links_are_followed_to_files_only(album, target):
 def test_names_in_zips_are_printable_and_short(album, name):
     pack(album / "c.zip", ("1.png", encode()), ("2.png", encode()), (name, b"no photo"))
     assert len(refused(album)) < 3_000
-    (skipped,) = labelled.load(str(album), skip_unreadable=True).skipped
+    (skipped,) = labelled.load_photos(str(album), skip_unreadable=True).skipped
     assert skipped.isprintable()
 
 
@@ -130,7 +130,7 @@ def test_modes_of_members_that_are_no_files(album):
 
 def test_photos_that_fill_the_memory_are_refused(album, monkeypatch):
     monkeypatch.setattr(labelled, "MAX_DECODED_BYTES", 4 * SCENE.nbytes)
-    assert len(labelled.load(str(album)).names) == 4
+    assert len(labelled.load_photos(str(album)).names) == 4
     (album / "b/2.png").write_bytes(encode())
     assert "the first 5 photos take 0 GB of memory" in refused(album)
 
@@ -267,7 +267,7 @@ def test_any_name_of_a_file_is_said_in_one_line(tmp_path_factory, names):
             )
     for name in names:
         Path(os.fsdecode(os.fsencode(folder) + b"/a/" + name)).write_bytes(b"no photo")
-    loaded = labelled.load(str(folder), skip_unreadable=True)
+    loaded = labelled.load_photos(str(folder), skip_unreadable=True)
     shown = [name for name in names if not files.is_litter(os.fsdecode(name))]
     assert len(loaded.skipped) == len(shown)
     assert len(loaded.names) == 4
@@ -284,7 +284,7 @@ SPACES = {chr(code) for code in range(0x3001) if chr(code).isspace() and code > 
 
 def one_line(source):
     with pytest.raises(UserError) as caught:
-        labelled.load(str(source))
+        labelled.load_photos(str(source))
     assert not {one for one in str(caught.value) if not one.isprintable()} - SPACES
     return str(caught.value)
 
@@ -326,7 +326,7 @@ def test_damaged_zips_give_a_user_error_or_photos(tmp_path_factory, changes):
     )
     path.write_bytes(changed(path.read_bytes(), changes))
     try:
-        loaded = labelled.load(str(path), skip_unreadable=True)
+        loaded = labelled.load_photos(str(path), skip_unreadable=True)
     except UserError as error:
         assert "album.zip: " in str(error)
         assert str(error).isprintable()

@@ -40,7 +40,7 @@ def pack(path, *entries):
 
 def refusal(source):
     with pytest.raises(UserError) as caught:
-        labelled.load(str(source))
+        labelled.load_photos(str(source))
     assert str(caught.value).isprintable()
     return str(caught.value)
 
@@ -55,7 +55,7 @@ def album(tmp_path):
 def test_folders_and_zips_of_classes(tmp_path):
     put(tmp_path, "sad/2.png", "sad/more/deep/1.png", "sad/10.png")
     pack(tmp_path / "happy12.zip", "IMG_2.jpg", "happy12/IMG_1.jpg", "happy12/")
-    loaded = labelled.load(str(tmp_path))
+    loaded = labelled.load_photos(str(tmp_path))
     assert loaded.class_names == ("happy", "sad")
     assert loaded.names == (
         "happy12.zip/IMG_2.jpg",
@@ -75,7 +75,7 @@ def test_folders_and_zips_of_classes(tmp_path):
 def test_zip_of_class_folders(tmp_path, wrapper):
     names = ["sad/1.jpg", "sad/2.jpg", "happy\\1.jpg", "happy/2.jpg"]
     path = pack(tmp_path / "album.zip", *[wrapper + name for name in names])
-    loaded = labelled.load(str(path))
+    loaded = labelled.load_photos(str(path))
     assert loaded.names == ("happy/1.jpg", "happy/2.jpg", "sad/1.jpg", "sad/2.jpg")
     assert loaded.class_names == ("happy", "sad")
     assert list(tmp_path.iterdir()) == [path]  # nothing was extracted
@@ -86,7 +86,7 @@ def test_sources_joined_by_commas(tmp_path, monkeypatch):
     pack(tmp_path / "happy12.zip", "1.jpg", "2.jpg")
     put(tmp_path / "one, two", "1.png", "2.png")
     put(tmp_path / "sad", "1.png", "2.png")
-    loaded = labelled.load("~/happy12.zip, ~/sad/")
+    loaded = labelled.load_photos("~/happy12.zip, ~/sad/")
     assert loaded.names == ("happy12.zip/1.jpg", "happy12.zip/2.jpg", "sad/1.png", "sad/2.png")
     assert loaded.class_names == ("happy", "sad")
     assert "no classes" in refusal("~/one, two")  # one folder, with a comma in its name
@@ -105,7 +105,7 @@ def test_sources_joined_by_commas(tmp_path, monkeypatch):
 )
 def test_names_of_zips(album, name, label):
     pack(album / f"{name}.ZIP", "1.jpg", "2.jpg")
-    assert labelled.load(str(album)).class_names == tuple(sorted(["a", "b", label]))
+    assert labelled.load_photos(str(album)).class_names == tuple(sorted(["a", "b", label]))
 
 
 def test_what_systems_leave_behind_is_passed_over(album):
@@ -116,7 +116,7 @@ def test_what_systems_leave_behind_is_passed_over(album):
         (album / name).write_bytes(b"litter")
     (album / "empty").mkdir()
     pack(album / "c.zip", "1.jpg", "2.jpg", *[(name, b"litter") for name in litter])
-    loaded = labelled.load(str(album))
+    loaded = labelled.load_photos(str(album))
     assert len(loaded.names) == 6
     assert loaded.class_names == ("a", "b", "c")
     assert loaded.skipped == ()
@@ -184,7 +184,7 @@ def test_unreadable_files_stop_the_run_or_are_listed(album):
     assert "7 of 12 files cannot be read as photos" in message
     assert message.count("empty") == 2  # name and reason
     assert "; and 4 more): convert or remove them" in message
-    loaded = labelled.load(str(album), skip_unreadable=True)
+    loaded = labelled.load_photos(str(album), skip_unreadable=True)
     assert loaded.names == ("a/0.png", "a/1.png", "b/0.png", "b/1.png", "b/linked.png")
     assert len(loaded.skipped) == 7
     for name, why in expected.items():
@@ -194,7 +194,7 @@ def test_unreadable_files_stop_the_run_or_are_listed(album):
 def test_a_class_may_be_a_link_to_a_folder(album, tmp_path):
     put(tmp_path / "elsewhere", "1.png", "2.png")
     (album / "c").symlink_to(tmp_path / "elsewhere")
-    assert labelled.load(str(album)).class_names == ("a", "b", "c")
+    assert labelled.load_photos(str(album)).class_names == ("a", "b", "c")
 
 
 def test_limit_on_the_number_of_files(album, monkeypatch):
@@ -211,7 +211,7 @@ def test_paths_out_of_the_zip_are_refused(album, name):
     pack(album / "c.zip", "1.jpg", "2.jpg", name)
     assert "leads out of the zip" in refusal(album)
     with pytest.raises(UserError, match="leads out"):
-        labelled.load(str(album), skip_unreadable=True)
+        labelled.load_photos(str(album), skip_unreadable=True)
 
 
 def link(name):
@@ -243,7 +243,7 @@ def test_zip_entries_that_are_not_read(album, monkeypatch, entry, expected):
         monkeypatch.setattr(files, "MAX_FILE_BYTES", 40_000)
     pack(album / "c.zip", "1.jpg", "2.jpg", entry)
     assert f"1 of 7 files cannot be read as photos (c.zip/{expected}" in refusal(album)
-    loaded = labelled.load(str(album), skip_unreadable=True)
+    loaded = labelled.load_photos(str(album), skip_unreadable=True)
     assert len(loaded.names) == 6
     assert loaded.skipped[0].startswith(f"c.zip/{expected}")
 
@@ -278,7 +278,7 @@ def test_limit_on_all_zips_together(album, monkeypatch):
     monkeypatch.setattr(labelled, "MAX_ZIP_BYTES", 250_000)
     for name in ("c.zip", "d.zip"):
         pack(album / name, "1.jpg", ("2.jpg", drawn(0) + os.urandom(100_000)))
-    assert len(labelled.load(str(album)).names) == 8
+    assert len(labelled.load_photos(str(album)).names) == 8
     pack(album / "e.zip", "1.jpg", ("2.jpg", drawn(0) + os.urandom(100_000)))
     assert "more than 5000 files, or 0 GB in zips" in refusal(album)
 
@@ -288,13 +288,13 @@ def test_names_that_are_not_utf8(tmp_path):
         tmp_path,
         *[f"{folder}/{name}.png" for folder in ("caf\udce9", "b") for name in ("\udcff", 1)],
     )
-    loaded = labelled.load(str(tmp_path))
+    loaded = labelled.load_photos(str(tmp_path))
     assert loaded.class_names == ("b", r"caf\udce9")
     assert loaded.names[1] == r"b/\udcff.png"
 
 
 def test_real_selfies(real_data):
-    loaded = labelled.load(str(real_data / "selfies"))
+    loaded = labelled.load_photos(str(real_data / "selfies"))
     assert loaded.class_names == ("happy", "sad")
     assert loaded.labels.tolist() == [0] * 12 + [1] * 12
     assert loaded.names[0] == "happy/happy_01.jpg"

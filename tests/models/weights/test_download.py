@@ -13,7 +13,7 @@ import pytest
 from etils import epath
 
 from cifsel.errors import UserError
-from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.models.weights import catalogue, download, h5_file, keras_h5
 from cifsel.runtime import remote
 
 NAME = "mobilenet_1_0_128_tf_no_top.h5"
@@ -62,8 +62,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     thread = threading.Thread(target=server.http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    monkeypatch.setattr(download, "MOBILENET_URL", server.url)
-    monkeypatch.setattr(download, "EFFICIENTNET_URL", server.url)
+    monkeypatch.setattr(catalogue, "MOBILENET_URL", server.url)
+    monkeypatch.setattr(catalogue, "EFFICIENTNET_URL", server.url)
     yield server
     server.http.shutdown()
     server.http.server_close()
@@ -75,14 +75,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, no folder of the user's own, and no way to the real servers."""
     monkeypatch.setenv("CIFSEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CIFSEL_WEIGHTS", raising=False)
-    monkeypatch.setattr(download, "MOBILENET_URL", DEAD)
-    monkeypatch.setattr(download, "EFFICIENTNET_URL", DEAD)
+    monkeypatch.setattr(catalogue, "MOBILENET_URL", DEAD)
+    monkeypatch.setattr(catalogue, "EFFICIENTNET_URL", DEAD)
     return tmp_path / "cache" / "weights"
 
 
 def refused(*words: str, model: str = "mobilenet", **kwargs: object) -> str:
     with pytest.raises(UserError) as error:
-        download.find(model, **ARGS | kwargs)  # type: ignore[arg-type] - mixed values
+        download.find_weights(model, **ARGS | kwargs)  # type: ignore[arg-type] - mixed values
     message = str(error.value)
     assert "\n" not in message
     for word in words:
@@ -99,7 +99,7 @@ def left_in(folder: Path) -> list[str]:
 
 def test_mobilenet_has_one_file_per_width_and_size() -> None:
     names = {
-        download.published("mobilenet", alpha=alpha, resolution=size, top=top).name
+        catalogue.published("mobilenet", alpha=alpha, resolution=size, top=top).name
         for alpha in (0.25, 0.5, 0.75, 1.0)
         for size in (128, 160, 192, 224)
         for top in (True, False)
@@ -109,7 +109,7 @@ def test_mobilenet_has_one_file_per_width_and_size() -> None:
 
 
 def test_efficientnet_takes_no_notice_of_alpha_and_resolution() -> None:
-    file = download.published("efficientnetv2-s", alpha=3.0, resolution=7, top=False)
+    file = catalogue.published("efficientnetv2-s", alpha=3.0, resolution=7, top=False)
     assert file.name == "efficientnetv2-s_notop.h5"
     assert file.md5 == "af0682fb74e8c54910f2d4393339c070"
 
@@ -137,20 +137,23 @@ def test_own_folder_comes_before_environment_cache_and_download(
     server.serve(NAME, published.read_bytes())
     own, named = weight_file(tmp_path / "own" / NAME, 1), weight_file(tmp_path / "env" / NAME, 2)
 
-    assert download.find("mobilenet", **ARGS) == cache / NAME
+    assert download.find_weights("mobilenet", **ARGS) == cache / NAME
     assert (cache / NAME).read_bytes() == published.read_bytes()
-    assert download.find("mobilenet", **ARGS) == cache / NAME
+    assert download.find_weights("mobilenet", **ARGS) == cache / NAME
     assert server.asked == [f"/{NAME}"]
 
     monkeypatch.setenv("CIFSEL_WEIGHTS", str(named.parent))
-    assert download.find("mobilenet", **ARGS) == named
-    assert download.find("mobilenet", **ARGS, weights_dir=str(own.parent)) == own
+    assert download.find_weights("mobilenet", **ARGS) == named
+    assert download.find_weights("mobilenet", **ARGS, weights_dir=str(own.parent)) == own
 
 
 def test_own_folder_without_the_file_falls_back_to_the_cache(tmp_path: Path, cache: Path) -> None:
     weight_file(cache / NAME)
     (tmp_path / "own").mkdir()
-    assert download.find("mobilenet", **ARGS, weights_dir=str(tmp_path / "own")) == cache / NAME
+    assert (
+        download.find_weights("mobilenet", **ARGS, weights_dir=str(tmp_path / "own"))
+        == cache / NAME
+    )
 
 
 @pytest.mark.parametrize("field", ["weights_dir", "CIFSEL_WEIGHTS"])
@@ -169,7 +172,9 @@ def test_own_file_is_used_as_it_is_with_its_hash_logged(
 ) -> None:
     own = weight_file(tmp_path / "own" / "efficientnetv2-b0_notop.h5")
     with caplog.at_level(logging.INFO):
-        assert download.find("efficientnetv2-b0", **ARGS, weights_dir=str(own.parent)) == own
+        assert (
+            download.find_weights("efficientnetv2-b0", **ARGS, weights_dir=str(own.parent)) == own
+        )
     assert keras_h5.tensors_sha256(h5_file.read_tensors(own)) in caplog.text
     md5 = hashlib.md5(own.read_bytes()).hexdigest()
     assert f"MD5 {md5}, published 893217f2bb855e2983157299931e43ff" in caplog.text
@@ -180,12 +185,12 @@ def test_own_mobilenet_that_is_not_the_published_one_is_remarked_on(
 ) -> None:
     own = weight_file(tmp_path / "own" / "mobilenet_1_0_224_tf.h5")
     at = {"alpha": 1.0, "resolution": 224, "top": True, "weights_dir": str(own.parent)}
-    assert download.find("mobilenet", **at) == own
+    assert download.find_weights("mobilenet", **at) == own
     assert "not the published tensors" in caplog.text
     caplog.clear()
     sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(own))
-    monkeypatch.setitem(download.MOBILENET_1_0_224_SHA256, True, sha256)
-    assert download.find("mobilenet", **at) == own
+    monkeypatch.setitem(catalogue.MOBILENET_1_0_224_SHA256, True, sha256)
+    assert download.find_weights("mobilenet", **at) == own
     assert "not the published" not in caplog.text
 
 
@@ -222,15 +227,15 @@ def test_cloud_folder_is_copied_once_and_again_when_it_changes(
     monkeypatch.setattr(epath, "Path", path)
     monkeypatch.setattr(remote, "reach", str)
     args = ARGS | {"weights_dir": "gs://bucket/weights"}
-    local = download.find("mobilenet", **args)
+    local = download.find_weights("mobilenet", **args)
     assert cache in local.parents
     assert local.read_bytes() == cloud.read_bytes()
-    assert download.find("mobilenet", **args) == local
+    assert download.find_weights("mobilenet", **args) == local
     assert opened == [NAME]
     weight_file(cloud, seed=2)
     with h5py.File(cloud, "r+") as file:
         file["conv2"] = np.zeros(99, np.float32)
-    assert download.find("mobilenet", **args).read_bytes() == cloud.read_bytes()
+    assert download.find_weights("mobilenet", **args).read_bytes() == cloud.read_bytes()
     assert download.use_file(f"gs://bucket/weights/{NAME}") == local
     assert len(opened) == 2
     cloud.unlink()
@@ -303,7 +308,7 @@ def test_truncated_body(server: Server, cache: Path, tmp_path: Path) -> None:
     assert left_in(cache) == []
     # The next try starts afresh and succeeds.
     server.serve(NAME, body)
-    assert download.find("mobilenet", **ARGS).read_bytes() == body
+    assert download.find_weights("mobilenet", **ARGS).read_bytes() == body
     assert left_in(cache) == [NAME]
 
 
@@ -327,15 +332,15 @@ def test_right_md5(
     body = weight_file(tmp_path / "published.h5").read_bytes()
     server.serve("efficientnetv2-b1_notop.h5", body)
     md5 = hashlib.md5(body).hexdigest()
-    monkeypatch.setitem(download.EFFICIENTNET_MD5, "b1", ("", md5))
-    assert download.find("efficientnetv2-b1", **ARGS).parent == cache
+    monkeypatch.setitem(catalogue.EFFICIENTNET_MD5, "b1", ("", md5))
+    assert download.find_weights("efficientnetv2-b1", **ARGS).parent == cache
 
 
 @pytest.mark.parametrize("top", [True, False])
 def test_wrong_tensors(server: Server, cache: Path, tmp_path: Path, top: bool) -> None:
     name = f"mobilenet_1_0_224_tf{'' if top else '_no_top'}.h5"
     server.serve(name, weight_file(tmp_path / "published.h5").read_bytes())
-    sha256 = download.MOBILENET_1_0_224_SHA256[top]
+    sha256 = catalogue.MOBILENET_1_0_224_SHA256[top]
     refused("SHA-256 of its tensors", sha256, name, resolution=224, top=top)
     assert left_in(cache) == []
 
@@ -346,7 +351,7 @@ def test_file_without_a_known_hash_is_taken_and_its_hash_logged(
     published = weight_file(tmp_path / "published.h5")
     server.serve(NAME, published.read_bytes())
     with caplog.at_level(logging.INFO):
-        download.find("mobilenet", **ARGS)
+        download.find_weights("mobilenet", **ARGS)
     assert keras_h5.tensors_sha256(h5_file.read_tensors(published)) in caplog.text
 
 
@@ -355,7 +360,7 @@ def test_damaged_cache_is_fetched_again(server: Server, cache: Path, tmp_path: P
     server.serve(NAME, published.read_bytes())
     cached = weight_file(cache / NAME)
     cached.write_bytes(cached.read_bytes()[:500])
-    assert download.find("mobilenet", **ARGS).read_bytes() == published.read_bytes()
+    assert download.find_weights("mobilenet", **ARGS).read_bytes() == published.read_bytes()
 
 
 def test_interrupted_by_the_user(
@@ -364,13 +369,13 @@ def test_interrupted_by_the_user(
     server.serve(NAME, weight_file(tmp_path / "published.h5").read_bytes())
     seen = []
 
-    def interrupt(path: Path, file: download.WeightFile) -> None:
+    def interrupt(path: Path, file: catalogue.WeightFile) -> None:
         seen.extend(left_in(cache))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(download, "_verify", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        download.find("mobilenet", **ARGS)
+        download.find_weights("mobilenet", **ARGS)
     # While it was under way, nothing had the file's name; now nothing is there at all.
     assert len(seen) == 1
     assert NAME not in seen

@@ -14,7 +14,7 @@ from paths import DATA
 
 from cifsel.errors import UserError, printable
 from cifsel.models import classifier
-from cifsel.models.weights import download, h5_file, keras_h5
+from cifsel.models.weights import catalogue, h5_file, keras_h5
 
 WEIGHTS = DATA / "weights"
 
@@ -45,7 +45,7 @@ def test_published_mobilenet_tensors_have_the_published_hash(name: str) -> None:
     if not (WEIGHTS / name).is_file():
         pytest.skip(f"{name} is not in ../shared/data/weights")
     found = keras_h5.tensors_sha256(h5_file.read_tensors(WEIGHTS / name))
-    assert found == download.MOBILENET_1_0_224_SHA256["no_top" not in name]
+    assert found == catalogue.MOBILENET_1_0_224_SHA256["no_top" not in name]
 
 
 def template_of(model: str, **kwargs: float) -> dict:

@@ -19,7 +19,7 @@ _SIDE_BEFORE = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model as its run left it.
 
     Attributes:
@@ -39,7 +39,7 @@ class Trained:
     config: ConfigDict
 
 
-def trained(run: epath.Path) -> Trained:
+def restore(run: epath.Path) -> TrainedModel:
     """Restores the best variables of a run.
 
     Args:
@@ -59,4 +59,4 @@ def trained(run: epath.Path) -> Trained:
         variables = checkpoints.model(jax.eval_shape(init, jax.random.key(0)))
     view = build.view(config)
     side = about.get("image_side", _SIDE_BEFORE)
-    return Trained(model, variables, view, side, tuple(about["class_names"]), config)
+    return TrainedModel(model, variables, view, side, tuple(about["class_names"]), config)

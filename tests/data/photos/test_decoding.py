@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, features
 
-from cifsel.data.photos import reader
+from cifsel.data.photos import decoding
 from cifsel.errors import UserError
 
 # Four colours, one in each corner; nothing is symmetric.
@@ -38,12 +38,12 @@ def encode(image, form="PNG", **options):
 
 
 def pixels(data):
-    return reader.decode(data, "photo").pixels
+    return decoding.decode(data, "photo").pixels
 
 
 def reason(data, name="photo"):
     with pytest.raises(UserError) as caught:
-        reader.decode(data, name)
+        decoding.decode(data, name)
     assert str(caught.value).isprintable()
     return str(caught.value)
 
@@ -65,7 +65,7 @@ def png(width, height, bits, colour_type, rows):
 def test_formats_are_told_by_content(tmp_path, form):
     path = tmp_path / "misnamed.txt"
     path.write_bytes(encode(SCENE, form))
-    found = reader.decode(path, "photo")
+    found = decoding.decode(path, "photo")
     assert found.pixels.dtype == np.uint8
     assert found.taken is None
     inner = np.s_[2:10, 2:14]
@@ -86,7 +86,9 @@ def test_heic_is_read_upright():
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2026:05:04 10:11:12"}
     scene = SCENE.repeat(4, 0).repeat(4, 1)
-    found = reader.decode(encode(np.rot90(scene), "HEIF", quality=95, exif=exif.tobytes()), "photo")
+    found = decoding.decode(
+        encode(np.rot90(scene), "HEIF", quality=95, exif=exif.tobytes()), "photo"
+    )
     assert found.pixels.shape == scene.shape
     np.testing.assert_allclose(found.pixels[::16, 4::16].astype(int), scene[::16, 4::16], atol=12)
     assert found.taken == datetime(2026, 5, 4, 10, 11, 12)
@@ -297,7 +299,7 @@ def test_damage_never_causes_anything_but_a_user_error(data, changes):
 
 
 def test_limit_on_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", 10)
     (tmp_path / "a.png").write_bytes(encode(SCENE))
     assert "expected 0 at most" in reason(tmp_path / "a.png")
 
@@ -308,7 +310,7 @@ def with_exif(tags, form="JPEG"):
     exif[ExifTags.Base.Make] = "camera"
     exif[ExifTags.IFD.Exif] = tags
     exif.load(exif.tobytes())
-    return reader.decode(encode(SCENE, form, exif=exif), "photo").taken
+    return decoding.decode(encode(SCENE, form, exif=exif), "photo").taken
 
 
 WHEN = ExifTags.Base.DateTimeOriginal
@@ -346,6 +348,6 @@ def test_odd_times(tags, expected):
     "exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1\x12", b"Exif\0\0" * 9]
 )
 def test_damaged_exif_leaves_the_photo(exif):
-    found = reader.decode(encode(SCENE, "JPEG", exif=exif), "photo")
+    found = decoding.decode(encode(SCENE, "JPEG", exif=exif), "photo")
     assert found.pixels.shape == SCENE.shape
     assert found.taken is None

@@ -8,8 +8,8 @@ import sys
 import pytest
 from paths import REPO
 
-from cifsel.config import command_line
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
+from cifsel.config import arguments
 from configs import common, effnet, quickstart, selfie
 
 COMMANDS = (
@@ -125,7 +125,7 @@ def test_help_of_preflight():
 def meanings(*modules):
     found = {}
     for module in modules:
-        found |= command_line.comments(inspect.getsource(module))
+        found |= arguments.comments(inspect.getsource(module))
     return found
 
 
@@ -140,14 +140,14 @@ def test_every_field_has_its_meaning():
 
 def test_fields_are_listed_in_the_order_of_the_file():
     found = meanings(common, effnet)
-    text = command_line.fields(effnet.get_config(), found)
+    text = arguments.fields(effnet.get_config(), found)
     starts = [line.split()[0] for line in text.splitlines() if line[2] != " "]
     assert starts == list(found)
     assert max(map(len, text.splitlines())) <= 100
 
 
 def test_a_config_within_a_config_is_one_line():
-    lines = command_line.fields(quickstart.get_config(), meanings(common, quickstart)).splitlines()
+    lines = arguments.fields(quickstart.get_config(), meanings(common, quickstart)).splitlines()
     assert [" ".join(line.split()) for line in lines if "selfie" in line] == [
         "selfie = ... ConfigDict: task 2, see configs/selfie.py"
     ]

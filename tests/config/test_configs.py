@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.config import validation
 from cifsel.errors import UserError
 from configs import selfie

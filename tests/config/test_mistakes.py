@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 from paths import REPO
 
-from cifsel.config import loading as config_lib
+from cifsel import config as config_lib
 from cifsel.config import validation
 from cifsel.data import augment
 from cifsel.errors import UserError, printable

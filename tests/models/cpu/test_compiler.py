@@ -9,7 +9,7 @@ import pytest
 
 from cifsel.data import augment
 from cifsel.evaluation import features
-from cifsel.models.cpu import convolutions
+from cifsel.models.cpu import compiler
 from cifsel.training import optim, steps
 from cifsel.training.objective import Objective
 from cifsel.training.state import init_state
@@ -49,7 +49,7 @@ def test_no_convolutions_or_products_are_left_to_ynnpack(programs):
 
 
 def test_sums_are():
-    options = convolutions.compiler_options()
+    options = compiler.compiler_options()
     if options is None:
         pytest.skip("this XLA has no YNNPACK")
     total = jax.jit(lambda x: x.sum((0, 1, 2)), compiler_options=options)
@@ -60,25 +60,23 @@ def test_sums_are():
 class TestCompilerOptions:
     @pytest.fixture(autouse=True)
     def anew(self):
-        convolutions.compiler_options.cache_clear()
+        compiler.compiler_options.cache_clear()
         yield
-        convolutions.compiler_options.cache_clear()
+        compiler.compiler_options.cache_clear()
 
     def test_none_for_an_accelerator(self, monkeypatch):
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        assert convolutions.compiler_options() is None
+        assert compiler.compiler_options() is None
 
     @pytest.mark.parametrize(
         "options",
         [{"xla_cpu_no_such_option": ""}, {"xla_cpu_experimental_ynn_fusion_type": "NO_SUCH_KIND"}],
     )
     def test_none_where_xla_does_not_know_them(self, monkeypatch, options):
-        monkeypatch.setattr(convolutions, "_SUMS_BY_YNNPACK", options)
-        assert convolutions.compiler_options() is None
+        monkeypatch.setattr(compiler, "_SUMS_BY_YNNPACK", options)
+        assert compiler.compiler_options() is None
 
     def test_those_that_xla_knows(self, monkeypatch):
         # One that all versions have.
-        monkeypatch.setattr(
-            convolutions, "_SUMS_BY_YNNPACK", {"xla_cpu_prefer_vector_width": "256"}
-        )
-        assert convolutions.compiler_options() == {"xla_cpu_prefer_vector_width": "256"}
+        monkeypatch.setattr(compiler, "_SUMS_BY_YNNPACK", {"xla_cpu_prefer_vector_width": "256"})
+        assert compiler.compiler_options() == {"xla_cpu_prefer_vector_width": "256"}

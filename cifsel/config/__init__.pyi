@@ -1,0 +1,13 @@
+from .arguments import Parser as Parser
+from .changes import PLACES as PLACES
+from .changes import changed as changed
+from .changes import differences as differences
+from .changes import to_json as to_json
+from .files import load as load
+from .quickstart import QUICKSTART as QUICKSTART
+from .schema import Schema as Schema
+from .schema import flatten as flatten
+from .selfie import SELFIE as SELFIE
+from .task1 import TASK1 as TASK1
+from .validation import check_fields as check_fields
+from .validation import validate as validate

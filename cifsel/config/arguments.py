@@ -1,0 +1,24 @@
+"""The argument parser of commands that take no config."""
+
+import argparse
+import sys
+from typing import NoReturn
+
+from cifsel.errors import printable
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses the command line. --help shows the docstring of the command line by line."""
+
+    def __init__(self, name: str, doc: str | None, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"python -m {name}",
+            description=doc,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line about wrong arguments, and ends the process with status 2."""
+        sys.stderr.write(f"error: {printable(message)} ({self.prog} --help)\n")
+        sys.exit(2)

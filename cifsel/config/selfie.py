@@ -1,0 +1,77 @@
+"""The fields of task 2: score and train a classifier of a person's own photos.
+
+Written and used as in `task1.py`. `configs/selfie.py` returns the defaults.
+"""
+
+from cifsel.config.schema import Bool, Choice, Float, Int, Numbers, Schema, Text
+from cifsel.config.task1 import MODELS, MOST_SEED
+
+_RUN = (
+    Choice("task", "selfie", "this task", choices=("selfie",)),
+    Text("name", "selfie", "names the default workdir, runs/<name>-<recipe>"),
+    Text("recipe", "crossval", "the part of --config after the colon"),
+    Int("seed", 0, "seed of the folds, the learning curve and the permutations", 0, MOST_SEED),
+)
+
+_PHOTOS = (
+    Text("photos", None, "folder, zip, or several with commas between them. 'drawn': drawn faces"),
+    Bool("skip_unreadable", False, "leave out files that are no photos, instead of stopping"),
+    Float("burst_seconds", 60.0, "photos taken so close in time are held out together", 0, 1e9),
+    Text("people_csv", None, "file of 'photo,person' lines. A person's photos stay together"),
+    Text(
+        "people_pattern", None, "regular expression that finds the person in a path: '/([a-z]+)_'"
+    ),
+    Choice(
+        "crop",
+        "none",
+        "'none' shows the middle square, 'face' the largest face",
+        choices=("none", "face"),
+    ),
+    Float("crop_margin", 0.9, "side of the crop as a multiple of the head's box", 0.5, 4.0),
+    Bool(
+        "crop_fallback", False, "show the middle square where no face is found, instead of stopping"
+    ),
+)
+
+_SOURCE = (
+    Text("init_from", None, "folder of a task-1 run or comparison, or 'imagenet'"),
+    Choice("model", "efficientnetv2-b0", "the backbone, for init_from=imagenet", choices=MODELS),
+    Text("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
+    Int(
+        "image_size",
+        224,
+        "pixels per side at which photos are shown to the model",
+        32,
+        1024,
+        zero="the checkpoint's",
+    ),
+)
+
+_PROTOCOL = (
+    Numbers("depths", (0.4, 0.6, 0.8, 1.0), "layers to take features from. 1: the last", 0.0, 1.0),
+    Numbers("grids", (1, 3, 7), "cells per side over which a layer's output is averaged", 1, 32),
+    Numbers(
+        "l2",
+        (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        "penalties, for features of mean square norm 1",
+        1e-6,
+        1e3,
+    ),
+    Int("folds", 5, "folds of the cross-validation, and of the one inside each fold", 3, 20),
+    Int("repeats", 10, "repetitions of the cross-validation", 1, 1_000),
+    Int("permutations", 100, "trials with shuffled labels", 2, 100_000, zero="none"),
+    Int("leave_one_out", 100, "most photos for which each is also held out by itself", 0, 5_000),
+    Int("tuned_layers", 2, "last layers to fine-tune for comparison. 0: no fine-tuning", 0, 1_000),
+)
+
+_OUTPUT = (Bool("save_photos", False, "allow pictures of the photos in the workdir"),)
+
+SELFIE = Schema(
+    {
+        "What to run": _RUN,
+        "Photos": _PHOTOS,
+        "Where the model comes from": _SOURCE,
+        "Protocol: what the folds choose from, and how often": _PROTOCOL,
+        "Output": _OUTPUT,
+    }
+)

@@ -1,0 +1,16 @@
+from .cost import Cost as Cost
+from .features import Forward as Forward
+from .features import View as View
+from .inference import map_batches as map_batches
+from .passes import Passes as Passes
+from .scoring import calibration as calibration
+from .scoring import confusion as confusion
+from .scoring import cross_entropy as cross_entropy
+from .scoring import expected_calibration_error as expected_calibration_error
+from .scoring import softmax as softmax
+from .scoring import top_confusions as top_confusions
+from .scoring import wilson as wilson
+from .split_score import ClassScore as ClassScore
+from .split_score import CoarseScore as CoarseScore
+from .split_score import SplitScore as SplitScore
+from .split_score import score as score
