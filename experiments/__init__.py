@@ -1,1 +1,5 @@
-"""Measurements and their commands; experiments/README.md has the results."""
+"""Measurements, the records of their results, and the commands that made them."""
+
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"

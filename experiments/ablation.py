@@ -1,17 +1,17 @@
-"""What each part of the fine-tuning recipe brings: one change at a time, scored on validation.
+"""Changes one thing at a time in a short fine-tuning and scores each change on validation images.
 
     python -m experiments.ablation --workdir=DIR                          # train what is missing
-    python -m experiments.ablation --workdir=DIR --record=FILE.json       # add what is finished
-    python -m experiments.ablation --record=FILE.json                     # the table in Markdown
+    python -m experiments.ablation --workdir=DIR --record=FILE.json       # add finished runs
+    python -m experiments.ablation --record=FILE.json                     # print the table
 
-FILE.json has of every run which validation images it had right, and so outlives the runs.
-
-Both models get the same changes to the same base, a short version of the fine-tuning recipe (96 px,
-40 % of the training images, 2 epochs), which takes minutes on two CPU cores. Nothing here looks at
-test images beyond the one per class that a run cannot do without.
+Both models get the same changes to the same base, a short version of the fine-tuning recipe: 96 px,
+40 % of the training images, 2 epochs. A run takes minutes on two CPU cores. No test image has a
+say. The record keeps which validation images each run classified correctly, so that the table
+does not need the runs.
 """
 
 import base64
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from cifsel import config as config_lib
 from cifsel import train
 from cifsel.comparison import paired, runs
-from cifsel.config import arguments
+from cifsel.config import Parser
 from cifsel.errors import UserError
 from cifsel.runtime import command
 from cifsel.terminal import say
@@ -33,17 +33,17 @@ from configs import effnet, mobilenet
 BASE: dict[str, Any] = {
     "image_size": 96,
     "train_fraction": 0.4,
-    "test_examples": 50,
+    "test_examples": 50,  # one per class, the least that a run accepts
     "epochs": 2,
-    # What the recipes took from this table since.
+    # The recipes have other values since, which they took from this ablation.
     "learning_rate": 2e-4,
     "frozen_bn": True,
     "train_size": 0,
     "augment.one_random": 0.0,
 }
-SEEDS = range(3)  # Every change may have these, in the table too.
+SEEDS = range(3)  # seeds that a change may be trained with
 MODELS = {"efficientnetv2-b0": effnet, "mobilenet": mobilenet}
-# Name of the change -> fields it sets; in the order of the table.
+# Name of the change -> fields that it sets, in the order of the table.
 CHANGES: dict[str, dict[str, Any]] = {
     "base": {},
     "rate-5e-5": {"learning_rate": 5e-5},
@@ -80,51 +80,94 @@ def config_of(model: str, change: str, seed: int) -> ConfigDict:
 
 
 def folder_of(root: Path, model: str, change: str, seed: int) -> Path:
-    """Where that run is kept."""
+    """Workdir of one run."""
     return root / f"{model}-{change}-seed{seed}"
 
 
 def applies(model: str, change: str) -> bool:
-    """MobileNet has no residual branches to drop."""
+    """Whether a model can have a change. MobileNet has no residual branches for drop path."""
     return model != "mobilenet" or change != "drop-path-.1"
 
 
 def train_missing(root: Path, changes: Sequence[str], seeds: Sequence[int]) -> None:
-    """Trains every run that has no result yet, all models and changes of a seed before the next."""
+    """Trains every run without a result. Finishes a seed before it starts the next."""
     for seed in seeds:
         for change in changes:
             for model in MODELS:
                 if applies(model, change):
                     folder = folder_of(root, model, change, seed)
                     say(f"== {folder.name}")
-                    # Without summaries: hundreds of figures that nobody looks at.
+                    # Without summaries, which would draw hundreds of figures.
                     train.train_and_evaluate(
                         config_of(model, change, seed), str(folder), Summaries()
                     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """One run of a record.
+
+    Attributes:
+      run: name of its workdir.
+      validation_by_epoch: accuracy after each epoch.
+      training_by_epoch: accuracy during each epoch.
+      probe_validation: accuracy of the probe that it starts from, None with a random head.
+      training_seconds: of gradient steps, without the probe.
+      finished: time in ISO format.
+      git_commit: of the code.
+      validation_images: number of them, 0 where `right` is empty.
+      right: base64 of packed bits, a bit per validation image, 1 if the run classified it
+        correctly. Empty for the runs of 2026-11-22 and 23.
+    """
+
+    run: str
+    validation_by_epoch: list[float]
+    training_by_epoch: list[float]
+    probe_validation: float | None
+    training_seconds: float
+    finished: str
+    git_commit: str
+    validation_images: int = 0
+    right: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """Validation accuracy of the best epoch, which is the one that the run keeps."""
+        return max(self.validation_by_epoch)
+
+    @property
+    def right_images(self) -> np.ndarray:
+        """(N,) bool, whether the run classified each validation image correctly."""
+        bits = np.frombuffer(base64.b64decode(self.right), np.uint8)
+        return np.unpackbits(bits, count=self.validation_images).astype(bool)
+
+
+Record = dict[str, Recorded]  # by the name of the run
+
+
 def record(path: Path, root: Path) -> None:
-    """Adds every finished run in `root` to the file, in place of an older one of the same name."""
-    found = recorded(path) if path.exists() else {}
+    """Adds every finished run in `root` to the file. Replaces runs of the same name."""
+    by_name = recorded(path) if path.exists() else {}
     for folder in sorted(file.parent for file in root.glob("*/metrics.json")):
         run = runs.read(str(folder))
         training, probe, right = run.metrics["training"], run.metrics["probe"], run.right("val")
-        found[folder.name] = {
-            "run": folder.name,
-            "validation_by_epoch": [epoch["val_accuracy"] for epoch in training["history"]],
-            "training_by_epoch": [epoch["train_accuracy"] for epoch in training["history"]],
-            "probe_validation": probe and probe["chosen"]["val_accuracy"],
-            "training_seconds": training["seconds"],
-            "finished": run.metrics["finished"],
-            "git_commit": run.metrics["git_commit"],
-            "validation_images": len(right),
-            "right": base64.b64encode(np.packbits(right).tobytes()).decode(),
-        }
-    path.write_text(json.dumps([found[name] for name in sorted(found)], indent=1) + "\n")
+        by_name[folder.name] = Recorded(
+            run=folder.name,
+            validation_by_epoch=[epoch["val_accuracy"] for epoch in training["history"]],
+            training_by_epoch=[epoch["train_accuracy"] for epoch in training["history"]],
+            probe_validation=probe and probe["chosen"]["val_accuracy"],
+            training_seconds=training["seconds"],
+            finished=run.metrics["finished"],
+            git_commit=run.metrics["git_commit"],
+            validation_images=len(right),
+            right=base64.b64encode(np.packbits(right).tobytes()).decode(),
+        )
+    entries = [dataclasses.asdict(by_name[name]) for name in sorted(by_name)]
+    path.write_text(json.dumps(entries, indent=1) + "\n")
 
 
-def recorded(path: Path) -> dict[str, dict[str, Any]]:
-    """The runs of a record, by name.
+def recorded(path: Path) -> Record:
+    """Reads a record.
 
     Raises:
       UserError: there is no such file.
@@ -133,74 +176,88 @@ def recorded(path: Path) -> dict[str, dict[str, Any]]:
         raise UserError(
             f"{path} is not there: give --workdir as well, to make a record of its runs"
         )
-    return {run["run"]: run for run in json.loads(path.read_text())}
+    return {entry["run"]: Recorded(**entry) for entry in json.loads(path.read_text())}
 
 
-def right_of(run: dict[str, Any]) -> np.ndarray:
-    """(N,) bool: which validation images a recorded run had right."""
-    bits = np.frombuffer(base64.b64decode(run["right"]), np.uint8)
-    return np.unpackbits(bits, count=run["validation_images"]).astype(bool)
+def gain_over(base: Sequence[Recorded], changed: Sequence[Recorded]) -> tuple[str, str]:
+    """Gain of a change in points, and its 95 % interval, as text.
+
+    Args:
+      base: runs of the base, one per seed.
+      changed: runs of the change by the same seeds.
+
+    Returns:
+      The interval is paired on the images and empty where a record has no images.
+    """
+    if not all(run.right for run in (*base, *changed)):
+        gain = np.mean([run.accuracy for run in changed]) - np.mean([run.accuracy for run in base])
+        return f"{100 * gain:+.1f}", ""
+    ours, theirs = (np.stack([run.right_images for run in rows]) for rows in (changed, base))
+    difference = paired.difference(ours, theirs)
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.mean:+.1f}", f"{low:+.1f} to {high:+.1f}"
 
 
-def row(found: dict[str, dict[str, Any]], model: str, change: str) -> str | None:
-    """One line of the table; None without a run of this change and of the base by the same seed."""
+def row(by_name: Record, model: str, change: str) -> str | None:
+    """One row of the table, or None if no seed has both a run of the change and of the base."""
 
-    def run(name: str, seed: int) -> dict[str, Any]:
-        return found.get(folder_of(Path(), model, name, seed).name, {})
+    def run(name: str, seed: int) -> Recorded | None:
+        return by_name.get(folder_of(Path(), model, name, seed).name)
 
-    # The first runs were recorded without their images.
-    seeds = [
-        seed for seed in SEEDS if "right" in run(change, seed) and "right" in run("base", seed)
-    ]
-    if not seeds:
+    pairs = {seed: (run("base", seed), run(change, seed)) for seed in SEEDS}
+    both = {seed: (base, run) for seed, (base, run) in pairs.items() if base and run}
+    if not both:
         return None
-    ours, theirs = (
-        np.stack([right_of(run(name, seed)) for seed in seeds]) for name in (change, "base")
-    )
+    base, changed = zip(*both.values(), strict=True)
     fields = ", ".join(f"`{name}={value}`" for name, value in CHANGES[change].items()) or "base"
-    gain, interval = "", ""
-    if change != "base":
-        difference = paired.difference(ours, theirs)
-        gain = f"{100 * difference.mean:+.1f}"
-        interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-    minutes = np.mean([run(change, seed)["training_seconds"] for seed in seeds]) / 60
-    return (
-        f"| {fields} | {100 * ours.mean():.1f} % | {gain} | {interval} |"
-        f" {', '.join(map(str, seeds))} | {minutes:.1f} |"
-    )
+    gain, interval = ("", "") if change == "base" else gain_over(base, changed)
+    cells = [
+        fields,
+        f"{100 * np.mean([run.accuracy for run in changed]):.1f} %",
+        gain,
+        interval,
+        ", ".join(map(str, both)),
+        f"{np.mean([run.training_seconds for run in changed]) / 60:.1f}",
+        ", ".join(sorted({run.finished[:10] for run in changed})),
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
-    """All rows, a table per model."""
-    lines = []
-    for model in MODELS:
-        lines += [
-            f"| {model}: change | validation | gain, points | 95 % interval | seeds | minutes |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-        lines += filter(None, (row(found, model, change) for change in CHANGES))
-        lines.append("")
+def table(by_name: Record, model: str) -> str:
+    """The table of a model in Markdown."""
+    lines = [
+        f"| {model}: change | validation | gain, points | 95 % interval | seeds | minutes | date |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += filter(None, (row(by_name, model, change) for change in CHANGES))
     return "\n".join(lines)
+
+
+def print_tables(path: Path) -> None:
+    """Prints the tables of both models."""
+    by_name = recorded(path)
+    for model in MODELS:
+        print(table(by_name, model) + "\n")
 
 
 def main() -> None:
     """Trains, records, or prints the table."""
-    made = arguments.Parser("experiments.ablation", __doc__)
-    add = made.add_argument
-    add("--workdir", type=Path, metavar="DIR", help="where the runs are kept")
-    add("--record", type=Path, metavar="FILE", help="add the finished runs; alone: print the table")
-    names = f"changes to train: {', '.join(CHANGES)}; all if not given"
+    parser = Parser("experiments.ablation", __doc__)
+    add = parser.add_argument
+    add("--workdir", type=Path, metavar="DIR", help="folder of the runs")
+    add("--record", type=Path, metavar="FILE", help="add runs; alone: print the table")
+    names = f"changes to train: {', '.join(CHANGES)}; default: all"
     add("--only", nargs="+", choices=CHANGES, default=list(CHANGES), metavar="CHANGE", help=names)
-    names = "to train each change with; 0 if not given"
+    names = "seeds of each change; default: 0"
     add("--seeds", nargs="+", type=int, default=[0], choices=SEEDS, metavar="SEED", help=names)
-    flags = made.parse_args()
+    flags = parser.parse_args()
     if not (flags.workdir or flags.record):
-        made.error("give --workdir, --record or both")
+        parser.error("give --workdir, --record or both")
     command.start()
     if flags.workdir and flags.record:
         command.guarded(lambda: record(flags.record, flags.workdir))
     elif flags.record:
-        command.guarded(lambda: print(table(recorded(flags.record))))
+        command.guarded(lambda: print_tables(flags.record))
     else:
         command.guarded(lambda: train_missing(flags.workdir, flags.only, flags.seeds))
 

@@ -1,28 +1,28 @@
-"""Draws experiments/task1/accuracy.png from the metrics of the runs beside it.
+"""Draws results/task1/accuracy.png from the records beside it.
 
     python -m experiments.plot_task1
 
-Each experiments/task1/<run>.json is the metrics.json that a run left behind.
+Each record is the metrics.json of a run.
 """
 
 import json
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from cifsel.config import arguments
 from cifsel.reports import style
+from experiments import RESULTS
 
-FOLDER = Path(__file__).parent / "task1"
+FOLDER = RESULTS / "task1"
 MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
 RECIPES = {"notebook": "notebook's recipe", "probe": "linear probe", "finetune": "fine-tuned"}
-# What the reference notebook reported: accuracies without intervals, of one seed.
+# Accuracies that the reference notebook reported, of one seed, without intervals.
 REPORTED = {"efficientnetv2-b0": 0.610, "mobilenet": 0.550}
 
 
 @style.styled
 def draw(runs: list[dict]) -> Figure:
-    """One row per run: test accuracy, its 95 % interval, and the notebook's own figure."""
+    """One row per run: test accuracy, its 95 % interval, and the accuracy of the notebook."""
     figure = Figure(figsize=(8, 0.34 * len(runs) + 1.3), layout="constrained")
     axes = figure.subplots()
     for row, run in enumerate(runs):
@@ -44,13 +44,13 @@ def draw(runs: list[dict]) -> Figure:
 
 
 def label(run: dict) -> str:
-    """'MobileNet V1, linear probe, 128 px, seed 0'."""
+    """Label of a run, such as 'MobileNet V1, linear probe, 128 px, seed 0'."""
     size, seed = run["config"]["image_size"], run["config"]["seed"]
     return f"{MODELS[run['model']]}, {RECIPES[run['recipe']]}, {size} px, seed {seed}"
 
 
 def main() -> None:
-    """Reads the runs and writes the picture."""
+    """Reads the records and writes the picture."""
     arguments.Parser("experiments.plot_task1", __doc__).parse_args()
     runs = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
     order = list(MODELS), list(RECIPES)

@@ -3,9 +3,8 @@
     python -m experiments.resolution RUN 96 112 128
     python -m experiments.resolution RUN 128 --mirror off on
 
-The run may have been trained at any of them: which one a network should be used at is another
-question than which one it was trained at, and so is whether to average over each image and its
-mirror image. Gains are paired, over the first line.
+The run may have been trained at any resolution. With mirroring, logits are averaged over each image
+and its mirror image. Gains are over the first line and paired on the images.
 """
 
 import dataclasses
@@ -17,18 +16,18 @@ from ml_collections import ConfigDict
 
 from cifsel import build, workdir
 from cifsel.comparison import paired
-from cifsel.config import arguments
+from cifsel.config import Parser
 from cifsel.evaluation import features, inference, scoring
 from cifsel.prediction import trained_model
 from cifsel.runtime import command
 
 
 def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
-    """Prints accuracy and loss at each size, mirrored and not; as the run did if not said."""
+    """Prints accuracy and loss at each size. Without `mirrors`, mirrors images if the run did."""
     folder = epath.Path(run)
     trained = trained_model.restore(folder)
     val = build.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
-    first = None
+    baseline = None
     for size in sizes:
         for mirror in mirrors or [trained.view.mirror]:
             view = dataclasses.replace(trained.view, image_size=size, mirror=mirror)
@@ -41,20 +40,20 @@ def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
                 f" {len(val):,} validation images ({low:.1%} to {high:.1%}),"
                 f" loss {scoring.cross_entropy(logits, val.labels):.3f}"
             )
-            if first is None:
-                first = right
+            if baseline is None:
+                baseline = right
             else:
-                gain = paired.difference(right[np.newaxis], first[np.newaxis])
+                gain = paired.difference(right[np.newaxis], baseline[np.newaxis])
                 line += f", gain {gain.mean:+.2%} ({gain.low:+.1%} to {gain.high:+.1%})"
             print(line, flush=True)
 
 
 def main() -> None:
-    """Parses the command line."""
-    parser = arguments.Parser("experiments.resolution", __doc__)
+    """Parses the command line and scores the run."""
+    parser = Parser("experiments.resolution", __doc__)
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
-    parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="to score it at")
-    words = "average over mirrored images ('on'), or not; default: as the run did"
+    parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="sizes to score at")
+    words = "average over mirrored images: 'on', 'off' or both; default: as in the run"
     parser.add_argument("--mirror", nargs="+", choices=("on", "off"), default=[], help=words)
     flags = parser.parse_args()
     command.start()

@@ -1,9 +1,10 @@
-"""The whole of task 1 in one command: train both models, compare them, write the report.
+"""Runs all of task 1: trains MobileNet V1 and EfficientNetV2-B0, compares them, writes the report.
 
     python -m experiments.task1 --workdir=/tmp/task1 --seeds=3 --recipe=finetune
 
-Interrupted at any point, the same command goes on from there. The report is /tmp/task1/report.html,
-and /tmp/task1 is what task 2 takes as --config.init_from. Fields of both configs can be changed:
+Task 1 is the classification of the animals and people of CIFAR-100. An interrupted run continues
+with the same command. The report is /tmp/task1/report.html. Task 2, which tells own photos apart,
+takes /tmp/task1 as --config.init_from. Fields of both configs can be changed:
 --set=image_size=96,epochs=2.
 """
 
@@ -15,16 +16,16 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import sweep
-from cifsel.config import arguments
+from cifsel.config import Parser
 from cifsel.runtime import command
 from configs import effnet, mobilenet
 
 
 def configs(recipe: str, changes: Sequence[str]) -> list[ConfigDict]:
-    """Both models' configurations.
+    """Configurations of both models.
 
     Args:
-      recipe: of both.
+      recipe: recipe of both.
       changes: fields to set in both, as 'field=value'.
 
     Raises:
@@ -43,16 +44,16 @@ def _literal(value: str) -> Any:
 
 
 def main() -> None:
-    """Trains, compares, and reports."""
-    made = arguments.Parser("experiments.task1", __doc__)
-    add = made.add_argument
-    add("--workdir", required=True, metavar="DIR", help="gets every run and the report")
-    add("--seeds", type=int, default=3, metavar="N", help="of each model; 3 if not given")
-    add("--recipe", default="finetune", choices=effnet.RECIPES, help="finetune if not given")
+    """Parses the command line and runs task 1."""
+    parser = Parser("experiments.task1", __doc__)
+    add = parser.add_argument
+    add("--workdir", required=True, metavar="DIR", help="folder for all runs and the report")
+    add("--seeds", type=int, default=3, metavar="N", help="seeds of each model; default: 3")
+    add("--recipe", default="finetune", choices=effnet.RECIPES, help="default: finetune")
     add("--set", default="", metavar="FIELD=VALUE,...", help="fields to change in both configs")
-    flags = made.parse_args()
+    flags = parser.parse_args()
     if flags.seeds < 1:
-        made.error(f"--seeds is {flags.seeds}; expected 1 or more")
+        parser.error(f"--seeds is {flags.seeds}; expected 1 or more")
     changes = flags.set.split(",") if flags.set else []
     command.start()
     command.guarded(lambda: sweep.run(configs(flags.recipe, changes), flags.workdir, flags.seeds))

@@ -1,1 +1,1 @@
-"""How fast this code is, beside its peers: `python -m experiments.bench`."""
+"""Speed and memory of cifsel, beside Keras and PyTorch."""

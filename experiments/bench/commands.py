@@ -1,19 +1,19 @@
-"""Whole processes: start-up until all is imported, and a linear probe from images to report.
+"""Times whole processes: start-up with all imports, and a linear probe from images to report.
 
     python -m experiments.bench.commands
 
-The probe is of drawn images, so that it needs neither data nor weights: 5,000 to train on, 2,500 to
-validate, 2,500 to test, EfficientNetV2-B0 at 64 px without mirroring. `first` has an empty cache
-folder, `next` the same folder, with what was compiled.
+The probe uses drawn images, so that it needs neither data nor weights: 5,000 training, 2,500
+validation and 2,500 test images, EfficientNetV2-B0 at 64 px without mirroring. The run `first` has
+an empty cache folder. The run `next` finds the programs that `first` compiled.
 """
 
+import dataclasses
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 PROBE = (
     "--config=configs/effnet.py:probe",
@@ -24,21 +24,38 @@ PROBE = (
 )
 
 
-def measure() -> list[dict[str, Any]]:
-    """Seconds and peak memory of each."""
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Cost of one process.
+
+    Attributes:
+      command: what was run.
+      run: 'first', 'next', or empty where the cache makes no difference.
+      seconds: wall time.
+      peak_gigabytes: peak of the memory, 1e9 bytes.
+    """
+
+    command: str
+    run: str
+    seconds: float
+    peak_gigabytes: float
+
+
+def measure() -> list[Timing]:
+    """Runs the processes one after the other."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # What a run imports before its first line; `cifsel.main` alone leaves JAX for later.
-        timed = [("start-up", "", *run(["-c", "import cifsel.main, cifsel.train"], folder))]
+        # Imports of a run. `cifsel.main` alone imports JAX later.
+        imports = ["-c", "import cifsel.main, cifsel.train"]
+        timings = [Timing("start-up", "", *run(imports, folder))]
         for state in ("first", "next"):
             probe = ["-m", "cifsel.main", *PROBE, f"--workdir={folder / state}"]
-            timed.append(("probe, end to end", state, *run(probe, folder)))
-    keys = ("command", "run", "seconds", "peak_gigabytes")
-    return [dict(zip(keys, one, strict=True)) for one in timed]
+            timings.append(Timing("probe, end to end", state, *run(probe, folder)))
+    return timings
 
 
 def run(arguments: list[str], folder: Path) -> tuple[float, float]:
-    """Wall seconds of a Python process, and the peak of its memory in GB."""
+    """Wall seconds and peak memory, in GB, of a Python process."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *arguments],
@@ -52,13 +69,13 @@ def run(arguments: list[str], folder: Path) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / 1e6
 
 
-def table(found: list[dict[str, Any]]) -> list[str]:
-    """Markdown."""
-    rows = ["| command | run | seconds | peak, GB |", "| --- | --- | --- | --- |"]
-    for one in found:
-        amounts = f"{one['seconds']:.1f} | {one['peak_gigabytes']:.1f}"
-        rows.append(f"| {one['command']} | {one['run']} | {amounts} |")
-    return rows
+def table(timings: list[Timing]) -> list[str]:
+    """Lines of a table in Markdown."""
+    lines = ["| command | run | seconds | peak, GB |", "| --- | --- | --- | --- |"]
+    for timing in timings:
+        amounts = f"{timing.seconds:.1f} | {timing.peak_gigabytes:.1f}"
+        lines.append(f"| {timing.command} | {timing.run} | {amounts} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""What the machine can do at most, and what a forward pass needs.
+"""Measures the limits of the machine and counts the operations of a forward pass.
 
     python -m experiments.bench.machine DTYPE SIZE [SIZE ...]
 
-prints one JSON object: versions, the rate of a matrix product and of copying memory through JAX,
-and the floating-point operations of each model's forward pass at each size, per image.
+Prints `entries.Machine` as JSON: versions, the rates of a matrix product and of copying memory in
+JAX, and the floating-point operations per image of each model at each size.
 """
 
+import dataclasses
 import json
 import platform
 import statistics
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 
 from cifsel.models.classifier import build
 from cifsel.runtime import memory
+from experiments.bench.entries import Machine
 from experiments.bench.work import CLASSES, MODELS
 
 _SIDE = 3072  # of the square matrices, 38 MB each
@@ -27,7 +29,7 @@ _ROUNDS = 9
 
 
 def median_seconds(function: Callable[[], Any]) -> float:
-    """Of a function of JAX arrays, after two calls to warm up."""
+    """Median seconds of a function of JAX arrays, after two calls as a warm-up."""
     times = []
     for _ in range(2 + _ROUNDS):
         began = time.perf_counter()
@@ -37,21 +39,21 @@ def median_seconds(function: Callable[[], Any]) -> float:
 
 
 def matmul_gflops(dtype: str) -> float:
-    """Rate of a large square product, in 1e9 operations a second."""
+    """Rate of a large square matrix product, in 1e9 operations per second."""
     a = jax.random.normal(jax.random.key(0), (_SIDE, _SIDE), jnp.dtype(dtype))
     product = jax.jit(jnp.dot)
     return 2 * _SIDE**3 / median_seconds(lambda: product(a, a)) / 1e9
 
 
 def copy_gigabytes() -> float:
-    """Bytes read and written per second by x + 1 over 512 MB, in 1e9."""
+    """Rate of x + 1 over 512 MB, in 1e9 bytes read and written per second."""
     x = jnp.zeros(2**27, jnp.float32)
     add = jax.jit(lambda x: x + 1)
     return 2 * x.nbytes / median_seconds(lambda: add(x)) / 1e9
 
 
 def forward_gflops(model: str, size: int) -> float:
-    """Of one image, as XLA counts the operations of what is written, before it is compiled."""
+    """Operations of one image in 1e9, counted by XLA before it optimises the program."""
     built = build(model, num_classes=CLASSES)
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     variables = jax.eval_shape(built.init, jax.random.key(0), image)
@@ -60,7 +62,7 @@ def forward_gflops(model: str, size: int) -> float:
 
 
 def processor() -> str:
-    """Its name, where the system tells."""
+    """Name of the CPU, or its architecture where the system does not tell the name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -68,21 +70,21 @@ def processor() -> str:
 
 
 def main(dtype: str, sizes: list[int]) -> None:
-    """Prints the JSON."""
+    """Measures and prints the JSON."""
     memory.keep_freed()
     device = jax.devices()[0]
-    found = {
-        "processor": processor(),
-        "device": f"{len(jax.devices())} x {device.device_kind}",
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "matmul_gflops": matmul_gflops(dtype),
-        "copy_gigabytes": copy_gigabytes(),
-        "forward_gflops": {
-            model: {size: forward_gflops(model, size) for size in sizes} for model in MODELS
+    machine = Machine(
+        processor=processor(),
+        device=f"{len(jax.devices())} x {device.device_kind}",
+        python=platform.python_version(),
+        jax=jax.__version__,
+        matmul_gflops=matmul_gflops(dtype),
+        copy_gigabytes=copy_gigabytes(),
+        forward_gflops={
+            model: {str(size): forward_gflops(model, size) for size in sizes} for model in MODELS
         },
-    }
-    print(json.dumps(found))
+    )
+    print(json.dumps(dataclasses.asdict(machine)))
 
 
 if __name__ == "__main__":

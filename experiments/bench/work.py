@@ -1,12 +1,14 @@
-"""The same work for every peer: forward, training steps, and what comes before them.
+"""The same work for every peer: forward passes, training steps and augmentation.
 
-Each function takes (model, size, batch, dtype of activations) and returns a callable per kind of
-work. A call does the work once, from arrays that are there already, and returns when the result is
-there. Work is the same everywhere. Forward and steps: float32 images (B, size, size, 3) in [0, 255]
-with the model's own preprocessing, 50 classes, a linear head on averaged features, cross-entropy,
-AdamW on all parameters, batch norm fixed or trained. The pipeline: from (B, 32, 32, 3) uint8 to
-such images, mirrored at random, shifted by up to 4 pixels with reflected edges, and enlarged
-(bicubic).
+Each peer is a function of (model, size, batch, dtype of activations) that returns a callable per
+kind of work. A call does the work once from arrays in memory and returns when the result is ready.
+
+Forward passes and training steps take float32 images (B, size, size, 3) in [0, 255] and include the
+model's preprocessing. The model has 50 classes and a linear head on averaged features. Steps
+minimise cross-entropy with AdamW on all parameters, with batch norm fixed or trained.
+
+The pipeline turns uint8 images (B, 32, 32, 3) into such images. It mirrors them at random, shifts
+them by up to 4 pixels with reflected edges, and enlarges them (bicubic).
 """
 
 import functools
@@ -21,8 +23,8 @@ MODELS = ("mobilenet", "efficientnetv2-b0")
 CLASSES = 50
 RATE = 1e-4
 STORED = 32  # pixels of an image before it is enlarged
-SHIFT = 4  # pixels of those
-# Keras builds its EfficientNetV2 with this, without a way to leave it out.
+SHIFT = 4  # pixels, before it is enlarged
+# Rate of stochastic depth. Keras builds EfficientNetV2 with it and has no option to turn it off.
 DROP_PATH = 0.2
 
 Work = dict[str, Callable[[], Any]]
@@ -36,12 +38,12 @@ def inputs(size: int, batch: int, classes: int = CLASSES) -> tuple[np.ndarray, n
 
 
 def stored(batch: int) -> np.ndarray:
-    """What the pipeline starts from, (B, 32, 32, 3) uint8."""
+    """Input of the pipeline, (B, 32, 32, 3) uint8."""
     return inputs(STORED, batch)[0].astype(np.uint8)
 
 
 def some_values(path: tuple[Any, ...], leaf: Any) -> np.ndarray:
-    """Of a variable, by its name: proper initial values take longer to compile than a step."""
+    """Values of a variable, by its name. Compiling proper initialisers takes longer than a step."""
     name = path[-1].key
     if name == "kernel":
         scale = np.prod(leaf.shape[:-1]) ** -0.5
@@ -50,7 +52,7 @@ def some_values(path: tuple[Any, ...], leaf: Any) -> np.ndarray:
 
 
 def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) -> Work:
-    """This code."""
+    """The models and training steps of cifsel."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -72,7 +74,7 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
         part: jax.tree_util.tree_map_with_path(some_values, shapes[part])
         for part in ("params", "batch_stats")
     }
-    variables = jax.device_put(variables)  # Where a run has them.
+    variables = jax.device_put(variables)  # As in a run.
     forward = features.logits(built, features.View(size, "bilinear", mirror=False))
     data = {"inputs": jnp.asarray(images), "labels": jnp.asarray(labels)}
     rates = jax.tree.map(lambda _: 1.0, variables["params"])
@@ -109,7 +111,7 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
 
 
 def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Work:
-    """keras.applications on one of its backends, through its own training loop."""
+    """keras.applications on one of its backends, with the training loop of Keras."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
@@ -131,7 +133,7 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
             backbone = keras.applications.EfficientNetV2B0(**options)
         raw = keras.Input((size, size, 3))
         scaled = raw / 127.5 - 1.0 if model == "mobilenet" else raw
-        # training=False: batch norm by its running statistics, its scale and bias still trained.
+        # training=False: batch norm uses running statistics. Scale and bias are trained.
         features = backbone(scaled, training=training)
         net = keras.Model(raw, keras.layers.Dense(CLASSES)(features))
         net.compile(
@@ -158,7 +160,7 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
 
 
 def torch(model: str, size: int, batch: int, dtype: str) -> Work:
-    """PyTorch with timm, channels last, not compiled."""
+    """PyTorch with timm, in channels-last format, without torch.compile."""
     import timm
     import torch
 
@@ -197,7 +199,7 @@ def torch(model: str, size: int, batch: int, dtype: str) -> Work:
     small = torch.from_numpy(stored(batch)).permute(0, 3, 1, 2).to(device)
 
     def pipeline() -> Any:
-        # A map from places in the result to places in the image, each from -1 to 1.
+        # Affine maps from output to input positions, both in [-1, 1].
         maps = torch.zeros(batch, 2, 3)
         maps[:, 0, 0] = 1.0 - 2.0 * torch.randint(0, 2, (batch,))
         maps[:, 1, 1] = 1.0
@@ -222,7 +224,7 @@ PEERS: dict[str, Callable[[str, int, int, str], Work]] = {
     "keras-jax": functools.partial(keras, backend="jax"),
     "torch-timm": torch,
 }
-# What has to be installed, to say so before minutes have passed.
+# Package that each peer needs. A missing one is reported before anything is measured.
 NEEDS = {
     "cifsel": "jax",
     "keras-tensorflow": "keras",

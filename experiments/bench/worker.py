@@ -1,9 +1,9 @@
-"""One peer, model and size in a process of its own: does the work asked for on stdin.
+"""Runs one peer, model and size in a process of its own.
 
     python -m experiments.bench.worker PEER MODEL SIZE BATCH DTYPE
 
-Each line of stdin is a kind of work, each answer a line of JSON: seconds, pages the system had to
-find for it, and the peak of the process's memory so far.
+Each line on stdin names a kind of work. The answer is a line of JSON: seconds, page faults, and the
+peak of the memory of the process so far, in 1e9 bytes.
 """
 
 import json
@@ -17,9 +17,9 @@ from experiments.bench import work
 def main(peer: str, model: str, size: int, batch: int, dtype: str) -> None:
     """Answers until stdin ends."""
     answers = sys.stdout
-    sys.stdout = sys.stderr  # Nothing that a library prints may look like an answer.
+    sys.stdout = sys.stderr  # Libraries must not print among the answers.
     kinds = work.PEERS[peer](model, size, batch, dtype)
-    answer: dict[str, float] = {}  # Ready, and nothing measured yet.
+    answer: dict[str, float] = {}  # The first answer says that the models are built.
     while True:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

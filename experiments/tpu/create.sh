@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Creates the TPU that settings.sh describes. It costs from then on: delete.sh.
+# Creates the TPU that settings.sh describes. It costs money until delete.sh deletes it.
 #
 #     experiments/tpu/create.sh [--spot]
 set -euo pipefail
@@ -12,7 +12,7 @@ case $KIND in
     run gcloud compute tpus tpu-vm create "$NAME" "${where[@]}" --accelerator-type="$TYPE" \
       --version="$RUNTIME" "$@"
     ;;
-  queued) # The TPU in it has the same name, so that the other scripts need not know the kind.
+  queued) # The TPU has the name of the resource, so that other scripts need not know the kind.
     run gcloud compute tpus queued-resources create "$NAME" "${where[@]}" --node-id="$NAME" \
       --accelerator-type="$TYPE" --runtime-version="$RUNTIME" "$@"
     ;;

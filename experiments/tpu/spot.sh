@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Trains on a spot TPU until the run is finished: whenever the TPU is taken away, waits for another,
-# installs, and gives the same command again, which goes on from the last checkpoint. Deletes the
-# TPU in the end. Takes the arguments of run.sh; looks every POLL seconds. It may be stopped and
-# started again, but while it does not run nothing is restarted, and nothing deleted.
+# Trains on spot TPUs until the run is finished. Whenever the TPU is taken away, waits for another,
+# installs, and gives the same command again, which continues from the last checkpoint. Deletes the
+# TPU at the end. Takes the arguments of run.sh and looks every POLL seconds. May be stopped and
+# started again. While it is stopped, nothing is restarted and nothing is deleted.
 set -euo pipefail
 here=$(dirname "$0")
 export KIND=queued
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 . "$here/settings.sh"
 
-training python "$@" > /dev/null # To be told what is wrong before anything is created.
-wrong=0 now='' before='' # How often something went wrong since the training was last seen running.
+training python "$@" > /dev/null # Reports wrong settings before anything is created.
+wrong=0 now='' before='' # wrong: failures since the training was last seen running.
 
 finished() { run gcloud storage ls "$WORKDIR/metrics.json"; }
 queue() {
@@ -21,9 +21,9 @@ node() { run gcloud compute tpus tpu-vm describe "$NAME" "${where[@]}" --format=
 statuses() { on_workers 'cat run.status 2> /dev/null || echo new'; }
 say() { echo "$(date +%H:%M:%S) $NAME: $1" >&2; }
 
-look() { # How it stands with the TPU, in a word; of one that is ready, what its VMs say.
+look() { # Prints the state of the TPU in a word, or the statuses of its VMs if it is ready.
   local state
-  state=$(queue) || { echo offline && return; } # Nothing is known, so nothing is done.
+  state=$(queue) || { echo offline && return; } # The state is unknown, so nothing is done.
   [[ $state != ACTIVE ]] || state=$(node) || state=UNREACHABLE
   case $state in
     '') echo none ;;
@@ -40,7 +40,7 @@ give_up() {
   exit 1
 }
 
-if [[ -n ${DRY_RUN:-} ]]; then # Each command once.
+if [[ -n ${DRY_RUN:-} ]]; then # Prints each command once.
   finished && queue && "$here/create.sh" --spot && node && "$here/install.sh"
   "$here/run.sh" "$@" && statuses && "$here/delete.sh"
   exit
@@ -57,7 +57,7 @@ until finished > /dev/null 2>&1; do
     gone | *75* | *143*) "$here/delete.sh" || true ;;
     2 | 130) give_up "the training ended with status $now" ;;
     offline | creating | accepted | waiting* | provisioning | deleting) wrong=$((wrong - 1)) ;;
-  esac # Else another look: when a VM is taken away, the training on the others fails before.
+  esac # Any other state: look again. Training fails on all VMs shortly before one is reported gone.
   ((wrong < ${PATIENCE:-15})) || give_up "$wrong things went wrong, and nothing was trained"
   sleep "${POLL:-60}"
 done

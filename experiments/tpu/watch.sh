@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows a run, until Ctrl-C.
+# Shows a run until Ctrl-C.
 #
 #     experiments/tpu/watch.sh           TensorBoard here, which reads gs://
 #     experiments/tpu/watch.sh --ssh     TensorBoard on the TPU's first VM, seen through ssh
@@ -11,7 +11,7 @@ set -euo pipefail
 port=${PORT:-6006}
 first=(gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" --worker=0)
 case ${1:-} in
-  --log) run "${first[@]}" --command='tail -n 50 -F run.log' -- -t ;; # -t: Ctrl-C gets there.
+  --log) run "${first[@]}" --command='tail -n 50 -F run.log' -- -t ;; # -t passes Ctrl-C on.
   --ssh)
     need WORKDIR gs://my-bucket/effnet
     run "${first[@]}" --command="venv/bin/tensorboard --logdir=$(quote "$WORKDIR") --port=$port" \

@@ -16,15 +16,16 @@ COMMANDS = (
     "cifsel.compare",
     "cifsel.predict",
     "experiments.ablation",
-    "experiments.crash_matrix",
+    "experiments.robustness.crash_matrix",
     "experiments.bench",
-    "experiments.fuzz",
-    "experiments.plot_speed",
+    "experiments.robustness.fuzz",
+    "experiments.bench.plot_speed",
     "experiments.plot_task1",
     "experiments.resolution",
-    "experiments.scaling",
+    "experiments.tables",
+    "experiments.bench.scaling",
     "experiments.task1",
-    "experiments.time_to_result",
+    "experiments.bench.time_to_result",
     "experiments.tpu.preflight",
 )
 # What each cannot do without.
@@ -33,7 +34,7 @@ REQUIRED = {
     "cifsel.predict": ("PHOTO", "--checkpoint"),
     "experiments.ablation": ("--workdir",),
     "experiments.resolution": ("RUN", "PIXELS"),
-    "experiments.scaling": ("--json",),
+    "experiments.bench.scaling": ("--json",),
     "experiments.task1": ("--workdir",),
 }
 SCREEN = 30  # lines

@@ -16,7 +16,7 @@ import yaml
 
 from configs import common, effnet
 
-FOLDER = Path(__file__).parents[1] / "experiments" / "tpu"
+FOLDER = Path(__file__).parents[2] / "experiments" / "tpu"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.sh"))
 TRAIN = ["--config=configs/effnet.py", '--config.name=it\'s a  "name" with $HOME `id` \\ *']
 TRAINED = ["-m", "cifsel.main", *TRAIN, "--config.distributed=auto", "--workdir=gs://bucket/run"]

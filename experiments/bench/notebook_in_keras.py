@@ -1,11 +1,12 @@
-"""The reference notebook's procedure for EfficientNetV2-B0 in Keras: the time to beat.
+"""Trains EfficientNetV2-B0 in Keras by the procedure of the reference notebook.
 
-    python -m experiments.notebook_in_keras
+    python -m experiments.bench.notebook_in_keras
 
-As `configs/effnet.py:notebook` describes it, on the same images: the frozen backbone is part of the
-model and so works anew for every image of each epoch, since augmentation precedes it. The images
-are read from the arrays that cifsel keeps, which is quicker than what the notebook did. The last
-line printed is JSON: epochs, test accuracy and seconds by phase.
+The notebook is the Keras notebook that this project started from. `configs/effnet.py:notebook` is
+the same recipe. The frozen backbone is part of the model and follows the augmentation, so it
+computes features of every image in every epoch. Images come from arrays that cifsel has cached,
+which is faster than reading tfds. The last line of the output is JSON: epochs, accuracies and
+seconds by phase.
 """
 
 import json
@@ -15,19 +16,19 @@ import time
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# What cifsel sets for reading data would turn off what makes Keras quick.
+# cifsel turns oneDNN off where it reads data. Keras on TensorFlow is slower without it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 
 from cifsel import build
-from cifsel.config import arguments
+from cifsel.config import Parser
 from cifsel.models.weights import download
 from configs import effnet
 
 
 def keras_model(image_size: int, classes: int, weights: str) -> keras.Model:
-    """The notebook's model: augmentation, resizing, frozen backbone, head."""
+    """The model of the notebook: augmentation, resizing, frozen backbone, head."""
     shape = (image_size, image_size, 3)
     backbone = keras.applications.EfficientNetV2B0(
         include_top=False, weights=weights, input_shape=shape
@@ -51,8 +52,8 @@ def keras_model(image_size: int, classes: int, weights: str) -> keras.Model:
 
 
 def main() -> None:
-    """Trains with early stopping, scores the test images, and prints what came of it."""
-    arguments.Parser("experiments.notebook_in_keras", __doc__).parse_args()
+    """Trains with early stopping, scores the test images, and prints the results."""
+    Parser("experiments.bench.notebook_in_keras", __doc__).parse_args()
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
     data = build.dataset(config)
@@ -76,7 +77,7 @@ def main() -> None:
     )
     trained = time.perf_counter()
     _, accuracy = model.evaluate(data.test.images, data.test.labels, verbose=0)
-    found = {
+    results = {
         "epochs": len(history.epoch),
         "val_accuracy": max(history.history["val_accuracy"]),
         "test_accuracy": accuracy,
@@ -85,7 +86,7 @@ def main() -> None:
         "test_seconds": time.perf_counter() - trained,
         "keras": keras.__version__,
     }
-    print(json.dumps(found))
+    print(json.dumps(results))
     sys.stdout.flush()
 
 

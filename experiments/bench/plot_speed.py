@@ -1,10 +1,9 @@
-"""Draws experiments/speed.png from bench.json and time_to_result.json beside it.
+"""Draws results/speed.png from results/bench.json and results/time_to_result.json.
 
-python -m experiments.plot_speed
+python -m experiments.bench.plot_speed
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,9 +11,9 @@ from matplotlib.figure import Figure
 
 from cifsel.config import arguments
 from cifsel.reports import style
-from experiments.bench.__main__ import times_as_fast
+from experiments import RESULTS
+from experiments.bench.entries import Entry, from_json, times_as_fast
 
-FOLDER = Path(__file__).parent
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
 OURS, PEER = "cifsel", "keras-tensorflow"
 KINDS = {
@@ -25,21 +24,21 @@ KINDS = {
 }
 
 
-def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
-    """Images per second as a multiple of the peer's, a row per kind of work, model and size.
+def draw_ratios(axes: Axes, entries: list[Entry]) -> None:
+    """Images per second as a multiple of the peer, a row per kind of work, model and size.
 
     Lines go from the slowest to the fastest pair of processes.
     """
-    found = {(one["kind"], one["model"], one["size"], one["peer"]): one for one in results}
-    # What comes before the model is the same for both.
-    rows = [
+    by_work = {(entry.kind, entry.model, entry.size, entry.peer): entry for entry in entries}
+    # The pipeline does not depend on the model.
+    keys = [
         key
         for kind in KINDS
-        for key in found
+        for key in by_work
         if key[0] == kind and key[3] == OURS and (kind != "pipeline" or key[1] == "mobilenet")
     ]
-    for row, (kind, model, size, _) in enumerate(rows):
-        ours, other = (found[kind, model, size, peer] for peer in (OURS, PEER))
+    for row, (kind, model, size, _) in enumerate(keys):
+        ours, other = (by_work[kind, model, size, peer] for peer in (OURS, PEER))
         ratio, low, high = times_as_fast(ours, other)
         colour = style.GREY
         if kind != "pipeline":
@@ -49,9 +48,9 @@ def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
         axes.text(max(1.0, high) + 0.02, row, f"{ratio:.2f}", va="center")
     names = [
         f"{KINDS[kind]}, {MODELS[model] + ', ' if kind != 'pipeline' else ''}{size} px"
-        for kind, model, size, _ in rows
+        for kind, model, size, _ in keys
     ]
-    axes.set_yticks(range(len(rows)), names)
+    axes.set_yticks(range(len(keys)), names)
     axes.invert_yaxis()
     axes.axvline(1.0, color=style.INK, linewidth=1)
     axes.grid(visible=False, axis="y")
@@ -60,7 +59,7 @@ def draw_ratios(axes: Axes, results: list[dict[str, Any]]) -> None:
 
 
 def draw_times(axes: Axes, runs: dict[str, list[dict[str, Any]]]) -> None:
-    """Seconds from the command to the result."""
+    """Seconds from the command to the result, a bar per kind of run."""
     labels = {
         "Keras": "the notebook's procedure in Keras",
         "first run": "cifsel, nothing cached",
@@ -83,19 +82,19 @@ def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
     """Both panels."""
     figure = Figure(figsize=(8, 7.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(5, 1))
-    draw_ratios(upper, bench["results"])
+    draw_ratios(upper, [from_json(entry) for entry in bench["results"]])
     draw_times(lower, times["runs"])
     figure.suptitle(f"Two cores of {bench['machine']['processor']}")
     return figure
 
 
 def main() -> None:
-    """Reads both files and writes the picture."""
-    arguments.Parser("experiments.plot_speed", __doc__).parse_args()
+    """Reads both records and writes the picture."""
+    arguments.Parser("experiments.bench.plot_speed", __doc__).parse_args()
     bench, times = (
-        json.loads((FOLDER / name).read_text()) for name in ("bench.json", "time_to_result.json")
+        json.loads((RESULTS / name).read_text()) for name in ("bench.json", "time_to_result.json")
     )
-    style.save(draw(bench, times), FOLDER / "speed.png")
+    style.save(draw(bench, times), RESULTS / "speed.png")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 
 # A reader that takes nothing amiss, one that raises, one that dies, and one that never ends.
 CODE = """
 import os, sys, time
-from experiments import fuzz, whole_files
+from experiments.robustness import fuzz, whole_files
 
 def strict(fail):
     return lambda path: path.read_bytes() == b"whole" * 99 or fail()
@@ -55,6 +55,6 @@ def test_what_is_wrong_is_kept_and_told(tmp_path):
 
 
 def test_files_of_every_kind_are_read_or_refused():
-    done = run("-m", "experiments.fuzz", "--inputs=20", "--seed=5")
+    done = run("-m", "experiments.robustness.fuzz", "--inputs=20", "--seed=5")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^│ [^│]+ │ 20 +│.+│ 0 +│ [\d.]+ +│$", done.stdout, re.M)) == 20

@@ -1,4 +1,4 @@
-"""A small whole file of every kind that cifsel reads from elsewhere, for `experiments.fuzz`."""
+"""A small whole file of every kind that cifsel reads from others, which fuzz.py damages."""
 
 import dataclasses
 import io
@@ -30,7 +30,7 @@ _SCENE = _rng.integers(0, 255, (24, 40, 3), np.uint8)
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file with its content, and what reads it."""
+    """A file, its content, and the function that reads it."""
 
     path: Path
     content: bytes
@@ -38,7 +38,7 @@ class File:
 
 
 def files(folder: Path) -> dict[str, File]:
-    """Writes one of each kind, each to a folder of its own."""
+    """Writes a file of each kind to a folder of its own."""
     kinds: dict[str, tuple[str, bytes, Callable[[Path], object]]] = {
         "HDF5": ("w.h5", _weights(), h5_file.read_tensors),
         "HDF5, chunks": ("w.h5", _weights(chunks=True), h5_file.read_tensors),
@@ -59,15 +59,15 @@ def files(folder: Path) -> dict[str, File]:
         "predictions.npz": ("predictions.npz", _predictions(), _read_run),
         "best.json": ("best.json", b'{"run": "run"}', _read_pointer),
     }
-    found = {}
+    written = {}
     for number, (kind, (name, content, read)) in enumerate(kinds.items()):
         below = folder / str(number)
         (below / "run" / "checkpoints").mkdir(parents=True)
         (below / "metrics.json").write_bytes(_metrics())
         (below / "predictions.npz").write_bytes(_predictions())
         (below / name).write_bytes(content)
-        found[kind] = File(below / name, content, read)
-    return found
+        written[kind] = File(below / name, content, read)
+    return written
 
 
 _PHOTOS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -85,7 +85,7 @@ _PHOTOS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def encoded(form: str, **options: Any) -> bytes:
-    """A small photo in a format of Pillow's, with EXIF where it takes that."""
+    """A small photo in a format of Pillow, with EXIF where the format has it."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     if form in ("JPEG", "PNG", "WEBP", "AVIF"):
@@ -127,7 +127,7 @@ def _npz(save: Callable[..., None]) -> bytes:
 def _read_arrays(path: Path) -> None:
     try:
         zips.read_arrays(path, 10**7)
-    except ValueError as error:  # What a caller makes of it.
+    except ValueError as error:  # Callers do the same.
         raise UserError(f"{path}: {error}") from error
 
 
@@ -159,9 +159,9 @@ def _metrics() -> bytes:
 
 
 def _read_run(path: Path) -> None:
-    one = Candidate("one", (runs.read(str(path.parent)),))
+    model = Candidate("model", (runs.read(str(path.parent)),))
     for split in runs.SPLITS:
-        json.dumps([verdict.scores(one, split), verdict.cost(one), runs.names(one.runs)])
+        json.dumps([verdict.scores(model, split), verdict.cost(model), runs.names(model.runs)])
 
 
 def _read_pointer(path: Path) -> None:

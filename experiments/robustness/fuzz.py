@@ -1,11 +1,11 @@
-"""Damaged files of every kind that cifsel reads from elsewhere: each is read, or refused.
+"""Damages files of every kind that cifsel reads from others and reads them.
 
-    python -m experiments.fuzz --inputs=2000 --seed=0
+    python -m experiments.robustness.fuzz --inputs=2000 --seed=0
 
-An input is a whole file of its kind in which up to six times something was flipped, cut off,
-inserted, doubled, left out, or replaced by a number that programs stumble over. Each is read in a
-child that may take 10 seconds and 4 GB. What ends in anything but a result or a UserError is kept
-in --keep, and makes the exit status 1.
+An input is a whole file with one to six random changes: bytes are flipped, cut off, inserted,
+repeated, left out, or replaced by numbers such as the largest integers. A child process reads each
+input within 10 seconds and 4 GB. Each has to be read or refused with a UserError. Any other input
+is kept in --keep and makes the exit status 1.
 """
 
 import collections
@@ -22,9 +22,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cifsel.config import arguments
+from cifsel.config import Parser
 from cifsel.errors import UserError, one_line
-from experiments import whole_files
+from experiments.robustness import whole_files
 
 SECONDS, GIGABYTES, PER_CHILD = 10, 4, 200
 VALUES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**32 - 1, 2**62, 2**64 - 1)
@@ -38,7 +38,7 @@ NUMBERS = [
 
 
 def damaged(content: bytes, seed: tuple[int, ...]) -> bytes:
-    """The same copy with other bytes for the same seed."""
+    """A damaged copy of `content`, which depends on the seed alone."""
     rng = np.random.default_rng(seed)
     data = bytearray(content)
     for _ in range(rng.integers(1, 7)):
@@ -48,7 +48,7 @@ def damaged(content: bytes, seed: tuple[int, ...]) -> bytes:
         match int(rng.integers(8)):
             case 0:
                 data[at : at + 1] = bytes([rng.integers(256)])
-            case 1 if rng.random() < 0.2:  # else little would be left of most
+            case 1 if rng.random() < 0.2:  # More often would leave most files almost empty.
                 del data[at:]
             case 2:
                 data[at:at] = rng.bytes(length)
@@ -64,32 +64,33 @@ def damaged(content: bytes, seed: tuple[int, ...]) -> bytes:
 
 
 def outcome(read: Callable[[Path], object], path: Path) -> str:
-    """'read', 'refused', or what went wrong."""
+    """'read', 'refused', or a description of the failure."""
     try:
         read(path)
     except UserError as error:
-        said = str(error)
-        return "refused" if said and "\n" not in said and "\x1b" not in said else f"says {said!r}"
+        message = str(error)
+        plain = message and "\n" not in message and "\x1b" not in message
+        return "refused" if plain else f"says {message!r}"
     except BaseException as error:
         return f"{type(error).__name__}: {one_line(error)}"
     return "read"
 
 
 def child(file: whole_files.File, numbers: range, seed: int, pipe: int) -> None:
-    """Writes the outcome and the seconds of each input to a pipe, a line each."""
+    """Reads damaged inputs. Writes seconds and outcome of each to a pipe, one line per input."""
     resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES * 2**30,) * 2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C libraries may say what they like.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Hides messages of C libraries.
     for number in numbers:
         file.path.write_bytes(damaged(file.content, (seed, number)))
         signal.alarm(SECONDS)
         began = time.perf_counter()
-        said = outcome(file.read, file.path)
+        result = outcome(file.read, file.path)
         signal.alarm(0)
-        os.write(pipe, f"{time.perf_counter() - began:.3f} {said}\n".encode())
+        os.write(pipe, f"{time.perf_counter() - began:.3f} {result}\n".encode())
 
 
 def outcomes(file: whole_files.File, inputs: int, seed: int) -> Iterator[tuple[str, float]]:
-    """Yields the outcome and the seconds of each input, in order; also of those a child dies of."""
+    """Yields outcome and seconds of each input in order, including inputs that kill the child."""
     done = 0
     while done < inputs:
         numbers = range(done, min(done + PER_CHILD, inputs))
@@ -102,8 +103,8 @@ def outcomes(file: whole_files.File, inputs: int, seed: int) -> Iterator[tuple[s
             lines = pipe.read().splitlines()
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         for line in lines:
-            seconds, _, said = line.partition(" ")
-            yield said, float(seconds)
+            seconds, _, result = line.partition(" ")
+            yield result, float(seconds)
         done += len(lines)
         if status:
             yield f"died: {signal.Signals(-status).name}", float(SECONDS)
@@ -111,11 +112,13 @@ def outcomes(file: whole_files.File, inputs: int, seed: int) -> Iterator[tuple[s
 
 
 def main() -> None:
-    """Tries all kinds, and prints a table."""
-    parser = arguments.Parser("experiments.fuzz", __doc__)
-    parser.add_argument("--inputs", type=int, default=2000, help="of each kind")
-    parser.add_argument("--seed", type=int, default=0, help="of the damage")
-    parser.add_argument("--keep", type=Path, default=Path("fuzz"), help="gets what went wrong")
+    """Tries all kinds of files and prints a table."""
+    parser = Parser("experiments.robustness.fuzz", __doc__)
+    parser.add_argument("--inputs", type=int, default=2000, help="inputs of each kind")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("fuzz"), help="folder for inputs that failed"
+    )
     flags = parser.parse_args()
     table = Table("kind", "inputs", "read", "refused", "anything else", "slowest, s")
     wrong: list[str] = []
@@ -125,14 +128,14 @@ def main() -> None:
             assert problem == "read", f"{kind}, undamaged: {problem}"
             tally: collections.Counter[str] = collections.Counter()
             slowest = 0.0
-            for number, (said, seconds) in enumerate(outcomes(file, flags.inputs, flags.seed)):
+            for number, (result, seconds) in enumerate(outcomes(file, flags.inputs, flags.seed)):
                 slowest = max(slowest, seconds)
-                tally[said if said in ("read", "refused") else "wrong"] += 1
-                if said not in ("read", "refused"):
+                tally[result if result in ("read", "refused") else "wrong"] += 1
+                if result not in ("read", "refused"):
                     flags.keep.mkdir(exist_ok=True)
                     kept = flags.keep / f"{number}-{file.path.name}"
                     kept.write_bytes(damaged(file.content, (flags.seed, number)))
-                    wrong.append(f"{kept}: {said}")
+                    wrong.append(f"{kept}: {result}")
             counts = (str(tally[name]) for name in ("read", "refused", "wrong"))
             table.add_row(kind, str(tally.total()), *counts, f"{slowest:.2f}")
     Console().print(table)

@@ -1,4 +1,4 @@
-"""What a workdir holds: results to compare, files that have to be whole, and what is left over."""
+"""Reads a workdir for the crash matrix: results, damaged files, temporary files."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from PIL import Image
 
 from cifsel.workdir import checksums
 
-# Of results; all else has to be equal.
-_OF_THE_MOMENT = ("seconds", "images_per_second", "command", "finished", "git_commit")
+# Results that may differ between equal runs.
+_VARYING = ("seconds", "images_per_second", "command", "finished", "git_commit")
 
 
-class Wrong(Exception):  # noqa: N818 - a finding
-    """What should have held, and did not."""
+class Wrong(Exception):  # noqa: N818
+    """A check of the crash matrix failed."""
 
 
 def digest(path: Path) -> str:
@@ -25,13 +25,17 @@ def digest(path: Path) -> str:
 
 
 def finished(workdir: Path) -> dict[Path, str]:
-    """What a disturbance must not take: files of finished runs, with their digests."""
+    """Files of finished runs with their digests. A disturbance must not change them."""
     names = ("metrics.json", "predictions.npz", "config.json")
     return {path: digest(path) for name in names for path in workdir.rglob(name)}
 
 
 def check_whole(workdir: Path) -> None:
-    """Raises Wrong for a file that bears its final name and is not whole."""
+    """Checks that every file with its final name is whole.
+
+    Raises:
+      Wrong: a file or checkpoint is damaged.
+    """
     for path in (path for path in workdir.rglob("[!.]*") if path.is_file()):
         try:
             if path.suffix == ".json":
@@ -46,7 +50,7 @@ def check_whole(workdir: Path) -> None:
                 with Image.open(path) as image:
                     image.load()
             elif path.suffix == ".html" and not path.read_text().rstrip().endswith("</html>"):
-                raise ValueError("it has no end")
+                raise ValueError("</html> is missing")
         except Exception as error:
             raise Wrong(f"{path} is not whole: {error}") from error
     for checkpoint in workdir.rglob("checkpoints/*"):
@@ -55,42 +59,46 @@ def check_whole(workdir: Path) -> None:
 
 
 def results(workdir: Path) -> dict[str, Any]:
-    """All numbers of a finished run, by where they stand."""
-    found: dict[str, Any] = {}
+    """All results of a finished run, by file and key.
+
+    Raises:
+      Wrong: there are none.
+    """
+    values: dict[str, Any] = {}
 
     def add(where: str, value: Any) -> None:
         if isinstance(value, dict | list):
             pairs = value.items() if isinstance(value, dict) else enumerate(value)
             for key, below in pairs:
-                if not any(word in str(key) for word in _OF_THE_MOMENT):
+                if not any(word in str(key) for word in _VARYING):
                     add(f"{where}/{key}", below)
         else:
-            found[where] = value
+            values[where] = value
 
     for path in sorted(workdir.rglob("*.json")):
         if "checkpoints" not in path.parts and path.name != "config.json":
             add(str(path.relative_to(workdir)), json.loads(path.read_text()))
     for path in workdir.rglob("*.npz"):
-        found[str(path.relative_to(workdir))] = digest(path)
-    if not found:
+        values[str(path.relative_to(workdir))] = digest(path)
+    if not values:
         raise Wrong("no results")
-    return found
+    return values
 
 
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Where results differ; the first few."""
+def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
+    """The first five keys whose values differ."""
     return sorted(
         key
-        for key in expected.keys() | found.keys()
-        if expected.get(key, "absent") != found.get(key, "absent")
+        for key in expected.keys() | actual.keys()
+        if expected.get(key, "absent") != actual.get(key, "absent")
     )[:5]
 
 
 def left_over(workdir: Path) -> list[str]:
-    """What a finished run no longer needs."""
-    found = []
+    """Temporary files and caches, which a finished run has to remove."""
+    names = []
     for path in sorted(workdir.rglob("*")):
         parts = path.relative_to(workdir).parts
         if any(part.startswith(".") or "tmp" in part or part == "cache" for part in parts):
-            found.append("/".join(parts))
-    return found
+            names.append("/".join(parts))
+    return names

@@ -1,18 +1,16 @@
-r"""Breaks a real run at random moments and in many ways, and looks whether that changed anything.
+r"""Disturbs a real run at random moments and compares its results with an undisturbed run.
 
-    python -m experiments.crash_matrix --output=DIR          # 36 moments of a short quickstart
-    python -m experiments.crash_matrix --output=DIR --points=3 --ways SIGKILL -- \
+    python -m experiments.robustness.crash_matrix --output=DIR    # 36 moments of a short quickstart
+    python -m experiments.robustness.crash_matrix --output=DIR --points=3 --ways SIGKILL -- \
         --config=configs/effnet.py --config.image_size=64 --config.train_examples=2000
 
-What follows `--` goes to cifsel.main. The command is run once undisturbed, then again and again in
-new workdirs: disturbed at a moment drawn anew, given again, disturbed again, until it comes to its
-end. After each disturbance every file has to be whole, the exit status has to be the promised one
-and what was finished has to be as it was; at the end all results have to be those of the
-undisturbed run, and nothing may be left over. Prints a line per moment; exits 1 if anything was not
-so.
+Arguments after `--` go to cifsel.main. The command runs undisturbed first. It then runs in new
+workdirs, is disturbed at random moments and started again until it finishes. Each disturbance has
+to leave whole files, finished results as they were, and the documented exit status. A finished run
+has to have the results of the undisturbed run and no temporary files. Exits with 1 otherwise.
 
-A disk that is full is a small tmpfs, which only root can mount; root is made to feel by `setpriv`
-that a workdir cannot be written. Where either is not to be had it is left out, and said.
+The full disk is a small tmpfs, which only root can mount. Root gives up its right to write
+anywhere by `setpriv`. A way that this machine does not support is skipped with a message.
 """
 
 import contextlib
@@ -30,7 +28,7 @@ from typing import Any
 
 from cifsel.config import arguments
 from cifsel.runtime import command
-from experiments.run_results import (
+from experiments.robustness.run_results import (
     Wrong,
     check_whole,
     differences,
@@ -55,25 +53,33 @@ QUICK = [
     "--config.selfie.leave_one_out=0",
 ]
 TMPFS_MB = 500
-GIVES_UP_WITHIN = 120.0  # seconds: what a run may take to stop, or to notice that it cannot write
+STOP_SECONDS = 120.0  # longest time for a run to stop, or to notice that it cannot write
 
 
 def main() -> None:
-    """Runs the matrix."""
-    parser = arguments.Parser("experiments.crash_matrix", __doc__)
-    parser.add_argument("--output", type=Path, required=True, help="a folder that does not exist")
-    parser.add_argument("--points", type=int, default=36, help="how often to disturb")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    known = ", ".join(WAYS)
+    """Parses the command line and runs the matrix."""
+    parser = arguments.Parser("experiments.robustness.crash_matrix", __doc__)
     parser.add_argument(
-        "--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=f"of {known}"
+        "--output", type=Path, required=True, metavar="DIR", help="a folder that does not exist"
+    )
+    parser.add_argument(
+        "--points", type=int, default=36, metavar="N", help="number of disturbances"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the moments")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=WAYS,
+        default=list(WAYS),
+        metavar="WAY",
+        help=f"ways to disturb, of {', '.join(WAYS)}",
     )
     parser.add_argument("command", nargs="*", default=QUICK, help="arguments of cifsel.main")
     flags = parser.parse_args()
     command.start()
-    # In the background of a shell it would be ignored, also by what is started here.
+    # A shell ignores SIGINT in background jobs, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Not without unmounting.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Unmounts the disk first.
     output = flags.output.resolve()
     output.mkdir(parents=True)
     ways = [way for way in flags.ways if (reason := impossible(way)) is None or print(reason)]
@@ -83,13 +89,13 @@ def main() -> None:
         turns = itertools.cycle(ways)
         rng = random.Random(flags.seed)
         while matrix.points < flags.points:
-            matrix.one_run(undisturbed, turns, rng, flags.points)
+            matrix.disturbed_run(undisturbed, turns, rng, flags.points)
     print(f"{matrix.points} disturbances in {matrix.runs} runs, {matrix.wrong} wrong")
     sys.exit(matrix.wrong > 0)
 
 
 # --- ways to disturb a run -----------------------------------------------------------------------
-# Each disturbs a process and its workdir, and gives what takes the hindrance away again.
+# Each function disturbs a process or its workdir and returns a function that undoes it.
 
 
 def _signalled(number: signal.Signals) -> Callable[[subprocess.Popen, Path], Callable[[], None]]:
@@ -113,7 +119,7 @@ def _full(_: subprocess.Popen, workdir: Path) -> Callable[[], None]:
 def _read_only(_: subprocess.Popen, workdir: Path) -> Callable[[], None]:
     def allow(mode: int) -> None:
         for folder in [workdir, *workdir.rglob("*/")]:
-            with contextlib.suppress(FileNotFoundError):  # It was there for a moment only.
+            with contextlib.suppress(FileNotFoundError):  # Removed in the meantime.
                 folder.chmod(mode)
 
     allow(0o555)
@@ -127,9 +133,9 @@ WAYS = {
     "full": _full,
     "read-only": _read_only,
 }
-# Exit statuses that are promised; a negative one is a signal that came before there was a handler,
-# or when nothing was under way that could be saved.
-PROMISED = {
+# Documented exit statuses. A negative one is a signal that arrived before the handler was set, or
+# while there was nothing to save.
+EXIT_STATUSES = {
     "SIGKILL": {-9},
     "SIGTERM": {75, -15},
     "SIGINT": {130, -2},
@@ -139,17 +145,17 @@ PROMISED = {
 
 
 def impossible(way: str) -> str | None:
-    """Why a way cannot be gone on this machine."""
+    """Reason why this machine does not support a way, or None."""
     if way == "full" and os.geteuid() != 0:
-        return "left out: a full disk, since only root can mount a tmpfs"
+        return "skipped: a full disk, since only root can mount a tmpfs"
     if way == "read-only" and os.geteuid() == 0 and not shutil.which("setpriv"):
-        return "left out: a workdir that cannot be written, since root may write anywhere"
+        return "skipped: a read-only workdir, since root may write anywhere and setpriv is missing"
     return None
 
 
 @contextlib.contextmanager
 def volume(place: Path, small: bool) -> Iterator[Path]:
-    """A folder; a small disk of its own, if wanted."""
+    """A new folder at `place`, on a small disk of its own if `small`."""
     place.mkdir()
     if not small:
         yield place
@@ -166,46 +172,53 @@ def volume(place: Path, small: bool) -> Iterator[Path]:
 
 
 class Matrix:
-    """Runs a command in new workdirs, and counts what was wrong."""
+    """Runs a command in new workdirs and counts failures.
+
+    Attributes:
+      points: disturbances so far.
+      runs: disturbed runs so far.
+      wrong: runs that failed a check.
+      seconds: duration of the undisturbed run.
+    """
 
     def __init__(self, arguments: list[str], disk: Path, output: Path) -> None:
-        """Takes the arguments of cifsel.main, the folder for workdirs, and one for logs."""
+        """Takes the arguments of cifsel.main, a folder for workdirs and one for logs."""
         self.arguments, self.output = arguments, output
-        # The same for all, since results name it.
+        # All runs share one path, since results contain it.
         self.workdir = disk / "run"
         self.points = self.runs = self.wrong = 0
         self.seconds = 0.0
 
     def undisturbed(self) -> dict[str, Any]:
-        """The results to expect; of two runs, as the first one also compiles."""
-        found = []
+        """Expected results. Runs twice, since the first run also compiles."""
+        both = []
         for name in ("first", "second"):
             start = time.monotonic()
             process = self.start(self.output / f"{name}.log")
             if process.wait():
                 raise SystemExit(f"the undisturbed run failed: see {self.output / name}.log")
             self.seconds = time.monotonic() - start
-            found.append(results(self.workdir))
+            both.append(results(self.workdir))
             shutil.rmtree(self.workdir)
-        if differing := differences(*found):
+        if differing := differences(*both):
             raise SystemExit(f"two undisturbed runs differ: {differing}")
-        print(f"undisturbed: {self.seconds:.0f} s, {len(found[0])} results", flush=True)
-        return found[0]
+        print(f"undisturbed: {self.seconds:.0f} s, {len(both[0])} results", flush=True)
+        return both[0]
 
     def start(self, log: Path) -> subprocess.Popen:
-        """Starts the command, with what it says added to a file."""
+        """Starts the command and appends its output to a log."""
         line = [sys.executable, "-m", "cifsel.main", *self.arguments, f"--workdir={self.workdir}"]
         if os.geteuid() == 0 and shutil.which("setpriv"):
-            # Root who has to ask for the right to write, like everybody else.
+            # Without this right, root respects permissions like every other user.
             line = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", *line]
-        self.workdir.mkdir(exist_ok=True)  # There is something to disturb from the first moment.
+        self.workdir.mkdir(exist_ok=True)  # A disturbance may come before the run creates it.
         with log.open("ab") as file:
             return subprocess.Popen(line, stdout=file, stderr=subprocess.STDOUT)
 
-    def one_run(
+    def disturbed_run(
         self, expected: dict[str, Any], turns: Iterator[str], rng: random.Random, points: int
     ) -> None:
-        """Disturbs a run until it comes to its end, or `points` is reached, and then lets it."""
+        """Disturbs a run until it finishes. Stops disturbing after `points` disturbances in all."""
         name = f"run-{self.runs}"
         workdir, log = self.workdir, self.output / f"{name}.log"
         self.runs += 1
@@ -223,7 +236,7 @@ class Matrix:
             if status:
                 raise Wrong(f"the command ended with {status}")
             if differing := differences(expected, results(workdir)):
-                raise Wrong(f"other results than undisturbed: {differing}")
+                raise Wrong(f"results differ from the undisturbed run: {differing}")
             if left := left_over(workdir):
                 raise Wrong(f"left over: {left}")
             print(f"{name}: the same results, nothing left over", flush=True)
@@ -235,32 +248,32 @@ class Matrix:
     def disturb(
         self, process: subprocess.Popen, way: str, workdir: Path, log: Path, after: float
     ) -> None:
-        """Disturbs a process, and looks at what it does and leaves."""
+        """Disturbs a process and checks its exit status, output and files."""
         before = finished(workdir)
-        said_before = log.stat().st_size
+        log_size = log.stat().st_size
         begun = time.monotonic()
         undo = WAYS[way](process, workdir)
         try:
-            status = process.wait(GIVES_UP_WITHIN)
+            status = process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise Wrong(f"{way}: went on for {GIVES_UP_WITHIN:.0f} s") from None
+            raise Wrong(f"{way}: the run went on for {STOP_SECONDS:.0f} s") from None
         finally:
             undo()
         took = time.monotonic() - begun
-        said = log.read_bytes()[said_before:].decode(errors="replace").strip().splitlines()
-        last = said[-1] if said else ""
+        lines = log.read_bytes()[log_size:].decode(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else ""
         print(f"run-{self.runs - 1}: {after:5.1f} s: {way}: {status} after {took:.1f} s: {last}")
-        promised = {*PROMISED[way], 0}  # It may have been at its end.
-        if status not in promised:
-            raise Wrong(f"{way} gave exit status {status}, not one of {sorted(promised)}")
-        if any(line.startswith("Traceback") for line in said) and status != -signal.SIGINT:
+        allowed = {*EXIT_STATUSES[way], 0}  # 0: the run finished just before.
+        if status not in allowed:
+            raise Wrong(f"{way} gave exit status {status}, not one of {sorted(allowed)}")
+        if any(line.startswith("Traceback") for line in lines) and status != -signal.SIGINT:
             raise Wrong(f"{way} gave a traceback")
         check_whole(workdir)
         for path, content in before.items():
             if not path.exists() or digest(path) != content:
-                raise Wrong(f"{way}: {path} was finished, and is no longer what it was")
+                raise Wrong(f"{way}: {path} was finished and has changed")
 
 
 if __name__ == "__main__":

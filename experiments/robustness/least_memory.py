@@ -1,12 +1,12 @@
-r"""Finds out how little memory a command can do with, by giving it less and less.
+r"""Finds the least memory that a command needs, by giving it less and less.
 
-    python -m experiments.least_memory
-    python -m experiments.least_memory --gigabytes 8 6 4 3 2 -- \
+    python -m experiments.robustness.least_memory
+    python -m experiments.robustness.least_memory --gigabytes 8 6 4 3 2 -- \
         --config=configs/effnet.py:probe --config.image_size=96 --workdir=WORKDIR
 
-What follows `--` goes to cifsel.main, with WORKDIR replaced by a new folder. Linux holds it to the
-memory, without swap, and kills it when it needs more; that takes root, and control groups of
-version 1 or 2. Prints a line per try, and stops at the first amount that is too little.
+Arguments after `--` go to cifsel.main, with WORKDIR replaced by a new folder. A Linux control group
+limits the memory without swap and kills the command when it needs more. That takes root and control
+groups of version 1 or 2. Prints a line per amount and stops at the first that is too little.
 """
 
 import shutil
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cifsel.config import arguments
+from cifsel.config import Parser
 from cifsel.errors import UserError
 from cifsel.runtime import command
 
@@ -25,14 +25,14 @@ RUNS = ["--config=configs/quickstart.py", "--workdir=WORKDIR"]
 
 
 def main() -> None:
-    """Runs the command with less and less memory."""
-    parser = arguments.Parser("experiments.least_memory", __doc__)
+    """Parses the command line and runs the search."""
+    parser = Parser("experiments.robustness.least_memory", __doc__)
     parser.add_argument(
         "--gigabytes",
         type=float,
         nargs="+",
         default=[4.0, 3.0, 2.5, 2.0, 1.5, 1.25, 1.0],
-        help="of 2^30 bytes, most first",
+        help="amounts to try, in units of 2^30 bytes",
     )
     parser.add_argument("command", nargs="*", default=RUNS, help="arguments of cifsel.main")
     flags = parser.parse_args()
@@ -44,8 +44,8 @@ def _search(arguments: list[str], amounts: list[float]) -> None:
     enough = None
     for gigabytes in sorted(amounts, reverse=True):
         status, seconds = run(arguments, gigabytes)
-        said = "enough" if status == 0 else f"too little (exit status {status})"
-        print(f"{gigabytes:g} GiB: {said}, {seconds:.0f} s", flush=True)
+        verdict = "enough" if status == 0 else f"too little (exit status {status})"
+        print(f"{gigabytes:g} GiB: {verdict}, {seconds:.0f} s", flush=True)
         if status:
             break
         enough = gigabytes
@@ -55,24 +55,25 @@ def _search(arguments: list[str], amounts: list[float]) -> None:
 
 
 def run(arguments: list[str], gigabytes: float) -> tuple[int, float]:
-    """Exit status, and seconds, of cifsel.main with so much memory.
+    """Runs cifsel.main with so much memory. Returns exit status and seconds.
 
     Raises:
-      UserError: This process may make no control group.
+      UserError: this process may not create a control group.
     """
-    first = (GROUPS / "memory").is_dir()
-    group = (GROUPS / "memory" if first else GROUPS) / "cifsel-least-memory"
+    version_1 = (GROUPS / "memory").is_dir()
+    group = (GROUPS / "memory" if version_1 else GROUPS) / "cifsel-least-memory"
     limits = (
         ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
-        if first
+        if version_1
         else ("memory.max", "memory.swap.max")
     )
-    swap = int(gigabytes * 2**30) if first else 0  # The first counts memory and swap together.
+    # Version 1 counts memory and swap together.
+    swap = int(gigabytes * 2**30) if version_1 else 0
     workdir = Path(tempfile.mkdtemp(prefix="cifsel-"))
     try:
         group.mkdir(exist_ok=True)
         (group / limits[0]).write_text(str(int(gigabytes * 2**30)))
-        if (group / limits[1]).exists():  # Not without support of swap.
+        if (group / limits[1]).exists():  # Absent on kernels without swap.
             (group / limits[1]).write_text(str(swap))
         begun = time.monotonic()
         line = [sys.executable, "-m", "cifsel.main"]

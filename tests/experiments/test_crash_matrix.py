@@ -1,4 +1,4 @@
-"""A few points of experiments/crash_matrix.py, and that it would notice what it looks for."""
+"""A few points of the crash matrix, and that it would notice what it looks for."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import crash_matrix, run_results
+from experiments.robustness import crash_matrix, run_results
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUN = (
     "--config=configs/quickstart.py --config.task=task1 --config.model=efficientnetv2-mini"
     " --config.epochs=2 --config.train_examples=200 --config.test_examples=100"
@@ -23,7 +23,8 @@ RUN = (
 def test_a_run_that_is_disturbed_ends_like_one_that_is_not(tmp_path):
     ways = ["SIGKILL", "SIGTERM", "SIGINT"]
     ways += [way for way in ("full", "read-only") if crash_matrix.impossible(way) is None]
-    line = [sys.executable, "-m", "experiments.crash_matrix", f"--output={tmp_path / 'out'}"]
+    command = "experiments.robustness.crash_matrix"
+    line = [sys.executable, "-m", command, f"--output={tmp_path / 'out'}"]
     done = subprocess.run(
         [*line, f"--points={len(ways)}", "--ways", *ways, "--", *RUN.split()],
         cwd=ROOT,

@@ -1,11 +1,11 @@
-"""What a run costs with more images, pixels, images per step, or classes: seconds and memory.
+"""Measures seconds and memory for more images, pixels, images per step, or classes.
 
-    python -m experiments.scaling --json=experiments/scaling.json       # measure, one by one
-    python -m experiments.scaling --json=experiments/scaling.json --plot=experiments/scaling.png
+    python -m experiments.bench.scaling --json=FILE.json                    # measure
+    python -m experiments.bench.scaling --json=FILE.json --plot=FILE.png    # draw
 
-Images are noise: what is computed does not depend on what is in them, and the probe is given a
-fixed number of iterations. Every point is measured in several new processes, for how much memory
-one takes at most is partly luck.
+Images are noise, since the cost does not depend on their content. The probe takes a fixed number of
+iterations. Every point is measured in several new processes, since equal processes differ in their
+peak memory.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from cifsel.config import arguments
+from cifsel.config import Parser
 from cifsel.reports import style
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
-ITERATIONS = 100  # of the probe: about what a penalty takes on real features
+ITERATIONS = 100  # of the solver of the probe, about as many as on real features
 ROUNDS = 5
 PROCESSES = 3
 
@@ -41,12 +42,12 @@ class Point:
 
     Attributes:
       model: as in configs.
-      work: 'step', a training step with fixed batch norm; 'probe', features of all images and
+      work: 'step', a training step with fixed batch norm, or 'probe', features of all images and
         ITERATIONS of the solver.
-      images: of the probe.
-      size: pixels.
+      images: training images of the probe.
+      size: pixels per side.
       batch: images per step.
-      classes: K.
+      classes: number of classes.
     """
 
     model: str
@@ -57,7 +58,7 @@ class Point:
     classes: int = 50
 
 
-# What varies, the work it is shown on, and the values.
+# Quantity that varies -> work that is measured, values.
 SWEEPS: dict[str, tuple[str, tuple[int, ...]]] = {
     "images": ("probe", (500, 1000, 2000, 4000, 8000, 16000)),
     "size": ("step", (48, 64, 96, 128, 192, 256)),
@@ -73,7 +74,7 @@ LABELS = {
 
 
 def measure(point: Point) -> dict[str, float]:
-    """Seconds without compiling, and the peak of this process's memory in GB."""
+    """Seconds without compiling, and the peak of the memory of this process in GB."""
     from cifsel.runtime import memory
 
     memory.keep_freed()
@@ -95,11 +96,11 @@ def step_seconds(point: Point) -> float:
         began = time.perf_counter()
         step()
         times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])  # The first one compiles.
+    return statistics.median(times[1:])  # The first call compiles.
 
 
 def probe_seconds(point: Point) -> float:
-    """Of features and solver, as a run computes them."""
+    """Seconds of features and solver, computed as in a run."""
     import jax
     import jax.numpy as jnp
 
@@ -124,8 +125,8 @@ def probe_seconds(point: Point) -> float:
 
 
 def sweep(path: Path) -> None:
-    """Measures every point in a process of its own, and all of them again; writes as it goes."""
-    about = {
+    """Measures every point in PROCESSES new processes. Writes the record after each."""
+    setup = {
         "date": datetime.date.today().isoformat(),
         "cores": os.cpu_count(),
         "iterations": ITERATIONS,
@@ -136,45 +137,47 @@ def sweep(path: Path) -> None:
         for model in MODELS
         for value in values
     ]
-    for one in PROCESSES * results:
-        changed: dict[str, Any] = {one["varied"]: one["value"]}
-        point = Point(one["model"], SWEEPS[one["varied"]][0], **changed)
+    for result in PROCESSES * results:
+        changed: dict[str, Any] = {result["varied"]: result["value"]}
+        point = Point(result["model"], SWEEPS[result["varied"]][0], **changed)
         arguments = ["--point", json.dumps(dataclasses.asdict(point))]
         done = subprocess.run(
-            [sys.executable, "-m", "experiments.scaling", *arguments],
+            [sys.executable, "-m", "experiments.bench.scaling", *arguments],
             stdout=subprocess.PIPE,
             check=True,
         )
-        for name, figure in json.loads(done.stdout).items():
-            one[name].append(figure)
-        print(one, flush=True)
-        path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+        for name, amount in json.loads(done.stdout).items():
+            result[name].append(amount)
+        print(result, flush=True)
+        path.write_text(json.dumps({**setup, "results": results}, indent=1) + "\n")
 
 
-def exponent(values: list[float], seconds: list[float]) -> float:
-    """Of the power that fits best: 1 where twice as much takes twice as long."""
+def exponent(values: Sequence[float], seconds: Sequence[float]) -> float:
+    """Exponent of the power law that fits best. It is 1 where twice as much takes twice as long."""
     return float(np.polyfit(np.log(values), np.log(seconds), 1)[0])
 
 
 @style.styled
 def draw(results: list[dict[str, Any]]) -> Figure:
-    """Seconds above, memory below, a column for each quantity that was varied."""
+    """Seconds above and memory below, a column per quantity that varies."""
     figure = Figure(figsize=(12, 6), layout="constrained")
     grid = figure.subplots(2, len(SWEEPS), sharex="col")
     colours = dict(zip(MODELS, (style.BLUE, style.ORANGE), strict=True))
     for (upper, lower), (varied, (_, values)) in zip(grid.T, SWEEPS.items(), strict=True):
         powers = []
         for model, name in MODELS.items():
-            there = [one for one in results if (one["varied"], one["model"]) == (varied, model)]
+            points = [r for r in results if (r["varied"], r["model"]) == (varied, model)]
             for axes, key in ((upper, "seconds"), (lower, "peak_gigabytes")):
-                low, middle, high = np.quantile([one[key] for one in there], (0, 0.5, 1), axis=1)
+                low, middle, high = np.quantile(
+                    [point[key] for point in points], (0, 0.5, 1), axis=1
+                )
                 axes.plot(values, middle, "o-", color=colours[model], label=name)
                 axes.fill_between(values, low, high, color=colours[model], alpha=0.2, linewidth=0)
-            seconds = [statistics.median(one["seconds"]) for one in there]
-            powers.append(f"{exponent(list(values[-3:]), seconds[-3:]):z.2f}")
+            seconds = [statistics.median(point["seconds"]) for point in points]
+            powers.append(f"{exponent(values[-3:], seconds[-3:]):z.2f}")
         upper.set_title(f"power {' and '.join(powers)}")
         upper.set(xscale="log", yscale="log")
-        upper.margins(y=0.4)  # So that an axis of little change has more than one label.
+        upper.margins(y=0.4)  # Leaves room for more than one label on an axis with little change.
         upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         upper.yaxis.set_major_formatter("{x:g}")
         upper.yaxis.set_minor_formatter(NullFormatter())
@@ -193,18 +196,18 @@ def draw(results: list[dict[str, Any]]) -> Figure:
 
 
 def main() -> None:
-    """Measures, or draws what was measured."""
-    made = arguments.Parser("experiments.scaling", __doc__)
-    made.add_argument("--json", type=Path, metavar="FILE", help="of the measurements")
-    made.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw them there rather than measure"
+    """Measures, or draws a record."""
+    parser = Parser("experiments.bench.scaling", __doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="record of the measurements")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the record there instead of measuring"
     )
-    made.add_argument("--point", help=argparse.SUPPRESS)
-    flags = made.parse_args()
+    parser.add_argument("--point", help=argparse.SUPPRESS)
+    flags = parser.parse_args()
     if flags.point:
         print(json.dumps(measure(Point(**json.loads(flags.point)))))
     elif not flags.json:
-        made.error("--json is missing: give --json=FILE")
+        parser.error("--json is missing: give --json=FILE")
     elif flags.plot:
         style.save(draw(json.loads(flags.json.read_text())["results"]), flags.plot)
     else:

@@ -1,0 +1,1 @@
+"""Damage, interruptions and little memory: what a run or a reader withstands."""

@@ -1,0 +1,1 @@
+"""Tables of results in Markdown, made from the records in experiments/results/."""

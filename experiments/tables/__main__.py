@@ -1,0 +1,69 @@
+"""Writes the tables of all results from their records.
+
+    python -m experiments.tables            # write pages and marked sections
+    python -m experiments.tables --check    # exit with 1 if any of them is out of date
+
+The records and pages are in experiments/results/. A marked section of a document stands between
+`<!-- table: NAME -->` and `<!-- end of table -->`.
+"""
+
+import sys
+from pathlib import Path
+
+from cifsel.config import arguments
+from experiments import RESULTS
+from experiments.tables import ablation, headlines, speed, task1, tpu
+from experiments.tables.markdown import Section, with_sections
+
+ROOT = RESULTS.parents[1]
+PAGES = {"task1": task1.page, "ablation": ablation.page, "speed": speed.page, "tpu": tpu.page}
+SECTIONS: dict[str, Section] = {
+    "headlines": headlines.headlines,
+    "task1": task1.summary,
+    "goals": lambda _: task1.goals(),
+    "speed": lambda _: speed.ratios(),
+    "time-to-result": lambda _: speed.times(),
+}
+_NOTE = "<!-- Written by `python -m experiments.tables` from the records. Do not edit. -->\n\n"
+
+
+def documents() -> list[Path]:
+    """Documents that may have marked sections."""
+    return [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "experiments").glob("*.md"),
+    ]
+
+
+def generated() -> dict[Path, str]:
+    """The content that the records give each page, and each document with marked sections."""
+    files = {RESULTS / f"{name}.md": _NOTE + page() for name, page in PAGES.items()}
+    for path in documents():
+        files[path] = with_sections(path.read_text(), path.parent, ROOT, SECTIONS)
+    return files
+
+
+def outdated() -> dict[Path, str]:
+    """Those of `generated` that differ from the files."""
+    return {
+        path: text
+        for path, text in generated().items()
+        if not path.exists() or path.read_text() != text
+    }
+
+
+def main() -> None:
+    """Writes what is out of date, or only checks."""
+    parser = arguments.Parser("experiments.tables", __doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1")
+    check = parser.parse_args().check
+    for path, text in (files := outdated()).items():
+        print(path.relative_to(ROOT))
+        if not check:
+            path.write_text(text)
+    sys.exit(check and bool(files))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The benchmark does the work it names, and its table divides the right numbers."""
+
+import dataclasses
+
+import pytest
+
+from experiments.bench import __main__ as command
+from experiments.bench import entries, machine, measure, work
+
+
+@pytest.mark.parametrize("peer", ["cifsel", "keras-tensorflow"])
+def test_a_worker_does_every_kind_of_work(peer):
+    measured = measure.measure([peer], "mobilenet", 32, 2, dtype="float32", rounds=2, processes=1)
+    assert [entry.kind for entry in measured] == list(work.KINDS)
+    for entry in measured:
+        assert len(entry.seconds) == 2
+        assert len(entry.seconds_by_process) == 1
+        assert entry.images_per_second > 0
+        assert entry.peak_gigabytes > 0.1
+
+
+def test_a_worker_that_fails_says_why(tmp_path):
+    with pytest.raises(SystemExit, match="no-such-model"):
+        measure.Worker("cifsel", "no-such-model", 32, 2, "float32", cache=str(tmp_path))
+
+
+def test_a_checkout_is_measured_by_its_own_code(tmp_path):
+    worker = tmp_path / "experiments/bench/worker.py"
+    worker.parent.mkdir(parents=True)
+    for folder in (worker.parent, worker.parent.parent):
+        (folder / "__init__.py").touch()
+    worker.write_text(
+        """import json, sys
+print(json.dumps({}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({"seconds": 3.0, "page_faults": 0, "peak_gigabytes": 1.0}), flush=True)
+"""
+    )
+    peer = command.peer(f"cifsel@{tmp_path}")
+    measured = measure.measure([peer], "mobilenet", 32, 6, dtype="float32", rounds=2, processes=2)
+    assert [entry.images_per_second for entry in measured] == [2.0] * len(work.KINDS)
+
+
+@pytest.mark.parametrize("peer", ["keras", "cifsel@", "cifsel@/nowhere", "torch-timm@/tmp"])
+def test_what_is_no_peer_is_refused(peer, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command.parser().parse_args(["--peers", peer])
+    assert f"{peer}: " in capsys.readouterr().err
+
+
+def entry(peer, seconds):
+    """One call of 8 images in each process."""
+    repeated = [
+        {
+            "kind": "train, fixed BN",
+            "peer": peer,
+            "seconds": [of_process] * 4,
+            "first_seconds": 9.0,
+            "page_faults": 0,
+            "peak_gigabytes": of_process,
+            "start_seconds": 1.0,
+        }
+        for of_process in seconds
+    ]
+    return measure.combined(repeated, model="mobilenet", size=128, batch=8, dtype="float32")
+
+
+def test_a_row_has_speeds_the_ratio_and_the_share_of_the_matrix_rate():
+    both = [entry("cifsel", [0.1]), entry("keras-tensorflow", [0.2])]
+    limits = entries.Machine("cpu", "1 x cpu", "3", "0", 240.0, 1.0, {"mobilenet": {"128": 0.5}})
+    (row,) = entries.rows(both, ["cifsel", "keras-tensorflow"], limits)
+    # 80 images a second, three passes of half a GFLOP each, of 240.
+    assert row.split(" | ")[3:7] == ["80 ± 0", "40 ± 0", "2.00", "50 %"]
+
+
+def test_operations_are_those_of_the_paper():
+    # Table 4 of the MobileNet paper: 569 million multiply-adds at 224 px.
+    assert machine.forward_gflops("mobilenet", 224) / 2 == pytest.approx(0.569, rel=0.06)
+
+
+def test_the_ratio_is_that_of_the_medians_with_its_range_over_processes():
+    ours, theirs = entry("cifsel", (1.0, 2.0, 4.0)), entry("keras-tensorflow", (3.0, 3.0, 2.0))
+    assert (ours.images_per_second, ours.compile_seconds) == (4.0, 8.0)
+    assert ours.peak_gigabytes == 4.0
+    assert entries.ratio(ours, theirs) == "1.50 (0.50 to 3.00)"
+
+
+def test_an_entry_of_the_oldest_record_is_of_one_process():
+    record = dataclasses.asdict(entry("cifsel", [1.0]))
+    del record["seconds_by_process"]
+    assert entries.from_json(record | {"seconds": [1.0, 5.0, 2.0]}).seconds_by_process == [2.0]
