@@ -40,6 +40,20 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update(name, value)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for test files that are named: they take longer to start than to do without."""
+    return 0 if all(".py" in argument for argument in config.args) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of fixtures that start a process or need the real data."""
+    marks = {"browser": "process", "read_within": "process", "real_data": "real"}
+    for item in items:
+        for fixture in marks.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(marks[fixture])
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images and weights; skips without it."""

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 REPO = Path(__file__).parents[2]
 
 # A reader that takes nothing amiss, one that raises, one that dies, and one that never ends.

@@ -73,6 +73,7 @@ def test_size_of_a_burst_does_not_give_its_class_away():
     assert (np.std(dealt, axis=0) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [OF_BURSTS, OF_PEOPLE], ids=["bursts", "people"])
 def test_a_signal_is_more_than_luck(groups):
     features = points(1.0)
@@ -109,6 +110,7 @@ def test_what_is_held_out_of_each_dealing_is_as_without(groups, monkeypatch):
             assert np.bincount(labels[number][test]).tolist() == [3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [OF_BURSTS, OF_PEOPLE], ids=["bursts", "people"])
 def test_noise_is_luck(groups):
     features = points(0.0)
@@ -122,6 +124,7 @@ def test_noise_is_luck(groups):
     assert 0.02 < high - low < 0.1
 
 
+@pytest.mark.slow
 def test_p_counts_those_as_good_even_by_rounding():
     features = points(0.0)
     accuracies = np.array(permutation(features, OF_BURSTS, 0.5)["accuracies"])
@@ -132,6 +135,7 @@ def test_p_counts_those_as_good_even_by_rounding():
     assert permutation(features, OF_BURSTS, 0.0)["p"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [ALONE, OF_BURSTS, OF_PEOPLE], ids=["alone", "bursts", "people"])
 def test_learning_curve_ends_with_all_photos(groups):
     features, folds = points(0.6), folds_of(groups)
@@ -148,6 +152,7 @@ def test_learning_curve_ends_with_all_photos(groups):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+@pytest.mark.slow
 def test_sizes_that_come_out_alike_are_left_out():
     few = np.arange(24, dtype=np.int32) // 2 % 4 * 2 + LABELS  # four groups of each class
     folds = folds_lib.repeated(LABELS, few, folds=4, repeats=1, seed=0)
