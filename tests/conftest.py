@@ -23,7 +23,7 @@ pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]
 JAX_SETTINGS = {
     # What one test has compiled is there for all others, however small it is.
     "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
 }
 
 
@@ -38,6 +38,20 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in settings.items():
         os.environ[name.upper()] = str(value)
         jax.config.update(name, value)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for test files that are named: they take longer to start than to do without."""
+    return 0 if all(".py" in argument for argument in config.args) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of fixtures that start a process or need the real data."""
+    marks = {"browser": "process", "read_within": "process", "real_data": "real"}
+    for item in items:
+        for fixture in marks.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(marks[fixture])
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from cifsel.workdir import summaries
 from configs import effnet
 from configs import selfie as selfie_config
 
-pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process]
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process, pytest.mark.slow]
 TESTS = Path(__file__).parent
 BUCKET = "gs://bucket"
 RUN, COMPARED = f"{BUCKET}/run", f"{BUCKET}/compared"

@@ -30,7 +30,7 @@ from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
 from configs import quickstart as quickstart_config
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
 TESTS = Path(__file__).parent
 DRAWN = drawn_images.draw_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")

@@ -129,6 +129,7 @@ class TestEveryChart:
         assert "o" in said[style.BLUE] - said[style.ORANGE]
         assert "s" in said[style.ORANGE] - said[style.BLUE]
 
+    @pytest.mark.slow
     def test_svg_and_png_are_the_same_each_time(self, chart):
         figure = chart("a", "b")
         svg, png = style.to_svg(figure, "Title"), style.to_png(figure)

@@ -248,6 +248,7 @@ def one_line(caught):
     return message
 
 
+@pytest.mark.slow
 def test_no_data_and_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "_reachable", lambda url: False)
     with pytest.raises(UserError) as caught:
@@ -341,6 +342,7 @@ def link(target):
         (target / file.name).symlink_to(file)
 
 
+@pytest.mark.real
 @real_data
 def test_truncated_record_file(tmp_path):
     link(tmp_path / "cifar100/3.0.2")
@@ -355,6 +357,8 @@ def test_truncated_record_file(tmp_path):
     assert not list(tmp_path.glob("*.npz"))
 
 
+@pytest.mark.real
+@pytest.mark.slow
 @real_data
 def test_download_arrives_in_place(tmp_path, monkeypatch):
     """All but the network: tfds's part of the download is replaced by linking the files."""
@@ -403,6 +407,8 @@ def dataset(cache):
     return cifar.load_cifar(str(TFDS), cache_dir=str(cache[0]))
 
 
+@pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.process
 @real_data
 def test_later_starts_need_no_tensorflow(cache):
@@ -416,6 +422,8 @@ def test_later_starts_need_no_tensorflow(cache):
     assert python(code, CIFSEL_CACHE=str(folder)) == f"False {fingerprint}"
 
 
+@pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.process
 @real_data
 def test_sizes_and_names(dataset):
@@ -436,6 +444,8 @@ def test_sizes_and_names(dataset):
     assert dataset.fingerprint == splits.fingerprint(*parts)
 
 
+@pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.process
 @real_data
 def test_known_duplicates(dataset):
@@ -447,6 +457,8 @@ def test_known_duplicates(dataset):
     assert sum(image.tobytes() in distinct for image in dataset.test.images) == 9
 
 
+@pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.process
 @real_data
 def test_division_by_seed(cache, dataset):
@@ -459,6 +471,8 @@ def test_division_by_seed(cache, dataset):
     )
 
 
+@pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.process
 @real_data
 def test_agrees_with_the_records_read_by_hand(dataset):

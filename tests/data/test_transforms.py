@@ -171,6 +171,7 @@ def in_two_passes(images, angles, scales, largest_angle, largest_scale):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [1.0, 1.25, 1.9])
 def test_two_passes_scale_as_one_does(largest):
     scales = np.linspace(max(0.1, 2 - largest), largest, 6)
@@ -186,6 +187,7 @@ def test_two_passes_turn_by_right_angles_exactly():
         np.testing.assert_allclose(found, np.rot90(NOISE, turns, axes=(1, 2)), atol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("largest_angle", "largest_scale", "mean"),
     # 30 degrees and half the size, of which the recipe uses half; then as the notebook turns.

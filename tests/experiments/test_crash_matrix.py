@@ -20,6 +20,8 @@ RUN = (
 )
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_run_that_is_disturbed_ends_like_one_that_is_not(tmp_path):
     ways = ["SIGKILL", "SIGTERM", "SIGINT"]
     ways += [way for way in ("full", "read-only") if crash_matrix.impossible(way) is None]

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 REPO = Path(__file__).parents[2]
 
 # Four readers: one reads everything, the others raise, die, and never end.

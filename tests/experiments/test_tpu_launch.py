@@ -15,6 +15,8 @@ import yaml
 
 from configs import common, effnet
 
+pytestmark = pytest.mark.process
+
 FOLDER = Path(__file__).parents[2] / "experiments" / "tpu"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.sh"))
 TRAIN = ["--config=configs/effnet.py", '--config.name=it\'s a  "name" with $HOME `id` \\ *']

@@ -23,7 +23,10 @@ from cifsel.models.weights import catalogue, h5_file, keras_h5
 WEIGHTS = DATA / "weights"
 TOLERANCE = 1e-4
 # Keras's variables are older than this numpy.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.slow,
+]
 KERAS_NAMES = {
     "mobilenet": "MobileNet",
     **{
@@ -293,6 +296,7 @@ def photo(name: str, size: int = 224) -> np.ndarray:
     return np.asarray(scaled).clip(0, 255).round().astype(np.uint8)[None]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(("name", "labels"), [("chelsea", CATS), ("coffee", [ESPRESSO])])
 def test_photos_are_recognised(name: str, labels: list[int]) -> None:
     path = WEIGHTS / "mobilenet_1_0_224_tf.h5"

@@ -9,7 +9,7 @@ import ports
 import pytest
 from paths import REPO
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 WAIT = 3.0
 # Meets the others, then does what its last argument says.

@@ -40,6 +40,7 @@ def test_hash_tells_names_shapes_and_every_bit_apart(filled: Filled) -> None:
     assert keras_h5.tensors_sha256(big_endian) in hashes
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("name", ["mobilenet_1_0_224_tf.h5", "mobilenet_1_0_224_tf_no_top.h5"])
 def test_published_mobilenet_tensors_have_the_published_hash(name: str) -> None:
     if not (WEIGHTS / name).is_file():
