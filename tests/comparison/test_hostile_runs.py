@@ -149,9 +149,9 @@ def test_anything_missing_in_metrics(two, whole):
     [
         ("model", "\x1b[2Jnet", r"model is '\x1b[2Jnet', not one of mobilenet"),
         ("config", [], "there is no recipe"),
-        ("config.seed", "0", "config.seed is '0'; expected 0 to"),
+        ("config.seed", "0", "config.seed is '0'; expected int, 0 to"),
         ("config.seed", True, "config.seed is True"),
-        ("config.seed", 1.5, "config.seed is 1.5; expected a whole number"),
+        ("config.seed", 1.5, "config.seed is 1.5; expected int, 0 to"),
         ("config.a.b", 1, "config is of something else"),
         ("config.recipe", {"a": 1}, "recipe is {'a': 1}, not str"),
         ("test.accuracy", "high", "test.accuracy is 'high', not int or float"),
