@@ -13,8 +13,9 @@ from paths import DATA
 
 # Shapes and dtypes in the types of these packages are checked at each call. This comes before any
 # import of them, and in conftest.py because the workers of `-n` do not see an option in addopts.
+CHECKED_PACKAGES = ("data", "models", "evaluation", "training", "prediction", "selfie")
 jaxtyping.install_import_hook(
-    ["cifsel.data", "cifsel.models", "cifsel.evaluation", "cifsel.training", "cifsel.prediction"],
+    [f"cifsel.{package}" for package in CHECKED_PACKAGES],
     "array_types.check",
 )
 
