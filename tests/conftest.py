@@ -14,7 +14,15 @@ from paths import DATA
 # Shapes and dtypes in the types of these packages are checked at each call. This comes before any
 # import of them, and in conftest.py because the workers of `-n` do not see an option in addopts.
 jaxtyping.install_import_hook(
-    ["cifsel.data", "cifsel.models", "cifsel.evaluation", "cifsel.training"], "array_types.check"
+    [
+        "cifsel.data",
+        "cifsel.models",
+        "cifsel.evaluation",
+        "cifsel.training",
+        "cifsel.reports",
+        "cifsel.comparison",
+    ],
+    "array_types.check",
 )
 
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
