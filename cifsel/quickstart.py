@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from cifsel import sweep
 from cifsel.comparison.results import Comparison
 from cifsel.runtime import remote
-from cifsel.selfie import run as selfie_run
+from cifsel.selfie.run import evaluate_and_train
 from cifsel.terminal import say
 from cifsel.workdir import lock, summaries
 
@@ -38,7 +38,7 @@ def _run_both_tasks(config: ConfigDict, folder: str) -> Comparison:
     say("task 2: happy and sad faces, drawn by this program")
     below = str(epath.Path(folder) / "selfie")
     with summaries.open_writer(below) as writer:
-        selfie_run.run(faces, below, writer)
+        evaluate_and_train(faces, below, writer)
     say("For real images: python -m cifsel.main --config=configs/effnet.py")
     return comparison
 

@@ -26,6 +26,7 @@ from cifsel.training.results import RunMetrics
 from cifsel.training.state import init_state
 from cifsel.workdir import lock, provenance
 from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import ClassifierMeta
 from cifsel.workdir.summaries import Writer
 
 Tree = Any
@@ -161,15 +162,16 @@ def fine_tune(
 def _checkpoint_meta(job: Job) -> dict[str, Any]:
     """Makes the description of the model that is saved with a checkpoint, JSON-ready."""
     dataset, weights = job.dataset, job.model.weights
-    return {
-        "config": job.settings,
-        "class_names": list(dataset.class_names),
-        "coarse_names": list(dataset.coarse_names),
-        "coarse_of": dataset.coarse_of.tolist(),
-        "image_side": dataset.train.images.shape[1],
-        "fingerprint": dataset.fingerprint,
-        "weights": dataclasses.asdict(weights) if weights else None,
-    }
+    meta = ClassifierMeta(
+        config=job.settings,
+        class_names=dataset.class_names,
+        coarse_names=dataset.coarse_names,
+        coarse_of=tuple(dataset.coarse_of.tolist()),
+        image_side=dataset.train.images.shape[1],
+        fingerprint=dataset.fingerprint,
+        weights=dataclasses.asdict(weights) if weights else None,
+    )
+    return meta.to_json()
 
 
 # --- score ---------------------------------------------------------------------------------------

@@ -246,10 +246,12 @@ def main() -> None:
     parser = Parser("experiments.ablation", __doc__)
     add = parser.add_argument
     add("--workdir", type=Path, metavar="DIR", help="folder of the runs")
-    add("--record", type=Path, metavar="FILE", help="add runs; alone: print the table")
-    names = f"changes to train: {', '.join(CHANGES)}; default: all"
+    add(
+        "--record", type=Path, metavar="FILE", help="add runs, or print the table without --workdir"
+    )
+    names = f"changes to train: {', '.join(CHANGES)}, default: all"
     add("--only", nargs="+", choices=CHANGES, default=list(CHANGES), metavar="CHANGE", help=names)
-    names = "seeds of each change; default: 0"
+    names = "seeds of each change, default: 0"
     add("--seeds", nargs="+", type=int, default=[0], choices=SEEDS, metavar="SEED", help=names)
     flags = parser.parse_args()
     if not (flags.workdir or flags.record):

@@ -26,7 +26,7 @@ from cifsel.models import classifier
 from cifsel.prediction import predictor
 from cifsel.reports import run_report
 from cifsel.runtime import remote
-from cifsel.selfie import run as selfie_run
+from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from configs import effnet
 from configs import selfie as selfie_config
@@ -267,7 +267,7 @@ def classified(compared, faces):
     config.update({"photos": f"{BUCKET}/photos/all", "init_from": COMPARED, "image_size": 32})
     config.update({"depths": (1.0,), "grids": (1,), "l2": (1e-1,), "repeats": 1})
     config.update({"permutations": 0, "leave_one_out": 0, "tuned_layers": 0})
-    found = selfie_run.run(config, f"{BUCKET}/selfie", summaries.Summaries())
+    found = evaluate_and_train(config, f"{BUCKET}/selfie", summaries.Summaries())
     assert found["photos"]["per_class"] == {"happy": 6, "sad": 6}
     return f"{BUCKET}/selfie"
 

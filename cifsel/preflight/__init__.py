@@ -1,1 +1,1 @@
-"""What a run would take on a TPU slice, from the TPU's own compiler and without a TPU."""
+"""Asks the TPU's compiler what a run needs on a TPU slice. No TPU is needed for that."""

@@ -1,4 +1,4 @@
-"""The published rates of TPU chips, and the least time that a program takes by them."""
+"""The published rates of TPU chips, and lower bounds of a program's time."""
 
 import dataclasses
 import re
@@ -11,10 +11,10 @@ class Chip:
     """A kind of chip.
 
     Attributes:
-      name: as in a topology.
+      name: name in a topology, such as 'v5e'.
       flops: bfloat16 operations per second.
-      memory_bytes: of its high-bandwidth memory.
-      memory_rate: bytes per second, of that memory.
+      memory_bytes: size of its high-bandwidth memory.
+      memory_rate: bytes per second of that memory.
       network_rate: bytes per second in one direction, over all links to other chips.
     """
 
@@ -25,8 +25,8 @@ class Chip:
     network_rate: float
 
 
-# https://cloud.google.com/tpu/docs/v5e, v6e and v5p, November 2026. The network's rate is half of
-# what is given there for both directions.
+# https://cloud.google.com/tpu/docs/v5e, v6e and v5p, November 2026. That page gives the network's
+# rate for both directions together.
 CHIPS = {
     chip.name: chip
     for chip in (
@@ -38,12 +38,12 @@ CHIPS = {
 
 
 def parse(topology: str) -> Chip:
-    """The chip of a topology such as 'v5e:2x4'.
+    """Returns the chip of a topology such as 'v5e:2x4'.
 
     Raises:
-      UserError: it is none, or of a chip whose rates are not known here.
+      UserError: it is not a topology, or its chip is not in CHIPS.
     """
-    # libtpu ends the process when it is given a zero.
+    # A zero is refused, because libtpu ends the process when it is given one.
     match = re.fullmatch(rf"({'|'.join(CHIPS)}):[1-9]\d*x[1-9]\d*(x[1-9]\d*)?", topology)
     if not match:
         raise UserError(
@@ -55,7 +55,7 @@ def parse(topology: str) -> Chip:
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """The least seconds of one call of a program on each chip, by what it waits for."""
+    """Lower bounds in seconds of a step's time on each chip, by resource."""
 
     arithmetic: float
     memory: float
@@ -63,25 +63,25 @@ class Bounds:
 
     @property
     def seconds(self) -> float:
-        """By the slowest of the three, if they overlap perfectly."""
+        """The largest of the three. It is the bound if the resources work at the same time."""
         return max(dataclasses.astuple(self))
 
     @property
     def limit(self) -> str:
-        """Name of the slowest."""
+        """Name of the resource with the largest bound."""
         return max(dataclasses.asdict(self).items(), key=lambda item: item[1])[0]
 
 
 def bounds(chip: Chip, devices: int, flops: float, moved: float, reduced: float) -> Bounds:
-    """A roofline.
+    """Computes a roofline.
 
     Args:
-      chip: of each device.
-      devices: how many work together.
-      flops: operations of one device.
-      moved: bytes that it reads and writes in its memory.
+      chip: the kind of every device.
+      devices: number of devices that work together.
+      flops: floating-point operations of one device.
+      moved: bytes that one device reads and writes in its memory.
       reduced: bytes that are summed over all devices.
     """
-    # Summing in a ring sends every byte twice, but for the share that stays.
+    # Summing in a ring sends every byte twice, except for the share that a device keeps.
     sent = 2 * reduced * (devices - 1) / devices
     return Bounds(flops / chip.flops, moved / chip.memory_rate, sent / chip.network_rate)

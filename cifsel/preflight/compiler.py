@@ -1,4 +1,4 @@
-"""What the TPU compiler says about a program: memory, arithmetic, traffic, largest temporaries."""
+"""Asks the TPU compiler for a program's memory, arithmetic, traffic and largest temporaries."""
 
 import contextlib
 import dataclasses
@@ -20,9 +20,9 @@ from cifsel.errors import UserError
 from cifsel.preflight.programs import Program
 from cifsel.runtime import cache
 
-# Raised when what is kept of a compilation changes its meaning.
+# Version of the kept analyses. Raise it when their fields change their meaning.
 _FORMAT = 1
-# Read by libtpu when it loads. Without them it looks for the machine's own TPU, and complains.
+# libtpu reads these when it loads. Without them it looks for the machine's own TPU, and complains.
 _WITHOUT_TPU = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -30,7 +30,7 @@ _WITHOUT_TPU = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
-_KEPT = 5  # of the largest temporaries
+_KEPT = 5  # number of temporaries to list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Temporary:
     """An intermediate result in a chip's main memory.
 
     Attributes:
-      shape: as XLA writes it, of one chip's part.
-      bytes: with the padding of its layout.
-      padding: bytes as a multiple of those of its elements.
-      layer: what computes it.
+      shape: of one chip's part, as XLA writes it.
+      bytes: size, including the padding of its layout.
+      padding: `bytes` as a multiple of the size of its elements.
+      layer: the layer that computes it.
     """
 
     shape: str
@@ -52,19 +52,20 @@ class Temporary:
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What the compiler found; all numbers are of one chip, and of one step where steps differ.
+    """The compiler's analysis of a program. All numbers are of one chip and one step.
 
     Attributes:
-      arguments: bytes of what is passed in; of what comes out where it takes its place, too.
-      outputs: bytes of what comes out and has a place of its own.
-      temporaries: bytes.
+      arguments: bytes of the arguments, and of the outputs that replace them in memory.
+      outputs: bytes of the other outputs.
+      temporaries: bytes of intermediate results.
       code: bytes of the program itself.
-      flops: operations.
+      flops: floating-point operations.
       moved: bytes read and written.
-      reduced: bytes that are summed over all chips; None if jaxlib cannot read the program.
-      largest: temporaries, the largest first; none if jaxlib cannot read the program.
-      seconds: that compiling took.
-      optimal_seconds: the compiler's own estimate of a step.
+      reduced: bytes that are summed over all chips. None if jaxlib cannot read the program.
+      largest: the largest temporaries, in descending order. Empty if jaxlib cannot read the
+        program.
+      seconds: time that compiling took.
+      optimal_seconds: the compiler's own estimate of a step's time.
     """
 
     arguments: int
@@ -80,7 +81,7 @@ class Compiled:
 
     @property
     def total(self) -> int:
-        """Bytes of everything together."""
+        """Bytes of arguments, outputs, temporaries and code together."""
         return self.arguments + self.outputs + self.temporaries + self.code
 
 
@@ -89,8 +90,8 @@ class TooLarge:
     """The program does not fit into a chip's memory.
 
     Attributes:
-      needed: bytes.
-      available: bytes.
+      needed: bytes that the program needs.
+      available: bytes that the chip has.
     """
 
     needed: float
@@ -98,7 +99,7 @@ class TooLarge:
 
 
 def devices(topology: str) -> Sequence[jax.Device]:
-    """The devices of a topology, none of which need be there.
+    """Makes the devices of a topology. None of them needs to exist.
 
     Raises:
       UserError: libtpu is not installed, or knows no such topology.
@@ -106,13 +107,13 @@ def devices(topology: str) -> Sequence[jax.Device]:
     for name, value in _WITHOUT_TPU.items():
         os.environ.setdefault(name, value)
     sides = [int(side) for side in topology.partition(":")[2].split("x")]
-    # Usually 2 x 2; a slice of one chip is a part of such a machine.
+    # Most machines have 2 x 2 chips. A slice of one chip is a part of such a machine.
     per_host = [*(min(side, 2) for side in sides[:2]), 1]
     try:
         description = topologies.get_topology_desc(
             platform="tpu", topology_name=topology, chips_per_host_bounds=per_host
         )
-    except RuntimeError as error:  # JAX has one kind of error for all of this.
+    except RuntimeError as error:  # JAX raises the same class for every reason.
         reason = " ".join(str(error).split())[:200]
         if "not installed" in reason:
             raise UserError(
@@ -123,7 +124,7 @@ def devices(topology: str) -> Sequence[jax.Device]:
 
 
 def analyse(program: Program, topology: str) -> Compiled | TooLarge:
-    """Compiles, or reads what was found the last time that this very program was compiled."""
+    """Compiles a program for a topology, unless an earlier analysis of the same one is kept."""
     lowered = program.function.lower(*program.arguments)
     versions = [jax.__version__, importlib.metadata.version("libtpu")]
     identity = json.dumps([_FORMAT, topology, versions, program.parts, lowered.as_text()])
@@ -148,14 +149,15 @@ def _compile(lowered: Any, parts: int) -> Compiled | TooLarge:
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     try:
         text = compiled.as_text()
-    except jax.errors.JaxRuntimeError:  # Written by another version of XLA than jaxlib's.
+    except jax.errors.JaxRuntimeError:  # libtpu and jaxlib are of different versions.
         text = ""
     return Compiled(
         arguments=memory.argument_size_in_bytes,
         outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        # What is in a loop is counted once: right for steps, but not for the parts of a step.
+        # XLA counts the body of a loop once. That is right for the loop over steps, but the loop
+        # over the parts of a batch runs `parts` times a step.
         flops=cost["flops"] * parts,
         moved=cost["bytes accessed"] * parts,
         reduced=reduced(text) if text else None,
@@ -166,7 +168,7 @@ def _compile(lowered: Any, parts: int) -> Compiled | TooLarge:
 
 
 def _keep(file: Path, analysis: Compiled | TooLarge) -> None:
-    with contextlib.suppress(OSError):  # It costs another compilation, no more.
+    with contextlib.suppress(OSError):  # Without it, the next call compiles again.
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(dataclasses.asdict(analysis)))
@@ -184,47 +186,47 @@ def _from_json(content: dict[str, Any]) -> Compiled | TooLarge:
 
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _INSTRUCTION = re.compile(r"^ +(?:ROOT )?%\S+ = (.*?) ([\w-]+)\(")
-# These name what is there already.
+# These operations compute nothing, they only pass on results.
 _NO_RESULT = {"parameter", "tuple", "get-tuple-element", "bitcast", "while", "conditional"}
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str, str]]:
-    """Result types, operation and line of what runs by itself, not as a part of a fusion."""
+    """Yields result types, operation and line of each instruction outside of fusions."""
     fused = set(re.findall(r"calls=%([\w.-]+)", text))
     inside = False
     for line in text.splitlines():
         if line.startswith(("%", "ENTRY")):
             inside = line.removeprefix("ENTRY ").lstrip("%").split(" ", 1)[0] in fused
-        found = _INSTRUCTION.match(line)
-        if found and not inside:
-            yield found[1], found[2], line
+        match = _INSTRUCTION.match(line)
+        if match and not inside:
+            yield match[1], match[2], line
 
 
 def largest_temporaries(text: str) -> tuple[Temporary, ...]:
-    """The largest results in a compiled program's text, one for each shape and layer."""
-    found: dict[tuple[str, str], Temporary] = {}
+    """Finds the largest results in a compiled program's text, one for each shape and layer."""
+    temporaries: dict[tuple[str, str], Temporary] = {}
     for types, operation, line in _instructions(text):
-        # An operation that has been started has its result when it is done.
+        # The result of an asynchronous operation is that of its "-done" instruction.
         if operation in _NO_RESULT or operation.endswith("-start"):
             continue
         for kind, sizes, layout in _ARRAY.findall(types):
-            if kind not in _BYTES or "S(" in layout:  # Another space than the main memory.
+            if kind not in _BYTES or "S(" in layout:  # S() is not the main memory.
                 continue
             shape = [int(size) for size in sizes.split(",") if size]
             size = padded_size(shape, layout) * _BYTES[kind]
             exact = math.prod(shape) * _BYTES[kind]
             layer, name = _layer(line, operation), f"{kind}[{sizes}]"
-            found[name, layer] = Temporary(name, size, size / max(exact, 1), layer)
-    return tuple(sorted(found.values(), key=lambda one: -one.bytes)[:_KEPT])
+            temporaries[name, layer] = Temporary(name, size, size / max(exact, 1), layer)
+    return tuple(sorted(temporaries.values(), key=lambda temporary: -temporary.bytes)[:_KEPT])
 
 
 def padded_size(shape: Sequence[int], layout: str) -> int:
-    """Elements that an array takes in a layout such as '3,0,2,1:T(8,128)(2,1)'."""
+    """Counts the elements of an array, with padding, in a layout like '3,0,2,1:T(8,128)(2,1)'."""
     order, _, tiles = layout.partition(":")
     tile = re.match(r"T\(([\d,]+)\)", tiles)
     if not tile or not shape:
         return math.prod(shape)
-    sizes = [shape[int(axis)] for axis in order.split(",")]  # Fastest first.
+    sizes = [shape[int(axis)] for axis in order.split(",")]  # The fastest axis comes first.
     steps = [int(size) for size in tile[1].split(",")][::-1]
     for place, step in enumerate(steps[: len(sizes)]):
         sizes[place] = -(-sizes[place] // step) * step
@@ -232,7 +234,7 @@ def padded_size(shape: Sequence[int], layout: str) -> int:
 
 
 def _layer(line: str, operation: str) -> str:
-    """What an instruction belongs to, by the name that JAX gave it; else what it does."""
+    """Names the layer of an instruction, by JAX's name for it, else its operation."""
     name = re.search(r'op_name="([^"]*)"', line)
     if not name:
         return operation
@@ -242,7 +244,7 @@ def _layer(line: str, operation: str) -> str:
 
 
 def reduced(text: str) -> float:
-    """Bytes that a program sums over all chips."""
+    """Counts the bytes that a program sums over all chips."""
     total = 0
     for types, operation, _ in _instructions(text):
         if operation in ("all-reduce", "all-reduce-start"):

@@ -1,33 +1,52 @@
-"""Task 2: what a classifier of a few photos is worth, and the classifier. Reads top to bottom."""
+"""Task 2 from top to bottom: photos, nested cross-validation, final classifier, report."""
 
 import dataclasses
 import time
 from typing import Any
 
-import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import workdir
 from cifsel.config.validation import validate
-from cifsel.data import drawn_faces
-from cifsel.data.photos import crops, grouping, labelled
+from cifsel.data.photos.crops import Cropper
+from cifsel.data.photos.labelled import Photos
 from cifsel.prediction import predictor
 from cifsel.runtime import remote
-from cifsel.selfie.protocol import evidence, folds, scores
-from cifsel.selfie.protocol.candidates import Album, Candidate
-from cifsel.selfie.protocol.sources import Source, sources
-from cifsel.selfie.report import report as selfie_report
-from cifsel.selfie.report import words
+from cifsel.selfie import serialization
+from cifsel.selfie.outcome import Outcome
+from cifsel.selfie.photos import Images, prepare_photos, read_photos
+from cifsel.selfie.protocol import folds
+from cifsel.selfie.protocol.candidate_finetune import (
+    cross_validate_finetuning,
+    train_final_finetuned,
+)
+from cifsel.selfie.protocol.candidate_probe import (
+    ProbeSettings,
+    cross_validate_probe,
+    train_final_probe,
+)
+from cifsel.selfie.protocol.candidates import (
+    FINETUNE,
+    Candidate,
+    FinalClassifier,
+    choose_candidate,
+    difference,
+)
+from cifsel.selfie.protocol.layer_features import stacked_points
+from cifsel.selfie.protocol.learning_curve import compute_learning_curve
+from cifsel.selfie.protocol.permutation import PermutationTest, permutation_test
+from cifsel.selfie.protocol.photo_set import PhotoSet
+from cifsel.selfie.protocol.pretrained import PretrainedBackbone, pretrained_backbones
+from cifsel.selfie.report import page, sentences
 from cifsel.terminal import duration, say, show_table
 from cifsel.workdir import lock, provenance
-from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Writer
 
 
-def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
-    """Scores classifiers of the photos by nested cross-validation, and makes one of all photos.
+def evaluate_and_train(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
+    """Scores classifiers of the photos by nested cross-validation, and trains one on all photos.
 
     Args:
       config: as configs/selfie.py describes it.
@@ -35,204 +54,216 @@ def run(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
       writer: of summaries.
 
     Returns:
-      What metrics.json holds.
+      The content of metrics.json.
 
     Raises:
       UserError: something given cannot be used.
     """
     validate(config)
-    target, settings = remote.place(folder), config_lib.to_json(config)
+    target = remote.place(folder)
     with lock.alone(target):
-        workdir.check(target, settings)
+        workdir.check(target, config_lib.to_json(config))
         if (target / workdir.METRICS).exists():
             say(f"{target} is finished already; its report is {target / 'report.html'}")
             return workdir.read_json(target / workdir.METRICS)
-        return _from_photos_to_metrics(config, settings, target, writer)
+        return _evaluate_and_train(config, target, writer)
 
 
-def _from_photos_to_metrics(
-    config: ConfigDict, settings: dict[str, Any], target: epath.Path, writer: Writer
-) -> dict[str, Any]:
-    began = time.perf_counter()
-    found_photos = read(config)
-    origins = sources(config)
-    album = look(config, found_photos, origins[0].image_size)
+def _evaluate_and_train(config: ConfigDict, target: epath.Path, writer: Writer) -> dict[str, Any]:
+    began, settings = time.perf_counter(), config_lib.to_json(config)
+    decoded = read_photos(config.photos, skip_unreadable=config.skip_unreadable)
+    backbones = pretrained_backbones(
+        config.init_from,
+        imagenet_model=config.model,
+        weights_dir=config.weights_dir,
+        image_size=config.image_size,
+    )
+    cropper = Cropper(config.crop, config.crop_margin, config.crop_fallback)
+    photos, images = prepare_photos(
+        decoded,
+        cropper,
+        backbones[0].image_size,
+        burst_seconds=config.burst_seconds,
+        people_csv=config.people_csv,
+        people_pattern=config.people_pattern,
+    )
     workdir.write_json(target / workdir.CONFIG, settings)
 
-    candidates = compete(config, album, origins)
-    chosen = choose(candidates)
-    found = describe(config, album, candidates, chosen)
-    found["seconds"] = {"all": time.perf_counter() - began}
-    found |= {"config": settings, **provenance.environment().to_json()}
-    with Checkpoints(target) as checkpoints:
-        model, about = final(config, album, candidates[chosen])
-        checkpoints.save(0, model=model, meta=about | {"config": settings})
-    layer, grid = about["places"][0]
-    found["final"] = {"layer": layer, "grid": grid}
-    found["final"] |= {key: about[key] for key in ("method", "l2", "temperature", "sure_from")}
-
-    shown, heat = None, None
-    if config.save_photos:
-        say(f"save_photos: pictures of the photos are written to {target}")
-        maker = predictor.load(str(target))
-        shown = album.images
-        answers = maker.probabilities(shown).argmax(1)
-        heat = maker.heat(shown, answers)
-    selfie_report.write(target, found, shown, heat, writer)
-    workdir.write_json(target / workdir.METRICS, found)
-    last_word(target, found)
-    return found
-
-
-def read(config: ConfigDict) -> labelled.Photos:
-    """Reads the photos and says what they are."""
-    if config.photos == "drawn":
-        found = drawn_faces.draw_faces()
-    else:
-        found = labelled.load_photos(config.photos, skip_unreadable=config.skip_unreadable)
-    counts = np.bincount(found.labels)
-    named = [f"{n} {name}" for n, name in zip(counts, found.class_names, strict=True)]
-    say(f"{len(found.images)} photos: {', '.join(named)}")
-    for reason in found.skipped:
-        say(f"skipped: {reason}")
-    return found
-
-
-def look(config: ConfigDict, found: labelled.Photos, image_size: int) -> Album:
-    """The photos as the model is shown them, and which of them belong together."""
-    people = None
-    if config.people_csv:
-        people = grouping.people_from_csv(config.people_csv)
-        grouping.check_people(people, found.names, config.people_csv)
-    elif config.people_pattern:
-        people = grouping.people_from_names(found.names, config.people_pattern)
-    groups = grouping.groups(found, burst_seconds=config.burst_seconds, people=people)
-    folds.check(found.labels, groups, found.class_names)
-    cropper = crops.Cropper(config.crop, config.crop_margin, config.crop_fallback)
-    shown = cropper.show(found.images, found.names, image_size)
-    copies = grouping.near_duplicates(found.images)
-    say(
-        f"{groups.max() + 1} groups that are held out together; {len(copies)} pairs of copies;"
-        f" shown at {image_size} px, crop {config.crop}"
+    candidates = cross_validate_candidates(config, decoded, photos, images, backbones)
+    chosen = choose_candidate(candidates, photos.labels)
+    probe = candidates[0]
+    permutation = run_permutation_test(config, photos, probe)
+    learning_curve = compute_learning_curve(
+        stacked_points(probe.features),
+        photos.labels,
+        photos.groups,
+        probe.folds,
+        l2=config.l2,
+        seed=config.seed,
     )
-    return Album(found, shown.images, shown.faces, groups, tuple(copies))
+    seconds = time.perf_counter() - began
+
+    classifier = train_final(config, photos, images, candidates[chosen])
+    serialization.save_checkpoint(
+        target,
+        classifier,
+        candidates[chosen].backbone,
+        photos.class_names,
+        cropper=cropper,
+        config=settings,
+    )
+    outcome = Outcome(
+        name=config.name,
+        recipe=config.recipe,
+        task=config.task,
+        photos=photos,
+        candidates=tuple(candidate.scores for candidate in candidates),
+        chosen=chosen,
+        differences=tuple(
+            difference(candidates[chosen], other, photos.labels)
+            for other in candidates
+            if other is not candidates[chosen]
+        ),
+        permutation=permutation,
+        learning_curve=learning_curve,
+        final=classifier.settings,
+        seconds=seconds,
+        provenance=provenance.environment(),
+    )
+    return report_outcome(config, target, outcome, images, writer)
 
 
-def compete(config: ConfigDict, album: Album, origins: list[Source]) -> list[Candidate]:
-    """Every candidate with its out-of-fold predictions; the first is the simplest of the user's."""
-    labels, groups, size = album.photos.labels, album.groups, album.images.shape[1]
+def cross_validate_candidates(
+    config: ConfigDict,
+    decoded: Photos,
+    photos: PhotoSet,
+    images: Images,
+    backbones: list[PretrainedBackbone],
+) -> list[Candidate]:
+    """Scores all candidates by nested cross-validation.
+
+    Returns:
+      The probe of the user's backbone, fine-tuning it, the probes of other backbones, and the
+      probe of whole photos where they are cropped.
+    """
+    own = backbones[0]
+    settings = ProbeSettings(tuple(config.depths), tuple(config.grids), tuple(config.l2))
     repeated = folds.repeated(
-        labels, groups, folds=config.folds, repeats=config.repeats, seed=config.seed
+        photos.labels, photos.groups, folds=config.folds, repeats=config.repeats, seed=config.seed
     )
-    single = None
-    if len(labels) <= config.leave_one_out:
-        single = folds.leave_one_out(labels, groups, folds=config.folds, seed=config.seed)
-    candidates = [Candidate.probe(config, album, one, repeated, single) for one in origins]
+    one_by_one = None
+    if photos.count <= config.leave_one_out:
+        one_by_one = folds.leave_one_out(
+            photos.labels, photos.groups, folds=config.folds, seed=config.seed
+        )
+
+    def probe(backbone: PretrainedBackbone, images: Images) -> Candidate:
+        return cross_validate_probe(
+            photos, images, backbone, settings, repeated=repeated, leave_one_out=one_by_one
+        )
+
+    candidates = [probe(backbone, images) for backbone in backbones]
     if config.crop != "none":
-        plain = crops.Cropper("none").show(album.photos.images, album.photos.names, size).images
-        uncropped = dataclasses.replace(album, images=plain)
-        whole = dataclasses.replace(origins[0], name=f"{origins[0].name}, without the crop")
-        candidates.append(Candidate.probe(config, uncropped, whole, repeated, single))
+        uncropped = Cropper("none").show(decoded.images, decoded.names, own.image_size).images
+        renamed = dataclasses.replace(own, name=f"{own.name}, without the crop")
+        candidates.append(probe(renamed, uncropped))
     if config.tuned_layers:
-        candidates.insert(1, Candidate.tuned(config, album, origins[0], repeated))
-    for one in candidates:
-        shown = one.kfold
-        low, high = shown["accuracy_interval"]
+        fine_tuned = cross_validate_finetuning(
+            photos,
+            images,
+            own,
+            tuned_layers=config.tuned_layers,
+            l2=settings.l2,
+            repeated=repeated,
+        )
+        candidates.insert(1, fine_tuned)
+    for candidate in candidates:
+        kfold = candidate.scores.kfold
+        low, high = kfold.accuracy_interval
         say(
-            f"{one.name}: {shown['accuracy']:.1%} right out of fold ({low:.0%} to {high:.0%}),"
-            f" AUC {shown['auc']:.2f}"
+            f"{candidate.scores.name}: {kfold.accuracy:.1%} right out of fold"
+            f" ({low:.0%} to {high:.0%}), AUC {kfold.auc:.2f}"
         )
     return candidates
 
 
-def choose(candidates: list[Candidate]) -> int:
-    """The probe of the user's model, unless tuning it is better beyond chance."""
-    tuned = next((n for n, one in enumerate(candidates) if one.method == "finetune"), None)
-    if tuned is None:
-        return 0
-    against = candidates[tuned].against(candidates[0])
-    return tuned if against.significant and against.mean > 0 else 0
+def run_permutation_test(
+    config: ConfigDict, photos: PhotoSet, probe: Candidate
+) -> PermutationTest | None:
+    """Tests whether the probe's accuracy is more than luck. None without permutations."""
+    if not config.permutations:
+        return None
+    say(f"dealing out the labels anew, {config.permutations} times")
+    return permutation_test(
+        stacked_points(probe.features),
+        photos.labels,
+        photos.groups,
+        folds=config.folds,
+        l2=config.l2,
+        observed=probe.scores.kfold.balanced_accuracy,
+        permutations=config.permutations,
+        seed=config.seed,
+    )
 
 
-def describe(
-    config: ConfigDict, album: Album, candidates: list[Candidate], chosen: int
-) -> dict[str, Any]:
-    """What metrics.json says, but for the final model and the machine."""
-    labels, groups = album.photos.labels, album.groups
-    probe = candidates[0]
-    arrays = probe.points, labels, groups
-    luck = None
-    if config.permutations:
-        say(f"dealing out the labels anew, {config.permutations} times")
-        luck = evidence.permutation(
-            *arrays,
-            folds=config.folds,
-            l2=config.l2,
-            observed=probe.kfold["balanced_accuracy"],
-            permutations=config.permutations,
-            seed=config.seed,
+def train_final(
+    config: ConfigDict, photos: PhotoSet, images: Images, candidate: Candidate
+) -> FinalClassifier:
+    """Trains the chosen candidate on all photos."""
+    nothing_held_out = folds.nothing_held_out(
+        photos.labels, photos.groups, folds=config.folds, seed=config.seed
+    )
+    if candidate.scores.method == FINETUNE:
+        return train_final_finetuned(
+            candidate,
+            photos,
+            images,
+            tuned_layers=config.tuned_layers,
+            l2=tuple(config.l2),
+            nothing_held_out=nothing_held_out,
         )
-    curve = evidence.learning_curve(*arrays, probe.folds, l2=config.l2, seed=config.seed)
-    found: dict[str, Any] = {
-        "name": config.name,
-        "recipe": config.recipe,
-        "task": config.task,
-        "photos": album.to_json(config.crop),
-        "candidates": [one.to_json() for one in candidates],
-        "chosen": chosen,
-        "differences": [
-            one.difference_json(other)
-            for one, other in ((candidates[chosen], one) for one in candidates)
-            if one is not other
-        ],
-        "permutation": luck,
-        "learning_curve": curve,
-        "more_would_help": evidence.more_would_help(curve),
-    }
-    return found | {"sentence": words.sentence(found), "notes": words.notes(found)}
+    return train_final_probe(candidate, photos, config.l2, nothing_held_out)
 
 
-def final(
-    config: ConfigDict, album: Album, candidate: Candidate
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The classifier of all photos: what orbax saves, and what it says about it."""
-    labels = album.photos.labels
-    everything = folds.nothing_held_out(labels, album.groups, folds=config.folds, seed=config.seed)
-    head, about = candidate.fit_all(config, album, everything)
-    # Out of fold, as the final model has seen every photo.
-    sure_from = scores.sure_from(candidate.by_repeat, labels)
-    source = candidate.source
-    return head, about | {
-        "task": config.task,
-        "backbone": {"model": source.model_name, "alpha": source.alpha},
-        "class_names": list(album.photos.class_names),
-        "image_size": album.images.shape[1],
-        "resize": "bicubic",
-        "mirror": True,
-        "crop": {
-            "kind": config.crop,
-            "margin": config.crop_margin,
-            "fallback": config.crop_fallback,
-        },
-        "sure_from": sure_from,
-        "init_from": source.origin,
-    }
+def report_outcome(
+    config: ConfigDict, target: epath.Path, outcome: Outcome, images: Images, writer: Writer
+) -> dict[str, Any]:
+    """Writes the report and, last, metrics.json, whose content is returned."""
+    shown, heat = None, None
+    if config.save_photos:
+        say(f"save_photos: pictures of the photos are written to {target}")
+        final_model = predictor.load(str(target))
+        shown = images
+        heat = final_model.heat(shown, final_model.probabilities(shown).argmax(1))
+    page.write_report(target, outcome, shown, heat, writer)
+    metrics = serialization.metrics_json(
+        outcome,
+        config_lib.to_json(config),
+        sentence=sentences.summary(outcome),
+        notes=sentences.warnings(outcome),
+    )
+    workdir.write_json(target / workdir.METRICS, metrics)
+    show_outcome(target, outcome)
+    return metrics
 
 
-def last_word(target: epath.Path, found: dict[str, Any]) -> None:
-    """What the terminal shows in the end."""
-    say(found["sentence"])
-    for note in found["notes"]:
-        say(note)
-    sure = found["final"]["sure_from"]
+def show_outcome(target: epath.Path, outcome: Outcome) -> None:
+    """Shows the outcome on the terminal."""
+    say(sentences.summary(outcome))
+    for warning in sentences.warnings(outcome):
+        say(warning)
+    final = outcome.final
+    sure_from = final.sure_from
     show_table(
         "task 2",
         {
-            "model": found["candidates"][found["chosen"]]["name"],
-            "features": f"{found['final']['layer']}, grid {found['final']['grid']}",
-            "sure from": "never: no confidence was reliable" if sure is None else f"{sure:.0%}",
+            "model": outcome.chosen_candidate.name,
+            "features": f"{final.layer}, grid {final.grid}",
+            "sure from": (
+                "never: no confidence was reliable" if sure_from is None else f"{sure_from:.0%}"
+            ),
             "report": str(target / "report.html"),
             "predict": f"python -m cifsel.predict --checkpoint={target} photo.jpg",
-            "time": duration(found["seconds"]["all"]),
+            "time": duration(outcome.seconds),
         },
     )

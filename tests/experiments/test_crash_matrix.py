@@ -1,4 +1,4 @@
-"""A few points of the crash matrix, and that it would notice what it looks for."""
+"""A few points of the crash matrix, and the checks that it makes."""
 
 import json
 import os

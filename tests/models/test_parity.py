@@ -18,7 +18,7 @@ import pytest
 from paths import DATA
 
 from cifsel.models import classifier
-from cifsel.models.weights import catalogue, keras_h5
+from cifsel.models.weights import catalogue, h5_file, keras_h5
 
 WEIGHTS = DATA / "weights"
 TOLERANCE = 1e-4
@@ -114,7 +114,8 @@ def without_dropout(reference: Any, keras: Any) -> Any:
 def ours(model: str, path: Path, *, head: bool, **kwargs: Any) -> tuple[classifier.Classifier, Any]:
     built = classifier.build(model, num_classes=1000, **kwargs)
     shapes = jax.eval_shape(built.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    return built, keras_h5.load(path, model, shapes, head=head)
+    tensors = h5_file.read_tensors(path)
+    return built, keras_h5.convert(tensors, shapes, model=model, head=head, path=path)
 
 
 @functools.cache

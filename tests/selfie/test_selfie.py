@@ -5,6 +5,7 @@ import re
 import shutil
 
 import jax.numpy as jnp
+import metrics_keys
 import numpy as np
 import pytest
 from etils import epath
@@ -18,7 +19,7 @@ from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
 from cifsel.prediction import predictor, trained_model
-from cifsel.selfie import run as selfie_run
+from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
@@ -69,7 +70,7 @@ def settings(task1, folder, /, **fields):
 
 
 def run(config, folder):
-    return selfie_run.run(config, str(folder), summaries.Summaries())
+    return evaluate_and_train(config, str(folder), summaries.Summaries())
 
 
 @pytest.fixture(scope="module")
@@ -79,26 +80,33 @@ def finished(task1, faces, tmp_path_factory):
 
 
 def test_what_is_returned_is_on_disk_and_complete(finished):
-    folder, found = finished
-    assert json.loads((folder / "metrics.json").read_text()) == found
-    assert found["photos"]["per_class"] == {"happy": 8, "sad": 8}
-    assert found["photos"]["group_count"] == 16
-    names = [one["name"] for one in found["candidates"]]
+    folder, metrics = finished
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert metrics["photos"]["per_class"] == {"happy": 8, "sad": 8}
+    assert metrics["photos"]["group_count"] == 16
+    names = [candidate["name"] for candidate in metrics["candidates"]]
     # No weights are published for this model to compare with.
     assert names == ["task-1 checkpoint, probe", "task-1 checkpoint, fine-tuned"]
-    for one in found["candidates"]:
-        for score in filter(None, (one["leave_one_out"], one["kfold"])):
+    for candidate in metrics["candidates"]:
+        for score in filter(None, (candidate["leave_one_out"], candidate["kfold"])):
             rows = np.asarray(score["probabilities"])
             np.testing.assert_allclose(rows.sum(1), 1, atol=1e-4)
             assert np.sum(score["confusion"]) == pytest.approx(16)
             low, high = score["accuracy_interval"]
             assert low <= score["accuracy"] <= high
-        assert sum(choice["share"] for choice in one["choices"]) == pytest.approx(1)
-    alone = found["candidates"][0]["leave_one_out"]
-    right = (np.asarray(alone["probabilities"]).argmax(1) == found["photos"]["labels"]).sum()
+        assert sum(choice["share"] for choice in candidate["choices"]) == pytest.approx(1)
+    alone = metrics["candidates"][0]["leave_one_out"]
+    right = (np.asarray(alone["probabilities"]).argmax(1) == metrics["photos"]["labels"]).sum()
     assert alone["right"] == right
-    assert f"{right} of 16 photos right" in found["sentence"]
-    assert len(found["permutation"]["accuracies"]) == 8
+    assert f"{right} of 16 photos right" in metrics["sentence"]
+    assert len(metrics["permutation"]["accuracies"]) == 8
+
+
+def test_metrics_have_these_keys_in_this_order(finished):
+    folder, _ = finished
+    metrics = json.loads((folder / "metrics.json").read_text())
+    expected = {*metrics_keys.KEYS.items(), metrics_keys.TUNED_CHOICES}
+    assert {*metrics_keys.objects(metrics)} == expected
 
 
 def test_report_shows_no_photo_unless_asked(finished):
@@ -113,17 +121,17 @@ def test_report_shows_no_photo_unless_asked(finished):
 def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
     finished, task1, faces, tmp_path, monkeypatch
 ):
-    folder, found = finished
+    folder, metrics = finished
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder / "checkpoints", moved / "checkpoints")
     monkeypatch.setenv("CIFSEL_WEIGHTS", str(tmp_path))
     made = predictor.load(str(moved))
     assert made.class_names == ("happy", "sad")
-    assert made.sure_from == found["final"]["sure_from"]
+    assert made.sure_from == metrics["final"]["sure_from"]
     drawn = drawn_faces.draw_faces(per_class=8)
     shown = made.show(drawn.images, drawn.names)
     # The same by other means: scikit-learn on the chosen features, scaled as the penalty expects.
-    final, trained = found["final"], trained_model.restore(epath.Path(task1 / "run"))
+    final, trained = metrics["final"], trained_model.restore(epath.Path(task1 / "run"))
     places = [(final["layer"], final["grid"])]
     cells = features.cells(trained.model, features.View(SIZE, "bicubic", mirror=True), places)
     x = np.asarray(cells(trained.variables, jnp.asarray(shown)), np.float64)
@@ -138,25 +146,25 @@ def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
 
 
 def test_given_again_it_is_finished_and_another_config_is_refused(finished, task1, faces):
-    folder, found = finished
-    assert run(settings(task1, faces), folder) == found
+    folder, metrics = finished
+    assert run(settings(task1, faces), folder) == metrics
     with pytest.raises(UserError, match="another config"):
         run(settings(task1, faces, repeats=3), folder)
 
 
 def test_same_seed_gives_the_same_result(finished, task1, faces, tmp_path):
-    _, found = finished
+    _, metrics = finished
     again = run(settings(task1, faces, tuned_layers=0), tmp_path)
-    assert again["candidates"][0] == found["candidates"][0]
-    assert again["permutation"] == found["permutation"]
+    assert again["candidates"][0] == metrics["candidates"][0]
+    assert again["permutation"] == metrics["permutation"]
 
 
 def test_save_photos_adds_them_and_says_so(task1, faces, tmp_path, capsys):
     changes = {"save_photos": True, "tuned_layers": 0, "permutations": 0, "leave_one_out": 0}
-    found = run(settings(task1, faces, **changes), tmp_path)
-    assert found["permutation"] is None
-    assert found["candidates"][0]["leave_one_out"] is None
-    assert "cross-validation" in found["sentence"]
+    metrics = run(settings(task1, faces, **changes), tmp_path)
+    assert metrics["permutation"] is None
+    assert metrics["candidates"][0]["leave_one_out"] is None
+    assert "cross-validation" in metrics["sentence"]
     assert (tmp_path / "report.html").read_text().count("<img") == 32  # photo and evidence
     assert "pictures of the photos are written" in capsys.readouterr().out
 
@@ -166,13 +174,13 @@ def test_copies_are_held_out_together_and_two_labels_for_one_are_told(task1, fac
     shutil.copytree(faces, photos)
     shutil.copy(photos / "happy" / "1.png", photos / "sad" / "copy.png")
     shutil.copy(photos / "happy" / "2.png", photos / "happy" / "copy.png")
-    found = run(settings(task1, photos, tuned_layers=0, permutations=4), tmp_path / "run")
-    groups = dict(zip(found["photos"]["names"], found["photos"]["groups"], strict=True))
+    metrics = run(settings(task1, photos, tuned_layers=0, permutations=4), tmp_path / "run")
+    groups = dict(zip(metrics["photos"]["names"], metrics["photos"]["groups"], strict=True))
     assert groups["happy/1.png"] == groups["sad/copy.png"]
     assert groups["happy/2.png"] == groups["happy/copy.png"]
-    assert found["photos"]["group_count"] == 16
-    assert len(found["notes"]) == 2
-    assert any("in two classes (happy and sad)" in note for note in found["notes"])
+    assert metrics["photos"]["group_count"] == 16
+    assert len(metrics["notes"]) == 2
+    assert any("in two classes (happy and sad)" in note for note in metrics["notes"])
 
 
 def test_people_are_held_out_together(task1, faces, tmp_path):
@@ -180,10 +188,10 @@ def test_people_are_held_out_together(task1, faces, tmp_path):
     rows = [f"happy/{i}.png,{'anna' if i < 4 else f'nobody{i}'}" for i in range(1, 9)]
     people.write_text("\n".join(["photo,person", *rows]))
     config = settings(task1, faces, people_csv=str(people), tuned_layers=0, permutations=0)
-    found = run(config, tmp_path / "run")
-    groups = dict(zip(found["photos"]["names"], found["photos"]["groups"], strict=True))
+    metrics = run(config, tmp_path / "run")
+    groups = dict(zip(metrics["photos"]["names"], metrics["photos"]["groups"], strict=True))
     assert len({groups[f"happy/{i}.png"] for i in (1, 2, 3)}) == 1
-    assert found["photos"]["group_count"] == 14
+    assert metrics["photos"]["group_count"] == 14
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from cifsel.selfie import run as selfie_run
+from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from configs import selfie as selfie_config
 
@@ -37,17 +37,17 @@ def run(real_data, photos, tmp_path_factory):
             "tuned_layers": 0,
         }
     )
-    return folder, selfie_run.run(config, str(folder), summaries.Summaries())
+    return folder, evaluate_and_train(config, str(folder), summaries.Summaries())
 
 
 def test_expressions_of_other_people_are_told_apart_better_than_by_luck(run):
-    _, found = run
-    (probe,) = found["candidates"]
-    assert found["photos"]["group_count"] == 24  # one person each
+    _, metrics = run
+    (probe,) = metrics["candidates"]
+    assert metrics["photos"]["group_count"] == 24  # one person each
     assert probe["leave_one_out"]["auc"] > 0.7
     assert probe["leave_one_out"]["right"] >= 16  # 5 % by luck
-    assert found["permutation"]["p"] < 0.2
-    assert max(found["permutation"]["accuracies"]) < 0.95
+    assert metrics["permutation"]["p"] < 0.2
+    assert max(metrics["permutation"]["accuracies"]) < 0.95
 
 
 @pytest.mark.process

@@ -14,7 +14,7 @@ from paths import REPO
 
 from cifsel import quickstart, train
 from cifsel.errors import UserError
-from cifsel.selfie import run as selfie_run
+from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import lock, summaries
 from configs import effnet
 from configs import quickstart as quickstart_config
@@ -106,7 +106,7 @@ def test_every_task_keeps_others_out(run, task):
         "task1": lambda: train.train_and_evaluate(
             effnet.get_config(), str(run), summaries.Summaries()
         ),
-        "selfie": lambda: selfie_run.run(drawn_selfie(), str(run), summaries.Summaries()),
+        "selfie": lambda: evaluate_and_train(drawn_selfie(), str(run), summaries.Summaries()),
         "quickstart": lambda: quickstart.run(quickstart_config.get_config(), str(run)),
     }[task]
     with lock.alone(run):

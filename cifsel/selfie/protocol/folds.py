@@ -1,44 +1,47 @@
-"""Which photos are held out: whole groups at a time, so that nobody is tested on a copy."""
+"""Splits of photos into folds, by whole groups, so that nobody is tested on a copy."""
 
 import dataclasses
 import warnings
 
 import numpy as np
+from jaxtyping import Bool, Int
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 
 from cifsel.errors import UserError
 
-# Each class is then on both sides of a split of what is left by a split.
+# With so many, each class is on both sides of an inner split of the training part of a fold.
 LEAST_GROUPS = 4
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Folds:
-    """F ways to hold out photos, and within each J ways to hold out some of the rest.
+    """F folds, each with J inner folds of its training photos.
 
     Attributes:
-      test: bool (F, N), the photos held out; every repetition holds out each photo once.
-      inner: bool (F, J, N), those held out of the rest for choices; where a class has too few
-        groups for J ways, the last ones are empty.
-      repeats: how many times each photo is in `test`.
+      test: the photos that each fold holds out. Every repetition holds out each photo once.
+      inner: the training photos that each inner fold holds out, to choose settings. The last ones
+        are empty where a class has fewer than J groups.
+      repeats: the number of repetitions, of F / repeats folds each.
     """
 
-    test: np.ndarray
-    inner: np.ndarray
+    test: Bool[np.ndarray, "f n"]
+    inner: Bool[np.ndarray, "f j n"]
     repeats: int
 
     @property
-    def train(self) -> np.ndarray:
-        """Bool (F, N)."""
+    def train(self) -> Bool[np.ndarray, "f n"]:
+        """The photos that each fold learns from."""
         return ~self.test
 
 
-def check(labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...]) -> None:
-    """Makes sure that there is enough to hold out.
+def check(
+    labels: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"], class_names: tuple[str, ...]
+) -> None:
+    """Makes sure that each class has enough groups to hold some out.
 
     Args:
-      labels: (N,) int32, 0..K-1.
-      groups: (N,) int32.
+      labels: the classes, 0..K-1.
+      groups: the groups to hold out together.
       class_names: K names.
 
     Raises:
@@ -54,15 +57,20 @@ def check(labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...]) 
 
 
 def repeated(
-    labels: np.ndarray, groups: np.ndarray, *, folds: int, repeats: int, seed: int
+    labels: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    *,
+    folds: int,
+    repeats: int,
+    seed: int,
 ) -> Folds:
-    """Repeated stratified k-fold by groups.
+    """Makes the folds of a repeated stratified k-fold cross-validation by groups.
 
     Args:
-      labels: (N,) int32.
-      groups: (N,) int32.
-      folds: k; fewer where a class has fewer groups.
-      repeats: how many times, each shuffled anew.
+      labels: the classes, 0..K-1.
+      groups: the groups to hold out together.
+      folds: k. Fewer folds are made where a class has fewer groups.
+      repeats: the number of repetitions, each shuffled anew.
       seed: of the shuffling.
     """
     test = np.concatenate(
@@ -71,53 +79,63 @@ def repeated(
     return Folds(test, _inner(labels, groups, test, folds, seed), repeats)
 
 
-def leave_one_out(labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> Folds:
-    """Each group held out by itself; choices by `folds` within the rest."""
+def leave_one_out(
+    labels: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"], *, folds: int, seed: int
+) -> Folds:
+    """Makes a fold for each group, which holds out that group alone, with `folds` inner folds."""
     splits = LeaveOneGroupOut().split(labels, groups=groups)
     test = np.stack([_mask(held_out, len(labels)) for _, held_out in splits])
     return Folds(test, _inner(labels, groups, test, folds, seed), 1)
 
 
-def nothing_held_out(labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> Folds:
-    """A single fold that learns from all photos; choices by `folds` within them."""
+def nothing_held_out(
+    labels: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"], *, folds: int, seed: int
+) -> Folds:
+    """Makes a single fold that learns from all photos, with `folds` inner folds."""
     test = np.zeros((1, len(labels)), bool)
     return Folds(test, _inner(labels, groups, test, folds, seed), 1)
 
 
 def first_repeat(folds: Folds) -> Folds:
-    """The first repetition alone."""
+    """Takes the folds of the first repetition."""
     count = len(folds.test) // folds.repeats
     return Folds(folds.test[:count], folds.inner[:count], 1)
 
 
-def thinned(folds: Folds, labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> Folds:
-    """The same photos held out, but only a share of the groups of each class to learn from.
+def thinned(
+    folds: Folds,
+    labels: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    share: float,
+    seed: int,
+) -> Folds:
+    """Leaves only a share of the groups of each class to learn from.
 
     Args:
       folds: from `repeated`.
-      labels: (N,) int32.
-      groups: (N,) int32.
-      share: of the groups, above 0 and at most 1; two groups of each class remain at least.
-      seed: of the drawing.
+      labels: the classes, 0..K-1.
+      groups: the groups to hold out together.
+      share: of the groups, above 0 and at most 1. At least two groups of each class remain.
+      seed: of the choice of groups.
 
     Returns:
-      Folds whose `test` also has the photos that are left out; who scores them must use that of
-      `folds`.
+      Folds whose `test` includes the photos that are left out. Scores of the photos that `folds`
+      holds out need `folds.test`.
     """
     rng = np.random.default_rng(seed)
     left_out = folds.test.copy()
     for number, train in enumerate(folds.train):
-        there = _groups_per_class(labels[train], groups[train])
-        wanted = np.maximum(2, np.round(share * there))
+        available = _groups_per_class(labels[train], groups[train])
+        wanted = np.maximum(2, np.round(share * available))
         for group in rng.permutation(np.unique(groups[train])):
             classes = np.unique(labels[train & (groups == group)])
-            # One that spans classes stays for the sake of any of them.
+            # A group of several classes stays if any of them wants it.
             if (wanted[classes] > 0).any():
                 wanted[classes] -= 1
             else:
                 left_out[number] |= groups == group
-    most = max(2, round(share * folds.inner.shape[1]))
-    return Folds(left_out, _inner(labels, groups, left_out, most, seed), folds.repeats)
+    inner_folds = max(2, round(share * folds.inner.shape[1]))
+    return Folds(left_out, _inner(labels, groups, left_out, inner_folds, seed), folds.repeats)
 
 
 def _inner(
@@ -126,17 +144,17 @@ def _inner(
     inner = np.zeros((len(test), folds, len(labels)), bool)
     for number, held_out in enumerate(test):
         rest = np.flatnonzero(~held_out)
-        found = _split(labels[rest], groups[rest], folds, [seed, number, 1])
-        inner[number, : len(found)][:, rest] = found
+        split = _split(labels[rest], groups[rest], folds, [seed, number, 1])
+        inner[number, : len(split)][:, rest] = split
     return inner
 
 
 def _split(labels: np.ndarray, groups: np.ndarray, folds: int, seed: list[int]) -> np.ndarray:
-    """One stratified k-fold by groups, bool (k, N)."""
+    """Makes one stratified k-fold by groups, bool (k, N)."""
     k = max(2, min(folds, int(_groups_per_class(labels, groups).min())))
     state = int(np.random.default_rng(seed).integers(2**31))
     with warnings.catch_warnings():
-        # Of classes with fewer photos than folds, which `k` allows for as far as can be.
+        # It warns of classes with fewer photos than folds. `k` avoids them as far as it can.
         warnings.simplefilter("ignore", UserWarning)
         splitter = StratifiedGroupKFold(k, shuffle=True, random_state=state)
         return np.stack(

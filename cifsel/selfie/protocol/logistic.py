@@ -1,9 +1,9 @@
-"""Regularised logistic regression on a few photos, for thousands of subsets of them at once.
+"""L2-regularised logistic regression on a few photos, for thousands of subsets of them at once.
 
-The features of N photos are rotated to at most N coordinates first, which changes nothing: a
-solution lies in the span of its training photos, and the L2 penalty does not see rotations. In
-these coordinates every subset and penalty shares one small matrix, so that a step of all fits is
-two matrix products.
+The features of N photos are first rotated to at most N coordinates. This changes no solution: it
+lies in the span of its training photos, and the L2 penalty is invariant to rotations. In these
+coordinates all subsets and penalties share one small matrix. A step of all fits is two matrix
+products.
 """
 
 import dataclasses
@@ -12,37 +12,37 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
-Array = jax.Array
 Carry = tuple[Array, Array, Array, Array, Array, Array, Array]
 
-# Of the gradient of the mean loss, in nats. Probabilities are then within .0001 of the solution's
-# from a penalty of 1e-3 up, and within about .01 at 1e-4.
+# The largest component of the mean loss's gradient, in nats, at which a fit ends. Probabilities
+# are then within .0001 of the solution's for penalties of 1e-3 or more, and within .01 at 1e-4.
 TOLERANCE = 1e-5
 MAX_STEPS = 1000
 
 
-@dataclasses.dataclass(frozen=True)
-class Rotated:
-    """Features of N photos in the coordinates of their own principal components.
+@dataclasses.dataclass(frozen=True, eq=False)
+class RotatedFeatures:
+    """Features of N photos in the coordinates of their principal components.
 
     Attributes:
-      points: (N, N) float32, centred; mean squared norm 1, so that a penalty means the same for
-        all kinds of features. Columns beyond the rank are 0.
-      basis: (N, D) float32; points = (features - mean) @ basis.T.
-      mean: (D,) float32.
+      points: the coordinates of each photo, float32, centred. Their mean squared norm is 1, so that
+        a penalty means the same for all kinds of features. Columns beyond the rank are 0.
+      basis: the directions of the coordinates, float32. points = (features - mean) @ basis.T.
+      mean: the mean of the features, float32.
     """
 
-    points: np.ndarray
-    basis: np.ndarray
-    mean: np.ndarray
+    points: Float[np.ndarray, "n n"]
+    basis: Float[np.ndarray, "n d"]
+    mean: Float[np.ndarray, " d"]
 
     @classmethod
-    def of(cls, features: np.ndarray) -> "Rotated":
-        """Rotates (N, D) features; no label has a say, and neither has scale."""
+    def of(cls, features: Float[np.ndarray, "n d"]) -> "RotatedFeatures":
+        """Rotates features. Neither labels nor the scale of the features have any influence."""
         mean = features.mean(0, dtype=np.float64)
         centred = features - mean
-        # Of the Gram matrix, as D may be a thousand times N.
+        # The Gram matrix is (N, N), while D may be a thousand times N.
         squares, vectors = np.linalg.eigh(centred @ centred.T)
         squares, vectors = squares[::-1], vectors[:, ::-1]
         kept = squares > 1e-9 * max(squares[0], 1e-30)
@@ -53,29 +53,37 @@ class Rotated:
         points = vectors * roots / scale
         return cls(points.astype(np.float32), basis.astype(np.float32), mean.astype(np.float32))
 
-    def unrotate(self, weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (N, K) and bias (K,) as kernel (D, K) and bias (K,) for the features."""
+    def unrotate(
+        self, weights: Float[np.ndarray, "n k"], bias: Float[np.ndarray, " k"]
+    ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
+        """Turns weights and bias for `points` into kernel and bias for the features themselves."""
         kernel = self.basis.T @ weights
         return kernel, bias - self.mean @ kernel
 
 
 @functools.partial(jax.jit, static_argnames=("num_classes",))
 def solve(
-    points: Array, labels: Array, weights: Array, l2: Array, *, num_classes: int
-) -> tuple[Array, Array]:
+    points: Float[Array, "n r"],
+    labels: Int[Array, "f n"],
+    weights: Float[Array, "f n"],
+    l2: Float[Array, " l"],
+    *,
+    num_classes: int,
+) -> tuple[Float[Array, "r k f l"], Float[Array, "k f l"]]:
     """Minimises mean cross-entropy + l2 / 2 * |kernel|^2 for F subsets and L penalties.
 
-    Nesterov's method with restarts, scaled by the curvature that the points allow at most.
+    It takes Nesterov's accelerated gradient steps with adaptive restarts (O'Donoghue and Candes
+    2015). Coordinates are scaled by an upper bound of their curvature.
 
     Args:
-      points: (N, R) float32, `Rotated.points`.
-      labels: (F, N) int32; each fit may have its own.
-      weights: (F, N) float32, how much each photo counts; 0 for those held out.
-      l2: (L,) float32.
+      points: `RotatedFeatures.points`.
+      labels: the classes, 0..K-1. Each fit may have its own.
+      weights: how much each photo counts, 0 for those held out.
+      l2: the penalties.
       num_classes: K.
 
     Returns:
-      Weights (R, K, F, L) and bias (K, F, L), float32, whose sums over classes are 0.
+      Weights and bias of all fits, float32. Their sums over the classes are 0.
     """
     contrast = _contrast(num_classes)
     photos, rank = points.shape
@@ -84,9 +92,9 @@ def solve(
     share = (weights / total).T[:, None, :, None]  # (N, 1, F, 1)
     targets = jnp.moveaxis(jax.nn.one_hot(labels, num_classes), (1, 2), (0, 1))[..., None]
     # The curvature of the mean loss is at most half the mean square of a coordinate.
-    most = 0.5 * (points**2).sum(0) * share.max()
-    scale = 1.0 / jnp.sqrt(2.0 * most[:, None] + l2)[:, None, None]  # (R, 1, 1, L)
-    # Photos or coordinates come first and all fits last: a step is two plain matrix products.
+    curvature = 0.5 * (points**2).sum(0) * share.max()
+    scale = 1.0 / jnp.sqrt(2.0 * curvature[:, None] + l2)[:, None, None]  # (R, 1, 1, L)
+    # Photos or coordinates are the first axis and fits the last ones, for plain matrix products.
     shape = (num_classes - 1, len(weights), len(l2))
 
     def gradient(kernel: Array, bias: Array) -> tuple[Array, Array]:
@@ -101,7 +109,7 @@ def solve(
         kernel, bias, ahead, ahead_bias, pace, count, _ = carry
         slope, slope_bias = gradient(ahead, ahead_bias)
         new, new_bias = ahead - slope, ahead_bias - slope_bias
-        # Going uphill means that the momentum is too large: start it anew.
+        # If a step goes uphill, the momentum is too large, and starts anew.
         uphill = (slope * (new - kernel)).sum((0, 1)) + (slope_bias * (new_bias - bias)).sum(0)
         pace = jnp.where(uphill > 0, 1.0, pace)
         next_pace = (1 + jnp.sqrt(1 + 4 * pace**2)) / 2
@@ -122,22 +130,25 @@ def solve(
     return kernel, _along_classes(contrast, carry[1][None])[0]
 
 
-def logits(points: Array, kernel: Array, bias: Array) -> Array:
-    """(N, R) points by what `solve` returns -> (N, K, F, L)."""
+def logits(
+    points: Float[Array, "n r"], kernel: Float[Array, "r k f l"], bias: Float[Array, "k f l"]
+) -> Float[Array, "n k f l"]:
+    """Applies the fits of `solve` to points."""
     scores = points @ kernel.reshape(len(kernel), -1)
     return scores.reshape(len(points), *kernel.shape[1:]) + bias
 
 
 def _along_classes(matrix: np.ndarray, values: Array) -> Array:
-    """Multiplies along axis 1 of (N, C, F, L): sums, as a product would move everything round."""
+    """Multiplies a matrix along axis 1 of (N, C, F, L), by sums, without transposing the values."""
     terms = [[float(w) * values[:, c] for c, w in enumerate(row)] for row in matrix]
     return jnp.stack([functools.reduce(jnp.add, row) for row in terms], 1)
 
 
 def _contrast(num_classes: int) -> np.ndarray:
-    """(K, K - 1), orthonormal columns that sum to 0: softmax does not see the direction left out.
+    """Makes (K, K - 1) orthonormal columns, whose sums are 0.
 
-    The penalty is the same in these coordinates, and there is one fewer of them.
+    Softmax is invariant along the direction that is left out. In these coordinates the penalty is
+    the same, and there is one coordinate fewer.
     """
     identity = np.eye(num_classes) - 1 / num_classes
     return np.linalg.svd(identity)[0][:, :-1]

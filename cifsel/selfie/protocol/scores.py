@@ -1,121 +1,150 @@
-"""From out-of-fold probabilities to what is reported of them."""
+"""Scores of out-of-fold predictions: accuracy with its interval, AUC, log loss, confidence."""
 
-from typing import Any
+import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Int
 from sklearn import metrics
 
 from cifsel.evaluation import scoring
 from cifsel.selfie.protocol.folds import Folds
 
-# A prediction counts as sure where those as confident, out of fold, were right this often.
+# Predictions are called sure if this share of those at least as confident was right out of fold.
 SURE = 0.9
 
 
-def by_repeat(probabilities: np.ndarray, folds: Folds) -> np.ndarray:
-    """Puts the folds of each repetition together.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of repeated out-of-fold predictions.
+
+    Attributes:
+      examples: N.
+      repeats: R, the number of repetitions of the cross-validation.
+      right: the number of photos that were right, mean over the repetitions.
+      accuracy: their share.
+      accuracy_interval: Wilson's 95 % interval for as many trials as there are groups. Photos of
+        one group are hardly independent, and neither are repetitions.
+      balanced_accuracy: accuracy within each class, mean over the classes.
+      auc: area under the ROC curve. Of more than two classes, the mean of each against the rest.
+      log_loss: in nats.
+      confusion: the confusion matrix, rows true, columns predicted. Mean counts.
+      probabilities: means over the repetitions.
+    """
+
+    examples: int
+    repeats: int
+    right: float
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    auc: float
+    log_loss: float
+    confusion: Float[np.ndarray, "k k"]
+    probabilities: Float[np.ndarray, "n k"]
+
+
+def out_of_fold(
+    probabilities: Float[np.ndarray, "f n k"], folds: Folds
+) -> Float[np.ndarray, "r n k"]:
+    """Takes each photo's probabilities from the fold that held it out, for every repetition.
 
     Args:
-      probabilities: (F, N, K), of which those of the photos held out count.
-      folds: F of them.
-
-    Returns:
-      (R, N, K): each photo as it was scored when it was held out.
+      probabilities: the predictions of every fold for all photos.
+      folds: F of them, with R repetitions.
     """
     per_repeat = len(folds.test) // folds.repeats
-    own = np.where(folds.test[..., None], probabilities, 0.0)
-    return own.reshape(folds.repeats, per_repeat, *probabilities.shape[1:]).sum(1)
+    held_out = np.where(folds.test[..., None], probabilities, 0.0)
+    return held_out.reshape(folds.repeats, per_repeat, *probabilities.shape[1:]).sum(1)
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """Scores repeated out-of-fold predictions.
+def score(
+    probabilities: Float[np.ndarray, "r n k"],
+    labels: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+) -> Scores:
+    """Scores out-of-fold probabilities.
 
     Args:
-      probabilities: (R, N, K), rows sum to 1.
-      labels: (N,) int, 0..K-1.
-      groups: (N,) int.
-
-    Returns:
-      examples N, repeats R; right and accuracy (mean over repetitions), accuracy_interval (Wilson's
-      95 %, of as many trials as there are groups: photos of one group are hardly independent, nor
-      are repetitions), balanced_accuracy, auc (of more than two classes, the mean of each against
-      the others), log_loss (nats), confusion (K, K; mean counts, rows true) and probabilities
-      (N, K), means over the repetitions. JSON-ready.
+      probabilities: rows sum to 1.
+      labels: the true classes, 0..K-1.
+      groups: the groups that were held out together.
     """
     repeats, count, num_classes = probabilities.shape
     predicted = probabilities.argmax(2)
-    confusion = np.mean([scoring.confusion(labels, one, num_classes) for one in predicted], axis=0)
+    confusion = np.mean([scoring.confusion(labels, row, num_classes) for row in predicted], axis=0)
     accuracy = float(np.trace(confusion) / count)
-    trials = len(np.unique(groups))
-    own = np.take_along_axis(probabilities, labels[None, :, None], axis=2)
-    return {
-        "examples": count,
-        "repeats": repeats,
-        "right": accuracy * count,
-        "accuracy": accuracy,
-        "accuracy_interval": list(wilson_share(accuracy, trials)),
-        "balanced_accuracy": float(np.mean(np.diag(confusion) / confusion.sum(1))),
-        "auc": float(np.mean([_auc(labels, one) for one in probabilities])),
-        "log_loss": float(-np.log(np.maximum(own, 1e-12)).mean()),
-        "confusion": confusion.tolist(),
-        "probabilities": probabilities.mean(0).round(6).tolist(),
-    }
+    of_true_class = np.take_along_axis(probabilities, labels[None, :, None], axis=2)
+    return Scores(
+        examples=count,
+        repeats=repeats,
+        right=accuracy * count,
+        accuracy=accuracy,
+        accuracy_interval=wilson_share(accuracy, len(np.unique(groups))),
+        balanced_accuracy=float(np.mean(np.diag(confusion) / confusion.sum(1))),
+        auc=float(np.mean([_auc(labels, repeat) for repeat in probabilities])),
+        log_loss=float(-np.log(np.maximum(of_true_class, 1e-12)).mean()),
+        confusion=confusion,
+        probabilities=probabilities.mean(0).round(6).astype(np.float64),
+    )
 
 
-def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The share of right answers within each class, averaged over the classes.
+def balanced_accuracy(
+    predicted: Int[np.ndarray, "r n"], labels: Int[np.ndarray, "*r n"]
+) -> Float[np.ndarray, " r"]:
+    """Computes accuracy within each class, averaged over the classes, for each repetition.
 
     Args:
-      predicted: (R, N) int.
-      labels: (R, N) int, or (N,), with all classes in each row.
-
-    Returns:
-      (R,) float64.
+      predicted: the predicted classes.
+      labels: the true classes, the same for all repetitions or a row for each. Each row has all
+        classes.
     """
     labels = np.broadcast_to(labels, predicted.shape)
     right = predicted == labels
-    classes = [labels == label for label in range(labels.max() + 1)]
-    return np.mean([(right & one).sum(1) / one.sum(1) for one in classes], axis=0)
+    members = [labels == label for label in range(labels.max() + 1)]
+    return np.mean([(right & member).sum(1) / member.sum(1) for member in members], axis=0)
 
 
 def _auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     if probabilities.shape[1] == 2:
         return float(metrics.roc_auc_score(labels, probabilities[:, 1]))
-    # Rounding may take the sum of a row a hair away from the 1 that is insisted on.
+    # scikit-learn insists on sums of 1, which rounding may miss by a hair.
     rows = probabilities / probabilities.sum(1, keepdims=True)
     return float(metrics.roc_auc_score(labels, rows, multi_class="ovr"))
 
 
 def wilson_share(share: float, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for a share that need not be a whole number of trials.
+    """Computes Wilson's 95 % interval for a share that need not be a whole number of trials.
 
     Args:
       share: 0..1.
       trials: 1 or more.
     """
-    # Rounding may take all of them a hair beyond their number.
+    # The product may round to a hair above the number of trials.
     return scoring.wilson(min(share * trials, trials), trials)
 
 
-def sure_from(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """The confidence from which on predictions may be called sure.
+def sure_from(
+    probabilities: Float[np.ndarray, "r n k"], labels: Int[np.ndarray, " n"]
+) -> float | None:
+    """Finds the confidence from which on predictions may be called sure.
 
     Args:
-      probabilities: (R, N, K), out of fold.
-      labels: (N,) int.
+      probabilities: out of fold.
+      labels: the true classes.
 
     Returns:
-      The least confidence at which, and at every higher one, `SURE` of the predictions that
-      confident were right, a fifth of all predictions or more; None if there is none.
+      The least confidence c such that, for c and every higher threshold, `SURE` of the predictions
+      at or above it were right. Only thresholds that a fifth of all predictions reach count. None
+      if there is no such c.
     """
     confidence = probabilities.max(2).ravel()
     right = (probabilities.argmax(2) == labels).ravel()
     order = np.argsort(-confidence)
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ranked = confidence[order]
-    # Those of equal confidence are sure together or not at all.
+    # Predictions of equal confidence are sure together or not at all.
     ends = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True))
-    # The few most confident ones may have a mistake among them without meaning much.
+    # A mistake among the few most confident ones may mean little.
     ends = ends[5 * (ends + 1) >= len(order)]
     holds = np.minimum.accumulate(share[ends]) >= SURE
     if not holds.any():

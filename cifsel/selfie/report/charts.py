@@ -1,14 +1,12 @@
-"""The figures of task 2: numbers about a person's photos in, matplotlib Figure out.
-
-None of them shows a photo. All are narrow, to be read on a phone.
-"""
+"""The charts of task 2's report as matplotlib figures. They show no photo, and fit on a phone."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int, Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,19 +14,22 @@ from matplotlib.ticker import MaxNLocator
 
 from cifsel.reports import layout
 from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, display_name, percent, styled
+from cifsel.selfie.protocol.candidates import EpochLoss
+from cifsel.selfie.protocol.learning_curve import CurvePoint
+from cifsel.selfie.protocol.permutation import PermutationTest
 
-# More names than this make a figure that nobody reads to its end.
+# Up to so many photos are named in a chart.
 NAMED = 40
-# Up to here a matrix of classes fits on a phone.
+# A confusion matrix of up to so many classes fits on a phone.
 FEW_CLASSES = 10
-# Cells are shaded so far only, that text on them can be read on a light and on a dark page.
+# The strongest shade of a cell on which text can be read, on a light and on a dark page.
 _DARKEST = 0.45
 _GUESSING: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.4}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An accuracy with its 95 % interval; shares of 1."""
+    """An accuracy with its 95 % interval, shares of 1."""
 
     accuracy: float
     low: float
@@ -37,18 +38,18 @@ class Estimate:
 
 @styled
 def per_photo(
-    probabilities: np.ndarray,
-    labels: np.ndarray,
+    probabilities: Float[np.ndarray, "n k"],
+    labels: Int[np.ndarray, " n"],
     names: Sequence[str],
     class_names: Sequence[str],
 ) -> Figure:
-    """The probability that each photo's true class was given, the lowest on top.
+    """Draws the probability that each photo's true class was given, the lowest on top.
 
     Args:
-      probabilities: (N, K), each row by a model that had not seen that photo.
-      labels: (N,) integer, the truth.
-      names: N names; shown, shortened, for up to `NAMED` photos. More are shown as dots in a row
-        for each class.
+      probabilities: out of fold.
+      labels: the true classes.
+      names: N names. They are shown, shortened, for up to `NAMED` photos. More photos are dots in
+        a row for each class.
       class_names: K names.
     """
     given = probabilities[np.arange(len(labels)), labels]
@@ -85,7 +86,7 @@ def per_photo(
 
 
 def _spread(given: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Offsets within a row, so that equal probabilities do not hide each other."""
+    """Makes offsets within a row, so that equal probabilities do not hide each other."""
     steps = np.array([0.0, 0.2, -0.2, 0.1, -0.1, 0.3, -0.3])
     offsets = np.zeros(len(given))
     for label in np.unique(labels):
@@ -99,24 +100,26 @@ def _spread(given: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def accuracies(
     estimates: Mapping[str, Mapping[str, Estimate]], guessing: float, chosen: str
 ) -> Figure:
-    """Accuracy of every candidate, by every protocol, with its interval, and of guessing.
+    """Draws the accuracy of every candidate with its interval, and that of guessing.
 
     Args:
-      estimates: candidate -> protocol -> estimate; candidates may lack a protocol.
-      guessing: accuracy of always naming the most frequent class.
-      chosen: the candidate that the final model comes from.
+      estimates: by candidate and protocol. A candidate may lack a protocol.
+      guessing: accuracy of always answering with the most frequent class.
+      chosen: the candidate that the final model is made from.
     """
-    protocols = list(dict.fromkeys(name for one in estimates.values() for name in one))
+    protocols = list(dict.fromkeys(name for own in estimates.values() for name in own))
     figure, (axes,) = layout.panels(1.0 + 0.75 * len(estimates))
-    every = [guessing]
+    values = [guessing]
     ticks = []
     for row, (name, by_protocol) in enumerate(estimates.items()):
-        for protocol, one in by_protocol.items():
+        for protocol, estimate in by_protocol.items():
             place = protocols.index(protocol)
             y = row + 0.22 * (place - (len(protocols) - 1) / 2)
-            axes.plot([one.low, one.high], [y, y], color=layout.marker_style(place)["color"])
-            axes.plot(one.accuracy, y, **layout.marker_style(place))
-            every += [one.low, one.high]
+            axes.plot(
+                [estimate.low, estimate.high], [y, y], color=layout.marker_style(place)["color"]
+            )
+            axes.plot(estimate.accuracy, y, **layout.marker_style(place))
+            values += [estimate.low, estimate.high]
         ticks.append(layout.wrap(f"{name} (chosen)" if name == chosen else name, width=20))
     axes.axvline(guessing, **_GUESSING)
     entries = [
@@ -126,18 +129,18 @@ def accuracies(
     entries.append(layout.legend_entry(f"guessing: {percent(guessing)}", **_GUESSING))
     layout.add_legend(figure, entries)
     axes.set_yticks(range(len(ticks)), ticks)
-    axes.set(ylim=(len(ticks) - 0.5, -0.5), xlim=(min(every) - 0.03, max(every) + 0.03))
+    axes.set(ylim=(len(ticks) - 0.5, -0.5), xlim=(min(values) - 0.03, max(values) + 0.03))
     axes.set_xlabel("of the photos right, with 95 % interval")
     axes.xaxis.set_major_formatter(PERCENT)
     return layout.freeze(figure)
 
 
 @styled
-def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """How many photos of each class (rows) were taken for each class (columns).
+def confusion(counts: Num[np.ndarray, "k k"], class_names: Sequence[str]) -> Figure:
+    """Draws the confusion matrix, rows true, columns predicted.
 
     Args:
-      counts: (K, K), whole numbers or means of several repetitions.
+      counts: numbers of photos, whole or means of several repetitions.
       class_names: K names.
     """
     classes = len(class_names)
@@ -159,25 +162,24 @@ def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 
 def _count(value: float) -> str:
-    """A whole number as one; a mean with one digit; nothing for nothing."""
+    """Writes a whole number without digits, a mean with one digit, and nothing for 0."""
     if value < 0.05:
         return "" if value == 0 else "<0.1"
     return f"{value:.0f}" if abs(value - round(value)) < 1e-6 else f"{value:.1f}"
 
 
 @styled
-def learning_curve(photos: Sequence[float], found: Sequence[Estimate], guessing: float) -> Figure:
-    """Accuracy over the number of photos that it learned from, with its interval.
+def learning_curve(curve: Sequence[CurvePoint], guessing: float) -> Figure:
+    """Draws accuracy by the number of photos that were learned from, with its interval.
 
     Args:
-      photos: how many, on average over the folds.
-      found: as many estimates.
-      guessing: accuracy of always naming the most frequent class.
+      curve: at least one point.
+      guessing: accuracy of always answering with the most frequent class.
     """
     figure, (axes,) = layout.panels(3)
-    values = np.array([(one.accuracy, one.low, one.high) for one in found]).T
-    axes.fill_between(photos, values[1], values[2], color=BLUE, alpha=0.18, linewidth=0)
-    axes.plot(photos, values[0], **layout.marker_style(0, linestyle="-"))
+    photos, accuracy, low, high = zip(*map(astuple, curve), strict=True)
+    axes.fill_between(photos, low, high, color=BLUE, alpha=0.18, linewidth=0)
+    axes.plot(photos, accuracy, **layout.marker_style(0, linestyle="-"))
     axes.axhline(guessing, **_GUESSING)
     entries = [
         layout.legend_entry(
@@ -193,16 +195,16 @@ def learning_curve(photos: Sequence[float], found: Sequence[Estimate], guessing:
 
 
 @styled
-def epochs(passes: Sequence[int], losses: Sequence[float], guessing: float) -> Figure:
-    """Loss of photos put aside, over the epochs of fine-tuning.
+def epochs(losses: Sequence[EpochLoss], guessing: float) -> Figure:
+    """Draws the loss of held-out photos by the number of epochs of fine-tuning.
 
     Args:
-      passes: how many epochs; 0 is before the first.
-      losses: as many losses, nats.
-      guessing: loss of finding all classes equally likely.
+      losses: at least one. 0 epochs are the probe.
+      guessing: the loss of finding all classes equally likely.
     """
     figure, (axes,) = layout.panels(2.6)
-    axes.plot(passes, losses, **layout.marker_style(0, linestyle="-"))
+    passes, values = zip(*map(astuple, losses), strict=True)
+    axes.plot(passes, values, **layout.marker_style(0, linestyle="-"))
     axes.axhline(guessing, **_GUESSING)
     layout.add_legend(
         figure,
@@ -217,24 +219,21 @@ def epochs(passes: Sequence[int], losses: Sequence[float], guessing: float) -> F
 
 
 @styled
-def permutation(accuracies: Sequence[float], observed: float) -> Figure:
-    """How often a model was right whose photos had shuffled labels, against the true labels.
-
-    Args:
-      accuracies: balanced, one for each shuffling, at least one.
-      observed: with the true labels.
-    """
+def permutation(test: PermutationTest) -> Figure:
+    """Draws the accuracies with permuted labels as a histogram, and that with the true labels."""
     figure, (axes,) = layout.panels(3)
-    values = np.asarray(accuracies, float)
-    # As wide as one more right answer, where accuracies are that coarse: else gaps would appear.
+    values = np.asarray(test.accuracies, float)
+    # Bars are as wide as one more right answer, if accuracies are that coarse, to leave no gaps.
     distinct = np.unique(values.round(9))
     step = max(np.diff(distinct).min() if len(distinct) > 1 else 0.02, np.ptp(values) / 20, 1e-3)
     edges = np.arange(values.min() - step / 2, values.max() + step, step)
     axes.hist(values, edges, color=GREY, edgecolor="none", rwidth=0.92)
-    axes.axvline(observed, color=ORANGE, linewidth=2.2)
+    axes.axvline(test.observed, color=ORANGE, linewidth=2.2)
     entries = [
         layout.legend_entry(f"labels shuffled, {len(values):,} times", color=GREY, linewidth=6),
-        layout.legend_entry(f"true labels: {percent(observed, 1)}", color=ORANGE, linewidth=2.2),
+        layout.legend_entry(
+            f"true labels: {percent(test.observed, 1)}", color=ORANGE, linewidth=2.2
+        ),
     ]
     layout.add_legend(figure, entries)
     axes.set(xlabel="right, mean over the classes", ylabel="shufflings")
@@ -246,17 +245,17 @@ def permutation(accuracies: Sequence[float], observed: float) -> Figure:
 
 @styled
 def choices(shares: Mapping[tuple[str, int], float]) -> Figure:
-    """In what share of the folds each layer, over each grid, was chosen.
+    """Draws the share of the folds in which each layer and grid was chosen.
 
     Args:
-      shares: (layer, grid) -> share of 1; at least one. What is missing was never chosen.
+      shares: by layer and grid, at least one. Pairs that are missing were never chosen.
     """
     layers = sorted({layer for layer, _ in shares}, key=_depth)
     grids = sorted({grid for _, grid in shares})
-    found = np.array([[shares.get((layer, grid), 0.0) for grid in grids] for layer in layers])
-    texts = [[_share(share) for share in row] for row in found]
+    table = np.array([[shares.get((layer, grid), 0.0) for grid in grids] for layer in layers])
+    texts = [[_share(share) for share in row] for row in table]
     figure, (axes,) = layout.panels(0.9 + 0.36 * len(layers))
-    _cells(axes, found / found.max(), texts, np.full(found.shape, BLUE))
+    _cells(axes, table / table.max(), texts, np.full(table.shape, BLUE))
     axes.set_xticks(range(len(grids)), [f"{grid} × {grid}" for grid in grids])
     axes.set_yticks(range(len(layers)), layers)
     axes.set(xlabel="the picture is cut into", ylabel="layer")
@@ -268,7 +267,7 @@ def _share(share: float) -> str:
 
 
 def _depth(layer: str) -> tuple[object, ...]:
-    """Sorts stem, blocks by number (block2 before block10), top."""
+    """Makes the key that sorts the stem first, blocks by number, and the top last."""
     parts = re.split(r"(\d+)", layer)
     number = int(parts[1]) if len(parts) > 1 else 0
     return (layer != "stem", len(parts) == 1, number, parts[-1])
@@ -277,7 +276,7 @@ def _depth(layer: str) -> tuple[object, ...]:
 def _cells(
     axes: Axes, shades: np.ndarray, texts: Sequence[Sequence[str]], colours: np.ndarray
 ) -> None:
-    """A table of shaded cells; shades (R, C) are 0 to 1."""
+    """Draws a table of shaded cells. Shades (R, C) are 0 to 1."""
     rows, columns = shades.shape
     for row, column in np.ndindex(rows, columns):
         corner, colour = (column - 0.48, row - 0.46), str(colours[row, column])
@@ -292,6 +291,6 @@ def _cells(
 
 
 def shortened(name: str, length: int = 26) -> str:
-    """The name, or its two ends: what tells the photos of one phone apart is near the end."""
+    """Shortens a name in its middle. Names of photos of one phone differ near the end."""
     start = length // 4
     return name if len(name) <= length else f"{name[:start]}…{name[start + 1 - length :]}"

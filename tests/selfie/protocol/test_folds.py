@@ -59,40 +59,40 @@ def assert_keeps_apart(folds, groups):
 @given(albums(), WAYS, SEEDS)
 def test_repeated_holds_out_whole_groups_and_every_photo_once_each_time(album, ways, seed):
     labels, groups = album
-    found = folds_lib.repeated(labels, groups, folds=ways, repeats=2, seed=seed)
-    assert found.repeats == 2
-    assert_keeps_apart(found, groups)
-    first, second = np.split(found.test, 2)
+    folds = folds_lib.repeated(labels, groups, folds=ways, repeats=2, seed=seed)
+    assert folds.repeats == 2
+    assert_keeps_apart(folds, groups)
+    first, second = np.split(folds.test, 2)
     np.testing.assert_array_equal(first.sum(0), 1)
     np.testing.assert_array_equal(second.sum(0), 1)
     assert first.any(1).all()
-    single = folds_lib.first_repeat(found)
+    single = folds_lib.first_repeat(folds)
     assert single.repeats == 1
     np.testing.assert_array_equal(single.test, first)
-    np.testing.assert_array_equal(single.inner, found.inner[: len(first)])
+    np.testing.assert_array_equal(single.inner, folds.inner[: len(first)])
 
 
 @quick
 @given(albums(), WAYS, SEEDS)
 def test_leave_one_out_holds_out_each_group_by_itself(album, ways, seed):
     labels, groups = album
-    found = folds_lib.leave_one_out(labels, groups, folds=ways, seed=seed)
-    assert found.repeats == 1
-    assert_keeps_apart(found, groups)
-    held_out = {tuple(np.flatnonzero(test)) for test in found.test}
+    folds = folds_lib.leave_one_out(labels, groups, folds=ways, seed=seed)
+    assert folds.repeats == 1
+    assert_keeps_apart(folds, groups)
+    held_out = {tuple(np.flatnonzero(test)) for test in folds.test}
     assert held_out == {tuple(np.flatnonzero(groups == group)) for group in groups}
-    assert len(found.test) == len(held_out)
+    assert len(folds.test) == len(held_out)
 
 
 @quick
 @given(albums(), WAYS, SEEDS)
 def test_nothing_held_out_learns_from_all_and_chooses_within_them(album, ways, seed):
     labels, groups = album
-    found = folds_lib.nothing_held_out(labels, groups, folds=ways, seed=seed)
-    assert found.test.shape == (1, len(labels))
-    assert found.repeats == 1
-    assert found.train.all()
-    assert_keeps_apart(found, groups)
+    folds = folds_lib.nothing_held_out(labels, groups, folds=ways, seed=seed)
+    assert folds.test.shape == (1, len(labels))
+    assert folds.repeats == 1
+    assert folds.train.all()
+    assert_keeps_apart(folds, groups)
 
 
 @quick
@@ -100,11 +100,11 @@ def test_nothing_held_out_learns_from_all_and_chooses_within_them(album, ways, s
 def test_every_class_is_left_to_learn_from(album, ways, seed):
     """Which is what `LEAST_GROUPS` is for."""
     labels, groups = album
-    for found in (
+    for folds in (
         folds_lib.repeated(labels, groups, folds=ways, repeats=1, seed=seed),
         folds_lib.leave_one_out(labels, groups, folds=ways, seed=seed),
     ):
-        kept = found.train[:, None] & ~found.inner
+        kept = folds.train[:, None] & ~folds.inner
         for label in np.unique(labels):
             assert (kept & (labels == label)).any(2).all()
 
@@ -121,16 +121,16 @@ def fewest_groups(train, labels, groups):
 def test_thinned_leaves_out_whole_groups_of_the_rest_and_two_or_more_stay(album, ways, share, seed):
     labels, groups = album
     full = folds_lib.repeated(labels, groups, folds=ways, repeats=2, seed=seed)
-    found = folds_lib.thinned(full, labels, groups, share, seed)
-    assert found.repeats == 2
-    assert_keeps_apart(found, groups)
-    assert found.test[full.test].all()
-    for before, after in zip(full.train, found.train, strict=True):
+    fewer = folds_lib.thinned(full, labels, groups, share, seed)
+    assert fewer.repeats == 2
+    assert_keeps_apart(fewer, groups)
+    assert fewer.test[full.test].all()
+    for before, after in zip(full.train, fewer.train, strict=True):
         least = min(2, fewest_groups(before, labels, groups))
         assert fewest_groups(after, labels, groups) >= least
     if share == 1:
-        np.testing.assert_array_equal(found.test, full.test)
-        np.testing.assert_array_equal(found.inner, full.inner)
+        np.testing.assert_array_equal(fewer.test, full.test)
+        np.testing.assert_array_equal(fewer.inner, full.inner)
 
 
 @quick
@@ -187,17 +187,17 @@ def test_a_seed_stands_for_the_same_shuffles_in_every_version(monkeypatch):
 
 def test_every_repetition_is_shuffled_anew():
     labels = np.repeat([0, 1], 12).astype(np.int32)
-    found = folds_lib.repeated(labels, np.arange(24), folds=2, repeats=100, seed=0)
-    assert len({min(map(bytes, two)) for two in np.split(found.test, 100)}) == 100
+    folds = folds_lib.repeated(labels, np.arange(24), folds=2, repeats=100, seed=0)
+    assert len({min(map(bytes, two)) for two in np.split(folds.test, 100)}) == 100
 
 
 def test_folds_hold_the_classes_in_proportion():
     labels = np.tile([0, 0, 1, 1, 1, 2], 10).astype(np.int32)
     groups = np.arange(60, dtype=np.int32)
-    found = folds_lib.repeated(labels, groups, folds=5, repeats=3, seed=0)
-    assert [np.bincount(labels[test]).tolist() for test in found.test] == [[4, 6, 2]] * 15
+    folds = folds_lib.repeated(labels, groups, folds=5, repeats=3, seed=0)
+    assert [np.bincount(labels[test]).tolist() for test in folds.test] == [[4, 6, 2]] * 15
     counts = np.array(
-        [[np.bincount(labels[way], minlength=3) for way in row] for row in found.inner]
+        [[np.bincount(labels[way], minlength=3) for way in row] for row in folds.inner]
     )
     # 16, 24 and 8 of each class, by 5.
     assert np.abs(counts - np.array([16, 24, 8]) / 5).max() < 1
@@ -206,11 +206,11 @@ def test_folds_hold_the_classes_in_proportion():
 def test_fewer_ways_where_there_are_fewer_groups():
     labels = np.repeat([0, 1], [4, 9]).astype(np.int32)
     groups = np.arange(13, dtype=np.int32)
-    found = folds_lib.repeated(labels, groups, folds=5, repeats=2, seed=0)
-    assert found.test.shape == (8, 13)
-    assert [test[:4].sum() for test in found.test] == [1] * 8
+    folds = folds_lib.repeated(labels, groups, folds=5, repeats=2, seed=0)
+    assert folds.test.shape == (8, 13)
+    assert [test[:4].sum() for test in folds.test] == [1] * 8
     # Three of that class are left, so that two of the five ways stay empty.
-    np.testing.assert_array_equal(found.inner.any(2), [[True] * 3 + [False] * 2] * 8)
+    np.testing.assert_array_equal(folds.inner.any(2), [[True] * 3 + [False] * 2] * 8)
 
 
 def test_the_seed_decides():
@@ -221,11 +221,11 @@ def test_the_seed_decides():
         full = folds_lib.repeated(labels, groups, folds=4, repeats=2, seed=seed)
         return full, folds_lib.thinned(full, labels, groups, 0.5, seed)
 
-    for one, again, other in zip(made(0), made(0), made(1), strict=True):
-        np.testing.assert_array_equal(one.test, again.test)
-        np.testing.assert_array_equal(one.inner, again.inner)
-        assert (one.test != other.test).any()
-        assert (one.inner != other.inner).any()
+    for once, again, other in zip(made(0), made(0), made(1), strict=True):
+        np.testing.assert_array_equal(once.test, again.test)
+        np.testing.assert_array_equal(once.inner, again.inner)
+        assert (once.test != other.test).any()
+        assert (once.inner != other.inner).any()
     first, second = np.split(made(0)[0].test, 2)
     assert {*map(bytes, first)} != {*map(bytes, second)}
 

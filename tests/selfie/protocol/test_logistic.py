@@ -38,7 +38,7 @@ def problem(classes, photos, width):
 
 def solved(rotated, labels, weights, classes, l2=L2):
     """Weights, bias, and logits (N, K, F, L) of all photos."""
-    arrays = [jnp.asarray(one) for one in (rotated.points, labels, weights)]
+    arrays = [jnp.asarray(array) for array in (rotated.points, labels, weights)]
     kernel, bias = logistic.solve(*arrays, jnp.asarray(l2, jnp.float32), num_classes=classes)
     return kernel, bias, np.asarray(logistic.logits(arrays[0], kernel, bias))
 
@@ -62,22 +62,22 @@ SHAPES = [(2, 24, 60), (2, 24, 4), (3, 21, 40), (4, 40, 6)]
 @pytest.mark.parametrize(("classes", "photos", "width"), SHAPES)
 def test_solves_what_scikit_learn_solves(classes, photos, width):
     features, labels, weights = problem(classes, photos, width)
-    rotated = logistic.Rotated.of(features)
+    rotated = logistic.RotatedFeatures.of(features)
     kernel, bias, logits = solved(rotated, labels, weights, classes)
     assert kernel.shape == (photos, classes, FITS, len(L2))
     assert bias.shape == (classes, FITS, len(L2))
-    found = np.asarray(jax.nn.softmax(logits, axis=1))
+    probabilities = np.asarray(jax.nn.softmax(logits, axis=1))
     for fit in range(FITS):
         for number, l2 in enumerate(L2):
             expected = by_scikit_learn(features, labels[fit], weights[fit], l2)
-            np.testing.assert_allclose(found[:, :, fit, number], expected, atol=ROOM[l2])
+            np.testing.assert_allclose(probabilities[:, :, fit, number], expected, atol=ROOM[l2])
     np.testing.assert_allclose(kernel.sum(1), 0, atol=1e-3)
     np.testing.assert_allclose(bias.sum(0), 0, atol=1e-3)
 
 
 def test_features_that_tell_something_are_used():
     features, labels, weights = problem(3, 21, 40)
-    logits = solved(logistic.Rotated.of(features), labels, weights, 3)[2]
+    logits = solved(logistic.RotatedFeatures.of(features), labels, weights, 3)[2]
     np.testing.assert_array_equal(logits[:, :, 0, 0].argmax(1), labels[0])
     confidence = np.asarray(jax.nn.softmax(logits, axis=1)).max(1)[:, 0].mean(0)
     assert np.all(np.diff(confidence) < -0.01)  # the more penalty, the less
@@ -85,18 +85,18 @@ def test_features_that_tell_something_are_used():
 
 def test_what_is_held_out_has_no_say():
     features, labels, weights = problem(2, 24, 60)
-    rotated = logistic.Rotated.of(features)
+    rotated = logistic.RotatedFeatures.of(features)
     changed = np.where(weights == 0, 1 - labels, labels)
     assert (changed != labels).any()
-    one = solved(rotated, labels, weights, 2)[2]
-    np.testing.assert_array_equal(one, solved(rotated, changed, weights, 2)[2])
+    logits = solved(rotated, labels, weights, 2)[2]
+    np.testing.assert_array_equal(logits, solved(rotated, changed, weights, 2)[2])
 
 
 def test_only_proportions_of_weights_count():
     features, labels, weights = problem(2, 24, 60)
-    rotated = logistic.Rotated.of(features)
-    one = solved(rotated, labels, weights, 2)[2]
-    np.testing.assert_allclose(one, solved(rotated, labels, 8 * weights, 2)[2], atol=1e-5)
+    rotated = logistic.RotatedFeatures.of(features)
+    logits = solved(rotated, labels, weights, 2)[2]
+    np.testing.assert_allclose(logits, solved(rotated, labels, 8 * weights, 2)[2], atol=1e-5)
 
 
 @pytest.mark.parametrize(("photos", "width"), [(24, 200), (24, 4), (7, 7)])
@@ -104,7 +104,7 @@ def test_only_proportions_of_weights_count():
 def test_rotation_keeps_all_distances_but_for_one_scale(photos, width, scale):
     rng = np.random.default_rng(0)
     features = scale * (rng.normal(size=(photos, width)) * rng.uniform(0.1, 3, width) + 10)
-    rotated = logistic.Rotated.of(features.astype(np.float32))
+    rotated = logistic.RotatedFeatures.of(features.astype(np.float32))
     assert rotated.points.shape == (photos, photos)
     assert rotated.basis.shape == (photos, width)
     assert {rotated.points.dtype, rotated.basis.dtype, rotated.mean.dtype} == {np.dtype(np.float32)}
@@ -120,7 +120,7 @@ def test_rotation_keeps_all_distances_but_for_one_scale(photos, width, scale):
 @pytest.mark.parametrize(("classes", "photos", "width"), SHAPES)
 def test_unrotated_classifier_is_for_features_as_they_are(classes, photos, width):
     features, labels, weights = problem(classes, photos, width)
-    rotated = logistic.Rotated.of(features)
+    rotated = logistic.RotatedFeatures.of(features)
     kernel, bias, logits = solved(rotated, labels, weights, classes)
     own = rotated.unrotate(np.asarray(kernel[:, :, 1, 1]), np.asarray(bias[:, 1, 1]))
     assert own[0].shape == (width, classes)
@@ -154,7 +154,7 @@ DEGENERATE = {
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_features_give_numbers(name):
     features = DEGENERATE[name]
-    rotated = logistic.Rotated.of(features)
+    rotated = logistic.RotatedFeatures.of(features)
     for array in (rotated.points, rotated.basis, rotated.mean):
         assert np.isfinite(array).all()
     labels = np.tile([0, 1], 6).astype(np.int32)[None]
@@ -167,6 +167,6 @@ def test_degenerate_features_give_numbers(name):
 
 
 def test_copies_are_one_point():
-    rotated = logistic.Rotated.of(DEGENERATE["all twice"])
+    rotated = logistic.RotatedFeatures.of(DEGENERATE["all twice"])
     np.testing.assert_allclose(rotated.points[::2], rotated.points[1::2], atol=1e-5)
     assert (np.abs(rotated.points).max(0) > 1e-4).sum() == 5  # six places, centred

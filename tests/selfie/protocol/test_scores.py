@@ -1,7 +1,5 @@
 """What is reported, against scikit-learn and by hand."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,35 +15,34 @@ def random_case(classes, repeats=3, photos=40):
     rng = np.random.default_rng(classes)
     labels = rng.permutation(np.minimum(np.arange(photos) // 6, classes - 1))  # unequal counts
     logits = rng.normal(size=(repeats, photos, classes)) + np.eye(classes)[labels]
-    probabilities = np.stack([scoring.softmax(one) for one in logits]).astype(np.float32)
+    probabilities = np.stack([scoring.softmax(row) for row in logits]).astype(np.float32)
     return probabilities, labels.astype(np.int32)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_scores_are_those_of_scikit_learn(classes):
     probabilities, labels = random_case(classes)
-    found = scores.score(probabilities, labels, np.arange(40))
+    scored = scores.score(probabilities, labels, np.arange(40))
     predicted = probabilities.argmax(2)
 
     def mean(metric, given, **settings):
-        return pytest.approx(np.mean([metric(labels, one, **settings) for one in given]), rel=1e-5)
+        return pytest.approx(np.mean([metric(labels, row, **settings) for row in given]), rel=1e-5)
 
-    assert (found["examples"], found["repeats"]) == (40, 3)
-    assert found["accuracy"] == mean(metrics.accuracy_score, predicted)
-    assert found["right"] == pytest.approx((predicted == labels).sum(1).mean())
-    assert found["balanced_accuracy"] == mean(metrics.balanced_accuracy_score, predicted)
-    assert found["balanced_accuracy"] != pytest.approx(found["accuracy"], abs=1e-3)
+    assert (scored.examples, scored.repeats) == (40, 3)
+    assert scored.accuracy == mean(metrics.accuracy_score, predicted)
+    assert scored.right == pytest.approx((predicted == labels).sum(1).mean())
+    assert scored.balanced_accuracy == mean(metrics.balanced_accuracy_score, predicted)
+    assert scored.balanced_accuracy != pytest.approx(scored.accuracy, abs=1e-3)
     whole = probabilities.astype(np.float64)
     whole /= whole.sum(2, keepdims=True)
-    assert found["log_loss"] == mean(metrics.log_loss, whole)
+    assert scored.log_loss == mean(metrics.log_loss, whole)
     if classes == 2:
-        assert found["auc"] == mean(metrics.roc_auc_score, probabilities[:, :, 1])
+        assert scored.auc == mean(metrics.roc_auc_score, probabilities[:, :, 1])
     else:
-        assert found["auc"] == mean(metrics.roc_auc_score, whole, multi_class="ovr")
-    counts = [metrics.confusion_matrix(labels, one) for one in predicted]
-    np.testing.assert_allclose(found["confusion"], np.mean(counts, 0))
-    np.testing.assert_allclose(found["probabilities"], probabilities.mean(0), atol=1e-6)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+        assert scored.auc == mean(metrics.roc_auc_score, whole, multi_class="ovr")
+    counts = [metrics.confusion_matrix(labels, row) for row in predicted]
+    np.testing.assert_allclose(scored.confusion, np.mean(counts, 0))
+    np.testing.assert_allclose(scored.probabilities, probabilities.mean(0), atol=1e-6)
 
 
 def test_rows_that_rounding_took_away_from_1_are_scored_and_left_as_they_are():
@@ -54,7 +51,7 @@ def test_rows_that_rounding_took_away_from_1_are_scored_and_left_as_they_are():
     stretch = 1 + 1e-4 * np.random.default_rng(0).choice([-1, 1], (3, 40, 1))
     off = probabilities.astype(np.float64) * stretch
     before = off.copy()
-    assert scores.score(off, labels, np.arange(40))["auc"] == pytest.approx(exact["auc"])
+    assert scores.score(off, labels, np.arange(40)).auc == pytest.approx(exact.auc)
     np.testing.assert_array_equal(off, before)
 
 
@@ -62,7 +59,7 @@ def test_rows_that_rounding_took_away_from_1_are_scored_and_left_as_they_are():
 def test_balanced_accuracy_of_each_repetition_is_that_of_scikit_learn(classes):
     probabilities, labels = random_case(classes)
     predicted = probabilities.argmax(2)
-    expected = [metrics.balanced_accuracy_score(labels, one) for one in predicted]
+    expected = [metrics.balanced_accuracy_score(labels, row) for row in predicted]
     np.testing.assert_allclose(scores.balanced_accuracy(predicted, labels), expected)
     dealt = np.stack([np.roll(labels, shift) for shift in range(3)])
     expected = [
@@ -72,29 +69,29 @@ def test_balanced_accuracy_of_each_repetition_is_that_of_scikit_learn(classes):
 
 
 def test_a_probability_of_zero_for_the_truth_is_a_number():
-    found = scores.score(np.array([[[1.0, 0.0], [1.0, 0.0]]]), np.array([0, 1]), np.arange(2))
-    assert found["log_loss"] == pytest.approx(-np.log(1e-12) / 2)
-    assert found["auc"] == 0.5
+    scored = scores.score(np.array([[[1.0, 0.0], [1.0, 0.0]]]), np.array([0, 1]), np.arange(2))
+    assert scored.log_loss == pytest.approx(-np.log(1e-12) / 2)
+    assert scored.auc == 0.5
 
 
 def test_photos_of_one_group_count_once_in_the_interval():
     probabilities, labels = random_case(2)
     alone = scores.score(probabilities, labels, np.arange(40))
     pairs = scores.score(probabilities, labels, np.arange(40) // 2)
-    assert alone["accuracy_interval"] == list(scores.wilson_share(alone["accuracy"], 40))
-    assert pairs["accuracy_interval"] == list(scores.wilson_share(alone["accuracy"], 20))
-    widths = [np.diff(one["accuracy_interval"])[0] for one in (alone, pairs)]
+    assert alone.accuracy_interval == scores.wilson_share(alone.accuracy, 40)
+    assert pairs.accuracy_interval == scores.wilson_share(alone.accuracy, 20)
+    widths = [np.diff(row.accuracy_interval)[0] for row in (alone, pairs)]
     assert widths[1] > 1.3 * widths[0]
     # Nor are repetitions other photos.
     thrice = scores.score(np.concatenate([probabilities] * 3), labels, np.arange(40))
-    assert thrice["accuracy_interval"] == pytest.approx(alone["accuracy_interval"])
+    assert thrice.accuracy_interval == pytest.approx(alone.accuracy_interval)
 
 
 @pytest.mark.parametrize("trials", [1, 4, 24, 1000])
 def test_wilson_of_whole_numbers_is_wilson(trials):
     for right in {0, 1, trials // 3, trials - 1, trials}:
-        found = scores.wilson_share(right / trials, trials)
-        assert found == pytest.approx(scoring.wilson(right, trials), abs=1e-12)
+        interval = scores.wilson_share(right / trials, trials)
+        assert interval == pytest.approx(scoring.wilson(right, trials), abs=1e-12)
 
 
 @given(st.floats(0, 1), st.integers(1, 500))
@@ -115,10 +112,10 @@ def test_by_repeat_takes_each_photo_from_where_it_was_held_out():
     folds = folds_lib.repeated(labels, np.arange(12), folds=3, repeats=4, seed=0)
     probabilities = rng.random((12, 12, 2))
     probabilities[~folds.test] = np.nan
-    found = scores.by_repeat(probabilities, folds)
-    assert found.shape == (4, 12, 2)
+    held_out = scores.out_of_fold(probabilities, folds)
+    assert held_out.shape == (4, 12, 2)
     for fold, test in enumerate(folds.test):
-        np.testing.assert_array_equal(found[fold // 3, test], probabilities[fold, test])
+        np.testing.assert_array_equal(held_out[fold // 3, test], probabilities[fold, test])
 
 
 def sure_from(confidence, right):
@@ -145,12 +142,12 @@ TEN = [0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.62, 0.58, 0.55]
     ],
 )
 def test_sure_from_which_confidence(wrong, expected):
-    found = sure_from(TEN, ~np.isin(np.arange(10), list(wrong)))
-    assert found == pytest.approx(expected)
+    threshold = sure_from(TEN, ~np.isin(np.arange(10), list(wrong)))
+    assert threshold == pytest.approx(expected)
     # In whatever order the photos come.
     order = np.random.default_rng(0).permutation(10)
-    found = sure_from(np.array(TEN)[order], ~np.isin(order, list(wrong)))
-    assert found == pytest.approx(expected)
+    threshold = sure_from(np.array(TEN)[order], ~np.isin(order, list(wrong)))
+    assert threshold == pytest.approx(expected)
 
 
 def test_sure_from_asks_for_a_fifth_of_the_predictions():
@@ -172,11 +169,11 @@ def test_sure_is_nine_of_ten_and_no_less():
 
 def test_sure_from_counts_all_repetitions_and_any_class():
     labels = np.array([0, 1, 2])
-    one = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.2, 0.2, 0.6]])
-    assert scores.sure_from(one[None], labels) == pytest.approx(0.6)
+    first = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.2, 0.2, 0.6]])
+    assert scores.sure_from(first[None], labels) == pytest.approx(0.6)
     # Takes the last two classes for each other.
     other = np.array([[0.75, 0.1, 0.15], [0.2, 0.15, 0.65], [0.2, 0.58, 0.22]])
-    assert scores.sure_from(np.stack([one, other]), labels) == pytest.approx(0.7)
+    assert scores.sure_from(np.stack([first, other]), labels) == pytest.approx(0.7)
 
 
 def test_equal_confidence_is_equally_sure():
@@ -189,8 +186,8 @@ def test_equal_confidence_is_equally_sure():
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_whoever_is_as_sure_was_right_nine_times_of_ten(pairs):
     confidence, right = map(np.array, zip(*pairs, strict=True))
-    found = sure_from(confidence, right)
-    if found is not None:
-        sure = confidence >= found - 1e-9
+    threshold = sure_from(confidence, right)
+    if threshold is not None:
+        sure = confidence >= threshold - 1e-9
         assert right[sure].mean() >= 0.9
         assert sure.mean() >= 0.2

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from cifsel.reports import style
+from cifsel.selfie.protocol.candidates import EpochLoss
+from cifsel.selfie.protocol.learning_curve import CurvePoint
+from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.selfie.report import charts
 from cifsel.selfie.report.charts import Estimate
 
@@ -32,7 +35,14 @@ def estimates(*names):
     return {name: {"leave-one-out": Estimate(0.7, 0.5, 0.85)} for name in names}
 
 
-CURVE = [Estimate(0.5, 0.4, 0.6), Estimate(0.7, 0.6, 0.8)]
+CURVE = [CurvePoint(6.5, 0.5, 0.4, 0.6), CurvePoint(19.2, 0.7, 0.6, 0.8)]
+LOSSES = [EpochLoss(0, 0.6), EpochLoss(5, 0.5), EpochLoss(20, 0.9)]
+
+
+def shuffled(accuracies, observed):
+    return PermutationTest(0.1, np.asarray(accuracies), observed, 0.5, (0.4, 0.6))
+
+
 FIGURES = {
     "per_photo": lambda: charts.per_photo(*photos(24), ["happy", "sad"]),
     "per_photo_of_many": lambda: charts.per_photo(*photos(90, 3), ["a", LONG[:30], "c"]),
@@ -41,11 +51,11 @@ FIGURES = {
     "confusion_of_many": lambda: charts.confusion(
         np.ones((12, 12)), [f"class_{index}" for index in range(12)]
     ),
-    "learning_curve": lambda: charts.learning_curve([6.5, 19.2], CURVE, 0.5),
-    "one_point": lambda: charts.learning_curve([6.5], CURVE[:1], 0.5),
-    "epochs": lambda: charts.epochs([0, 5, 20], [0.6, 0.5, 0.9], 0.69),
-    "permutation": lambda: charts.permutation([0.5, 0.4, 0.5, 0.6], 0.8),
-    "permutation_of_one": lambda: charts.permutation([0.5], 0.5),
+    "learning_curve": lambda: charts.learning_curve(CURVE, 0.5),
+    "one_point": lambda: charts.learning_curve(CURVE[:1], 0.5),
+    "epochs": lambda: charts.epochs(LOSSES, 0.69),
+    "permutation": lambda: charts.permutation(shuffled([0.5, 0.4, 0.5, 0.6], 0.8)),
+    "permutation_of_one": lambda: charts.permutation(shuffled([0.5], 0.5)),
     "choices": lambda: charts.choices({("block5e", 3): 0.75, ("top", 1): 0.25}),
 }
 
@@ -123,8 +133,8 @@ class TestPerPhoto:
 
 def test_accuracies_show_what_is_missing_as_missing():
     both = {"one": Estimate(0.8, 0.6, 0.9), "two": Estimate(0.75, 0.6, 0.85)}
-    found = {"a": both, "b": {"two": Estimate(0.5, 0.3, 0.7)}}
-    figure = charts.accuracies(found, 0.55, "b")
+    by_candidate = {"a": both, "b": {"two": Estimate(0.5, 0.3, 0.7)}}
+    figure = charts.accuracies(by_candidate, 0.55, "b")
     (axes,) = figure.axes
     markers = [line for line in axes.lines if line.get_marker() in ("o", "s")]
     assert [(line.get_marker(), line.get_xdata()[0]) for line in markers] == [
@@ -149,7 +159,7 @@ def test_confusion_counts_and_colours():
 
 
 def test_learning_curve_is_drawn_at_the_number_of_photos():
-    figure = charts.learning_curve([6.5, 19.2], CURVE, 0.5)
+    figure = charts.learning_curve(CURVE, 0.5)
     line = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
     np.testing.assert_array_equal(line.get_data(), [[6.5, 19.2], [0.5, 0.7]])
 
@@ -157,7 +167,7 @@ def test_learning_curve_is_drawn_at_the_number_of_photos():
 @pytest.mark.parametrize("scale", [1, 1 / 24, 1 / 1000])
 def test_permutation_counts_every_shuffling(scale):
     values = np.random.default_rng(0).binomial(24, 0.5, 300) * scale
-    figure = charts.permutation(values, 20 * scale)
+    figure = charts.permutation(shuffled(values, 20 * scale))
     bars = [patch.get_height() for patch in figure.axes[0].patches]
     assert sum(bars) == 300
     assert figure.axes[0].lines[0].get_xdata()[0] == 20 * scale

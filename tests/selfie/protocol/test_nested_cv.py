@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cifsel.evaluation import scoring
 from cifsel.selfie.protocol import folds as folds_lib
-from cifsel.selfie.protocol import logistic, nested, scores
+from cifsel.selfie.protocol import logistic, nested_cv, scores
 from cifsel.selfie.protocol.folds import Folds
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
@@ -17,7 +17,9 @@ L2 = (1e-2, 1e-1, 1.0)
 
 
 def points_of(*features):
-    return np.stack([logistic.Rotated.of(one.astype(np.float32)).points for one in features])
+    return np.stack(
+        [logistic.RotatedFeatures.of(own.astype(np.float32)).points for own in features]
+    )
 
 
 def labels_of(*counts):
@@ -79,7 +81,7 @@ def written_out(points, labels, test, inner):
             held_out = np.zeros((len(labels), labels.max() + 1))
             for way in inner[inner.any(1)]:
                 held_out[way] = fitted(own, labels, ~test & ~way, l2)[way]
-            for temperature in nested.TEMPERATURES:
+            for temperature in nested_cv.TEMPERATURES:
                 loss = smoothed_loss(held_out[~test] / temperature, labels[~test])
                 if loss < best[0] - 1e-7:
                     best = loss, kind, number, temperature
@@ -93,13 +95,13 @@ def test_does_what_it_would_do_written_out(counts):
     labels = np.random.default_rng(0).permutation(labels_of(*counts))
     points = points_of(signal(labels, 0.4, 0), signal(labels, 0.5, 1))
     folds = folds_lib.repeated(labels, each_alone(labels), folds=4, repeats=1, seed=0)
-    found = nested.run(points, labels, folds, L2, len(counts))
-    assert found.probabilities.shape == (4, len(labels), len(counts))
+    predictions = nested_cv.nested_cross_validation(points, labels, folds, L2, len(counts))
+    assert predictions.probabilities.shape == (4, len(labels), len(counts))
     for fold, (test, inner) in enumerate(zip(folds.test, folds.inner, strict=True)):
         *choices, probabilities = written_out(points, labels, test, inner)
-        chosen = [found.feature[fold], found.l2[fold], found.temperature[fold]]
+        chosen = [predictions.feature[fold], predictions.l2[fold], predictions.temperature[fold]]
         assert chosen == pytest.approx(choices)
-        np.testing.assert_allclose(found.probabilities[fold], probabilities, atol=2e-3)
+        np.testing.assert_allclose(predictions.probabilities[fold], probabilities, atol=2e-3)
 
 
 @pytest.mark.parametrize("counts", [(12, 12), (16, 8), (8, 8, 8)])
@@ -114,12 +116,12 @@ def test_labels_that_mean_nothing_are_guessed(counts):
         for seed, labels in enumerate(dealt)
     ]
     test, inner = (
-        np.concatenate([getattr(one, name) for one in each]) for name in ("test", "inner")
+        np.concatenate([getattr(own, name) for own in each]) for name in ("test", "inner")
     )
     folds = Folds(test, inner, dealings)
     own = np.repeat(dealt, 4, axis=0)
-    found = nested.run(points, own, folds, L2, len(counts))
-    predicted = scores.by_repeat(found.probabilities, folds).argmax(2)
+    predictions = nested_cv.nested_cross_validation(points, own, folds, L2, len(counts))
+    predicted = scores.out_of_fold(predictions.probabilities, folds).argmax(2)
     # Of classes of unequal size the larger one may be guessed more often: classes count alike.
     balanced = np.zeros(dealings)
     for label in range(len(counts)):
@@ -134,13 +136,15 @@ def test_labels_of_photos_held_out_have_no_say():
     points, labels, folds = example()
     own = np.repeat(labels[None], len(folds.test), axis=0)
     changed = np.where(folds.test, 1 - own, own)
-    one, other = (nested.run(points, given, folds, L2, 2) for given in (own, changed))
+    first, other = (
+        nested_cv.nested_cross_validation(points, given, folds, L2, 2) for given in (own, changed)
+    )
     for name in ("probabilities", "feature", "l2", "temperature"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        np.testing.assert_array_equal(getattr(first, name), getattr(other, name))
     # While a label that is learned from has.
     changed = np.where(np.arange(len(labels)) == 0, 1 - own, own)
-    other = nested.run(points, changed, folds, L2, 2)
-    differs = np.abs(one.probabilities - other.probabilities).max((1, 2)) > 1e-3
+    other = nested_cv.nested_cross_validation(points, changed, folds, L2, 2)
+    differs = np.abs(first.probabilities - other.probabilities).max((1, 2)) > 1e-3
     np.testing.assert_array_equal(differs, folds.train[:, 0])
 
 
@@ -150,10 +154,12 @@ def test_features_of_photos_held_out_have_no_say():
     fold = int(np.flatnonzero(folds.test[:, photo])[0])
     # Turned round they are as long as before, so that steps are as long as before.
     turned = points * np.where(np.arange(len(labels)) == photo, -1, 1)[:, None]
-    one, other = (nested.run(given, labels, folds, L2, 2) for given in (points, turned))
+    first, other = (
+        nested_cv.nested_cross_validation(given, labels, folds, L2, 2) for given in (points, turned)
+    )
     for name in ("feature", "l2", "temperature"):
-        assert getattr(one, name)[fold] == getattr(other, name)[fold]
-    before, after = one.probabilities[fold], other.probabilities[fold]
+        assert getattr(first, name)[fold] == getattr(other, name)[fold]
+    before, after = first.probabilities[fold], other.probabilities[fold]
     others = np.arange(len(labels)) != photo
     np.testing.assert_allclose(before[others], after[others], atol=1e-3)
     assert np.abs(before[photo] - after[photo]).max() > 0.01
@@ -162,58 +168,62 @@ def test_features_of_photos_held_out_have_no_say():
 def test_what_the_other_folds_hold_out_has_no_say():
     points, labels, folds = example()
     some = Folds(folds.test[:4], folds.inner[:4], 1)
-    one, other = (nested.run(points, labels, given, L2, 2) for given in (folds, some))
-    np.testing.assert_array_equal(one.feature[:4], other.feature)
-    np.testing.assert_allclose(one.probabilities[:4], other.probabilities, atol=1e-3)
+    first, other = (
+        nested_cv.nested_cross_validation(points, labels, given, L2, 2) for given in (folds, some)
+    )
+    np.testing.assert_array_equal(first.feature[:4], other.feature)
+    np.testing.assert_allclose(first.probabilities[:4], other.probabilities, atol=1e-3)
 
 
 def test_chooses_the_features_that_tell_something():
     points, labels, folds = example()
-    found = nested.run(points, labels, folds, L2, 2)
-    assert found.probabilities.shape == (12, 24, 2)
-    np.testing.assert_allclose(found.probabilities.sum(2), 1, atol=1e-6)
-    assert np.isin(found.temperature, nested.TEMPERATURES).all()
-    assert np.mean(found.feature == 2) > 0.9
-    predicted = scores.by_repeat(found.probabilities, folds).argmax(2)
+    predictions = nested_cv.nested_cross_validation(points, labels, folds, L2, 2)
+    assert predictions.probabilities.shape == (12, 24, 2)
+    np.testing.assert_allclose(predictions.probabilities.sum(2), 1, atol=1e-6)
+    assert np.isin(predictions.temperature, nested_cv.TEMPERATURES).all()
+    assert np.mean(predictions.feature == 2) > 0.9
+    predicted = scores.out_of_fold(predictions.probabilities, folds).argmax(2)
     assert np.mean(predicted == labels) > 0.9
     # The same features in another place.
-    turned = nested.run(points[::-1], labels, folds, L2, 2)
-    np.testing.assert_array_equal(turned.feature, 3 - found.feature)
+    turned = nested_cv.nested_cross_validation(points[::-1], labels, folds, L2, 2)
+    np.testing.assert_array_equal(turned.feature, 3 - predictions.feature)
 
 
-def test_calibrate_finds_what_a_finer_grid_finds():
+def test_choose_setting_finds_what_a_finer_grid_finds():
     rng = np.random.default_rng(0)
     labels = labels_of(30, 50, 20)
     kept = rng.random(100) < 0.8
     logits = rng.normal(size=(5, 100, 3)) + np.eye(3)[labels] * np.arange(5)[:, None, None] / 2
     logits *= np.array([1, 4, 0.3, 6, 0.5])[:, None, None]
     grid = np.geomspace(0.1, 10, 801)
-    losses = [[smoothed_loss(one[kept] / t, labels[kept]) for t in grid] for one in logits]
+    losses = [[smoothed_loss(own[kept] / t, labels[kept]) for t in grid] for own in logits]
     setting, place = np.unravel_index(np.argmin(losses), (5, len(grid)))
-    best, temperature, losses = nested.calibrate(logits, labels, kept)
+    best, temperature, losses = nested_cv.choose_setting(logits, labels, kept)
     assert losses.argmin() == best
     assert best == setting == 4
-    step = nested.TEMPERATURES[1] / nested.TEMPERATURES[0]
+    step = nested_cv.TEMPERATURES[1] / nested_cv.TEMPERATURES[0]
     assert 1 / step < temperature / grid[place] < step
     # What is not kept has no say.
     spoilt = np.where(kept[:, None], logits, 100 * rng.normal(size=logits.shape))
-    assert nested.calibrate(spoilt, labels, kept)[:2] == (best, temperature)
+    assert nested_cv.choose_setting(spoilt, labels, kept)[:2] == (best, temperature)
 
 
 @pytest.mark.parametrize("overconfident", [0.3, 1.0, 3.0])
-def test_calibrate_finds_how_overconfident_logits_are(overconfident):
+def test_choose_setting_finds_how_overconfident_logits_are(overconfident):
     rng = np.random.default_rng(0)
     honest = rng.normal(size=(4000, 2)) * 1.5
     labels = (rng.random(4000) < scoring.softmax(honest)[:, 1]).astype(np.int32)
-    _, found, _ = nested.calibrate(overconfident * honest[None], labels, np.ones(4000, bool))
-    assert found == pytest.approx(overconfident, rel=0.3)
+    _, temperature, _ = nested_cv.choose_setting(
+        overconfident * honest[None], labels, np.ones(4000, bool)
+    )
+    assert temperature == pytest.approx(overconfident, rel=0.3)
 
 
 @pytest.mark.parametrize("each", [3, 12])
 def test_a_few_photos_all_right_leave_room_for_doubt(each):
     labels = labels_of(each, each)
     logits = np.eye(2)[labels][None]
-    _, temperature, _ = nested.calibrate(logits, labels, np.ones(2 * each, bool))
+    _, temperature, _ = nested_cv.choose_setting(logits, labels, np.ones(2 * each, bool))
     assert scoring.softmax(logits[0] / temperature).max() == pytest.approx(platt(each), abs=0.03)
 
 
@@ -222,9 +232,9 @@ def test_weights_of_each_class_sum_to_one():
     labels = rng.integers(0, 3, (6, 30)).astype(np.int32)
     kept = rng.random((6, 30)) < 0.5
     kept[5] &= labels[5] != 1  # None is left of a class.
-    found = np.asarray(nested.balanced(jnp.asarray(labels), jnp.asarray(kept), 3))
-    assert (found[~kept] == 0).all()
-    sums = np.stack([np.where(labels == label, found, 0).sum(1) for label in range(3)], 1)
+    weights = np.asarray(nested_cv.balanced(jnp.asarray(labels), jnp.asarray(kept), 3))
+    assert (weights[~kept] == 0).all()
+    sums = np.stack([np.where(labels == label, weights, 0).sum(1) for label in range(3)], 1)
     np.testing.assert_allclose(sums, [[1, 1, 1]] * 5 + [[1, 0, 1]], rtol=1e-6)
-    for row, own in zip(found[:5], labels[:5], strict=True):
+    for row, own in zip(weights[:5], labels[:5], strict=True):
         assert [len(np.unique(row[(own == label) & (row > 0)])) for label in range(3)] == [1, 1, 1]

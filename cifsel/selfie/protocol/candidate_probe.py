@@ -1,0 +1,165 @@
+"""A candidate by linear probing: logistic regression on the features of a frozen backbone."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from cifsel.selfie.protocol import logistic, scores
+from cifsel.selfie.protocol.candidates import (
+    PROBE,
+    Candidate,
+    CandidateScores,
+    FinalClassifier,
+    FinalSettings,
+    ProbeChoice,
+)
+from cifsel.selfie.protocol.folds import Folds
+from cifsel.selfie.protocol.layer_features import (
+    LayerFeatures,
+    extract_features,
+    layers_and_grids,
+    stacked_points,
+)
+from cifsel.selfie.protocol.logistic import RotatedFeatures
+from cifsel.selfie.protocol.nested_cv import (
+    NestedPredictions,
+    balanced,
+    nested_cross_validation,
+)
+from cifsel.selfie.protocol.photo_set import PhotoSet
+from cifsel.selfie.protocol.pretrained import PretrainedBackbone
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeSettings:
+    """The settings that every fold of a probe chooses from.
+
+    Attributes:
+      depths: of the layers that features come from, from 0 for the first to 1 for the last.
+      grids: numbers of cells along each side over which a layer's output is averaged.
+      l2: penalties, for features of mean squared norm 1.
+    """
+
+    depths: tuple[float, ...]
+    grids: tuple[int, ...]
+    l2: tuple[float, ...]
+
+
+def cross_validate_probe(
+    photos: PhotoSet,
+    images: UInt8[np.ndarray, "n s s 3"],
+    backbone: PretrainedBackbone,
+    settings: ProbeSettings,
+    *,
+    repeated: Folds,
+    leave_one_out: Folds | None,
+) -> Candidate:
+    """Scores a probe by nested cross-validation. Layer, grid and penalty are chosen in the folds.
+
+    Args:
+      photos: labels and groups.
+      images: the photos as the backbone is shown them.
+      backbone: gives the features.
+      settings: to choose from.
+      repeated: the folds of repeated k-fold.
+      leave_one_out: the folds of leave-one-out. None to go without it.
+    """
+    places = layers_and_grids(backbone.model, settings.depths, settings.grids)
+    layer_features = extract_features(backbone, images, places)
+    points = stacked_points(layer_features)
+
+    def cross_validate(folds: Folds) -> NestedPredictions:
+        return nested_cross_validation(
+            points, photos.labels, folds, settings.l2, photos.num_classes
+        )
+
+    predictions = cross_validate(repeated)
+    probabilities = scores.out_of_fold(predictions.probabilities, repeated)
+    leave_one_out_scores = None
+    if leave_one_out is not None:
+        one_by_one = cross_validate(leave_one_out).probabilities
+        leave_one_out_scores = scores.score(
+            scores.out_of_fold(one_by_one, leave_one_out), photos.labels, photos.groups
+        )
+    candidate_scores = CandidateScores(
+        name=f"{backbone.name}, probe",
+        source=backbone.origin,
+        model=backbone.model_name,
+        alpha=backbone.alpha,
+        method=PROBE,
+        kfold=scores.score(probabilities, photos.labels, photos.groups),
+        leave_one_out=leave_one_out_scores,
+        choices=_choices(predictions, layer_features, settings.l2),
+        losses=(),
+    )
+    return Candidate(candidate_scores, backbone, repeated, probabilities, layer_features)
+
+
+def _choices(
+    predictions: NestedPredictions, places: Sequence[LayerFeatures], l2: Sequence[float]
+) -> tuple[ProbeChoice, ...]:
+    """Counts how often the folds chose each setting, the most frequent one first."""
+    counts = Counter(zip(predictions.feature.tolist(), predictions.l2.tolist(), strict=True))
+    return tuple(
+        ProbeChoice(
+            layer=places[feature].layer,
+            grid=places[feature].grid,
+            l2=l2[penalty],
+            share=count / len(predictions.feature),
+        )
+        for (feature, penalty), count in counts.most_common()
+    )
+
+
+def train_final_probe(
+    candidate: Candidate, photos: PhotoSet, l2: Sequence[float], nothing_held_out: Folds
+) -> FinalClassifier:
+    """Trains a probe on all photos. Layer, grid and penalty are chosen by cross-validation.
+
+    Args:
+      candidate: from `cross_validate_probe`.
+      photos: labels.
+      l2: the penalties to choose from.
+      nothing_held_out: a single fold that learns from all photos.
+    """
+    predictions = nested_cross_validation(
+        stacked_points(candidate.features), photos.labels, nothing_held_out, l2, photos.num_classes
+    )
+    place = candidate.features[int(predictions.feature[0])]
+    penalty = l2[int(predictions.l2[0])]
+    kernel, bias = _solve(place.rotated, photos.labels, penalty, photos.num_classes)
+    return FinalClassifier(
+        settings=FinalSettings(
+            layer=place.layer,
+            grid=place.grid,
+            method=PROBE,
+            l2=penalty,
+            temperature=float(predictions.temperature[0]),
+            # Out of fold, as the final classifier has learned from every photo.
+            sure_from=scores.sure_from(candidate.probabilities, photos.labels),
+        ),
+        params=candidate.backbone.variables["params"],
+        batch_stats=candidate.backbone.variables["batch_stats"],
+        kernel=kernel,
+        bias=bias,
+    )
+
+
+def _solve(
+    rotated: RotatedFeatures, labels: Int[np.ndarray, " n"], l2: float, num_classes: int
+) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
+    """Fits the head to all photos. It applies to features that are not rotated."""
+    own = labels[None]
+    weights = balanced(jnp.asarray(own), jnp.ones(own.shape, bool), num_classes)
+    kernel, bias = logistic.solve(
+        jnp.asarray(rotated.points),
+        jnp.asarray(own),
+        weights,
+        jnp.asarray([l2], jnp.float32),
+        num_classes=num_classes,
+    )
+    return rotated.unrotate(np.asarray(kernel[:, :, 0, 0]), np.asarray(bias[:, 0, 0]))

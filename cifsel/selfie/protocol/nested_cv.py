@@ -1,0 +1,153 @@
+"""Nested cross-validation: settings are chosen without the photos that they are scored on."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from cifsel.selfie.protocol import logistic
+from cifsel.selfie.protocol.folds import Folds
+
+# The temperatures that are tried to calibrate the softmax.
+TEMPERATURES = np.geomspace(0.1, 10.0, 21).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NestedPredictions:
+    """The predictions of F folds, and the settings that each fold chose.
+
+    Attributes:
+      probabilities: float32, calibrated. Only those of the photos that a fold holds out are out of
+        fold.
+      feature: the position of the features that each fold chose.
+      l2: the position of the penalty that it chose.
+      temperature: the temperature by which it divides its logits, float32.
+    """
+
+    probabilities: Float[np.ndarray, "f n k"]
+    feature: Int[np.ndarray, " f"]
+    l2: Int[np.ndarray, " f"]
+    temperature: Float[np.ndarray, " f"]
+
+
+def nested_cross_validation(
+    points: Float[np.ndarray, "s n n"],
+    labels: Int[np.ndarray, "*f n"],
+    folds: Folds,
+    l2: Sequence[float],
+    num_classes: int,
+) -> NestedPredictions:
+    """Chooses features, penalty and temperature on the training photos of each fold, and predicts.
+
+    Args:
+      points: `RotatedFeatures.points` of S kinds of features.
+      labels: the classes, 0..K-1, the same for all folds or a row for each of F folds.
+      folds: F of them.
+      l2: L penalties.
+      num_classes: K.
+    """
+    own = np.broadcast_to(labels, folds.test.shape)
+    arrays = (points, own, folds.train, folds.inner)
+    outputs = _predict_all_folds(
+        *map(jnp.asarray, arrays), jnp.asarray(l2, jnp.float32), num_classes=num_classes
+    )
+    return NestedPredictions(*map(np.asarray, outputs))
+
+
+@functools.partial(jax.jit, static_argnames="num_classes")
+def _predict_all_folds(
+    points: Array, labels: Array, train: Array, inner: Array, l2: Array, *, num_classes: int
+) -> tuple[Array, Array, Array, Array]:
+    count, inner_folds, photos = inner.shape
+    repeated = jnp.repeat(labels, inner_folds, axis=0)
+    inner_train = (train[:, None] & ~inner).reshape(-1, photos)
+    weights = balanced(repeated, inner_train, num_classes)
+
+    def fit_features(points: Array) -> tuple[Array, Array]:
+        """Returns logits of the photos that inner folds hold out, and of all from all training."""
+        fit = functools.partial(logistic.solve, points, l2=l2, num_classes=num_classes)
+        within = logistic.logits(points, *fit(repeated, weights))
+        within = within.reshape(photos, num_classes, count, inner_folds, len(l2))
+        # Each training photo is held out by one of the inner folds.
+        held_out = jnp.einsum("nkfjl,fjn->flnk", within, inner.astype(jnp.float32))
+        final = logistic.logits(points, *fit(labels, balanced(labels, train, num_classes)))
+        return held_out, jnp.moveaxis(final, (2, 3), (0, 1))
+
+    # Kinds of features are fitted in turn. All at once would take S times the memory.
+    held_out, final = jax.lax.map(fit_features, points)  # (S, F, L, N, K) each
+    held_out = jnp.moveaxis(held_out, 0, 1).reshape(count, -1, photos, num_classes)
+    final = jnp.moveaxis(final, 0, 1).reshape(count, -1, photos, num_classes)
+    best, temperature, _ = _best(held_out, labels, inner.any(1))
+    logits = final[jnp.arange(count), best] / temperature[:, None, None]
+    return jax.nn.softmax(logits), best // len(l2), best % len(l2), temperature
+
+
+def choose_setting(
+    logits: Float[np.ndarray, "i n k"], labels: Int[np.ndarray, " n"], kept: Bool[np.ndarray, " n"]
+) -> tuple[int, float, Float[np.ndarray, " i"]]:
+    """Chooses the best of I settings and its calibration temperature by held-out logits.
+
+    Args:
+      logits: of each setting.
+      labels: the classes, 0..K-1.
+      kept: the photos that count.
+
+    Returns:
+      The position of the best setting, its temperature, and the loss of each setting in nats at
+      the temperature that suits it best.
+    """
+    arrays = (jnp.asarray(array)[None] for array in (logits, labels, kept))
+    best, temperature, losses = _best(*arrays)
+    return int(best[0]), float(temperature[0]), np.asarray(losses[0])
+
+
+def _best(held_out: Array, labels: Array, kept: Array) -> tuple[Array, Array, Array]:
+    """Finds the best of I settings (F, I, N, K), its temperature, (F,) each, and losses (F, I)."""
+    num_classes = held_out.shape[-1]
+    share = balanced(labels, kept, num_classes)
+    targets = _platt_targets(labels, kept, num_classes)
+    share = (share / share.sum(1, keepdims=True))[..., None] * targets
+
+    def loss(temperature: Array) -> Array:
+        return -jnp.einsum("fink,fnk->fi", jax.nn.log_softmax(held_out / temperature), share)
+
+    # Each setting is judged at the temperature that suits it. Else the penalty would be chosen for
+    # its effect on confidence, which the temperature corrects, rather than on ranks.
+    losses = jax.lax.map(loss, jnp.asarray(TEMPERATURES))  # (T, F, I)
+    best = losses.min(0).argmin(1)
+    chosen = losses[:, jnp.arange(len(best)), best].argmin(0)
+    return best, jnp.asarray(TEMPERATURES)[chosen], losses.min(0)
+
+
+def _platt_targets(labels: Array, kept: Array, num_classes: int) -> Array:
+    """Makes smoothed targets (F, N, K): for a class of n photos, (n + 1) / (n + 2).
+
+    If a handful of photos were all right, the best temperature would else be zero. Platt 1999,
+    "Probabilistic outputs for support vector machines", section 2.2.
+    """
+    targets = jax.nn.one_hot(labels, num_classes)
+    members = (targets * kept[..., None]).sum(1, keepdims=True)
+    doubt = (targets / (members + 2.0)).sum(-1, keepdims=True)
+    return targets * (1.0 - doubt) + (1.0 - targets) * doubt / (num_classes - 1)
+
+
+def balanced(
+    labels: Int[Array, "f n"], kept: Bool[Array, "f n"], num_classes: int
+) -> Float[Array, "f n"]:
+    """Makes weights, float32, by which all classes count the same among the photos that are kept.
+
+    The number of photos of a class says which photos were collected, not which are likely. Also,
+    each photo that is held out leaves its class with one fewer. A model that guessed the more
+    frequent class would always be wrong.
+
+    Args:
+      labels: the classes, 0..K-1.
+      kept: the photos that count.
+      num_classes: K.
+    """
+    members = jax.nn.one_hot(labels, num_classes) * kept[..., None]
+    return (members / jnp.maximum(members.sum(1, keepdims=True), 1.0)).sum(-1)

@@ -1,0 +1,101 @@
+"""The pretrained backbones of task 2: from a checkpoint of task 1, and from ImageNet."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from cifsel.errors import UserError
+from cifsel.models.classifier import Classifier, build, initial
+from cifsel.models.weights import download
+from cifsel.models.weights.backbone import load_backbone
+from cifsel.prediction import predictor, trained_model
+from cifsel.runtime import remote
+from cifsel.runtime.paths import expanded
+from cifsel.terminal import say
+
+Tree = Any
+IMAGENET = "ImageNet weights"  # The names of candidates with these weights begin with it.
+# Of ImageNet's weights where no checkpoint says otherwise, and of the photos shown to them.
+_IMAGENET_SIZE = 224
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedBackbone:
+    """A backbone with weights.
+
+    Attributes:
+      name: for people.
+      origin: the folder of a run, or the name of a weight file.
+      model_name: one of `classifier.MODELS`.
+      alpha: MobileNet's width multiplier.
+      model: a classifier with this backbone. Its head is not used.
+      variables: `params` and `batch_stats` of the backbone.
+      image_size: side in pixels at which photos are shown to it.
+    """
+
+    name: str
+    origin: str
+    model_name: str
+    alpha: float
+    model: Classifier
+    variables: Tree
+    image_size: int
+
+
+def pretrained_backbones(
+    init_from: str, *, imagenet_model: str, weights_dir: str | None, image_size: int
+) -> list[PretrainedBackbone]:
+    """Loads the backbone that the user chose, and ImageNet's weights to compare it with.
+
+    Args:
+      init_from: the folder of task 1 or of one of its runs, or 'imagenet'.
+      imagenet_model: for 'imagenet', one of `classifier.MODELS`.
+      weights_dir: a folder of Keras files. None for the environment's or the network's.
+      image_size: side in pixels at which photos are shown. 0 for that of the checkpoint.
+
+    Returns:
+      The user's choice first. It stays alone if it is ImageNet's weights, if it was trained from
+      scratch, or if ImageNet's weights cannot be loaded.
+
+    Raises:
+      UserError: the user's choice cannot be loaded.
+    """
+    if init_from == "imagenet":
+        size = image_size or _IMAGENET_SIZE
+        return [_imagenet(imagenet_model, 1.0, _IMAGENET_SIZE, weights_dir, size)]
+    run = predictor.run_of(remote.place(expanded(init_from)))
+    trained = trained_model.restore(run)
+    name, alpha = trained.config.model, trained.config.alpha
+    say(f"task-1 checkpoint: {name} from {run}")
+    size = image_size or trained.view.image_size
+    variables = {
+        kind: {"backbone": trained.variables[kind]["backbone"]}
+        for kind in ("params", "batch_stats")
+    }
+    backbones = [
+        PretrainedBackbone(
+            "task-1 checkpoint", str(run), name, alpha, trained.model, variables, size
+        )
+    ]
+    if trained.config.weights == "none":
+        say("not compared with ImageNet weights: the checkpoint was trained from scratch")
+        return backbones
+    try:
+        resolution = trained.config.weights_resolution
+        backbones.append(_imagenet(name, alpha, resolution, weights_dir, size))
+    except UserError as error:
+        say(f"not compared with ImageNet weights: {error}")
+    return backbones
+
+
+def _imagenet(
+    name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
+) -> PretrainedBackbone:
+    path = download.find_weights(
+        name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
+    )
+    model = build(name, num_classes=2, alpha=alpha)
+    shapes = jax.eval_shape(lambda: initial(model, size, jax.random.key(0)))
+    variables, _ = load_backbone(path, name, shapes)
+    return PretrainedBackbone(IMAGENET, path.name, name, alpha, model, variables, size)

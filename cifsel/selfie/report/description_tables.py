@@ -1,0 +1,94 @@
+"""Tables that describe the final model, the photos, the candidates and the software."""
+
+from collections.abc import Sequence
+
+from cifsel.reports.page import Table
+from cifsel.reports.style import display_name
+from cifsel.selfie.outcome import Outcome
+from cifsel.selfie.protocol.candidates import FINETUNE, PROBE, CandidateScores
+from cifsel.selfie.protocol.photo_set import PhotoSet
+from cifsel.selfie.report.score_tables import setting
+from cifsel.selfie.report.sentences import LISTED
+from cifsel.terminal import duration
+
+METHODS = {
+    PROBE: "the network stays as it is; how to weigh what it sees is learned",
+    FINETUNE: "the last blocks of the network learn as well",
+}
+
+
+def final_model_table(outcome: Outcome) -> Table:
+    """Describes the model that is saved."""
+    candidate, final = outcome.chosen_candidate, outcome.final
+    rows = [
+        ("made from", f"{candidate.name} ({candidate.source})"),
+        ("learned from", f"all {outcome.photos.count} photos"),
+        ("settings", setting(final.layer, final.grid, final.l2)),
+        ("its probabilities", _calibration(final.temperature)),
+    ]
+    return Table(("the final model", ""), tuple(rows))
+
+
+def _calibration(temperature: float) -> str:
+    if abs(temperature - 1) < 0.005:
+        return "as they come"
+    how = "toned down: it was too sure" if temperature > 1 else "raised: it was too timid"
+    return f"{how} about photos that were put aside (temperature {temperature:.2f})"
+
+
+def photo_table(photos: PhotoSet) -> Table:
+    """Describes the photos that were read."""
+    classes = ", ".join(f"{n} {display_name(name)}" for name, n in photos.per_class.items())
+    copies = [
+        f"{photos.names[i]} {'=' if exact else '≈'} {photos.names[j]}"
+        for i, j, exact in photos.copies
+    ]
+    together = (
+        "none: every photo stands for itself"
+        if photos.group_count == photos.count
+        else f"{photos.count} photos are {photos.group_count} groups (copies, bursts, people);"
+        " a group is put aside as a whole"
+    )
+    rows = [
+        ("photos", f"{photos.count}: {classes}"),
+        ("held together", together),
+        ("copies (=) and near copies (≈)", _listed(copies)),
+        ("passed over", _listed(photos.skipped)),
+        ("what the model is shown", _crop(photos)),
+    ]
+    return Table(("the photos", ""), tuple(rows))
+
+
+def _crop(photos: PhotoSet) -> str:
+    if photos.crop == "none":
+        return "the largest square in the middle of each photo"
+    missed = [name for name, face in zip(photos.names, photos.faces, strict=True) if face is None]
+    shown = "the face, cut out with a margin"
+    return f"{shown}; no face was found in {_listed(missed)}" if missed else shown
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more or "none"
+
+
+def candidate_table(candidates: Sequence[CandidateScores]) -> Table:
+    """Describes the weights and the method of each candidate."""
+    rows = [
+        (candidate.name, candidate.source, METHODS[candidate.method]) for candidate in candidates
+    ]
+    return Table(("candidate", "weights from", "method"), tuple(rows))
+
+
+def provenance_table(outcome: Outcome) -> Table:
+    """Describes the time, the device and the software of the run."""
+    provenance = outcome.provenance
+    versions = [f"{name} {version}" for name, version in provenance.versions.items() if version]
+    rows = [
+        ("finished", provenance.finished),
+        ("device", f"{provenance.devices.count} x {provenance.devices.kind}"),
+        ("time", f"all {duration(outcome.seconds)}"),
+        ("commit", str(provenance.git_commit)[:12]),
+        ("versions", ", ".join(versions)),
+    ]
+    return Table(("", ""), tuple(rows))

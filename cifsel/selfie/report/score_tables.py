@@ -1,0 +1,144 @@
+"""Tables of scores: accuracy by protocol, differences, wrong answers, chosen settings."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cifsel.reports.page import Table
+from cifsel.reports.style import display_name, percent
+from cifsel.selfie.outcome import Outcome
+from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
+from cifsel.selfie.protocol.photo_set import PhotoSet
+from cifsel.selfie.protocol.scores import Scores
+from cifsel.selfie.report.sentences import times
+
+# How many wrong answers are listed, and how many settings of each candidate.
+MISTAKES, SETTINGS = 15, 3
+
+
+def score_tables(outcome: Outcome) -> list[tuple[str, Table]]:
+    """Makes a table of all candidates' scores for each protocol, with its heading."""
+    most = max(candidate.kfold.repeats for candidate in outcome.candidates)
+    one_by_one, kfold = [], []
+    for position, candidate in enumerate(outcome.candidates):
+        notes = ["chosen"] if position == outcome.chosen else []
+        if candidate.leave_one_out:
+            one_by_one.append(_score_row(candidate.name, notes, candidate.leave_one_out))
+        if candidate.kfold.repeats != most:
+            notes = [*notes, f"{times(candidate.kfold.repeats)} only"]
+        kfold.append(_score_row(candidate.name, notes, candidate.kfold))
+    headed = {
+        "Every photo put aside once (leave-one-out)": one_by_one,
+        f"A part of the photos put aside at a time, {times(most)} over (repeated k-fold)": kfold,
+    }
+    head = ("", "right", "95 % interval", "balanced accuracy", "AUC", "log loss")
+    return [
+        (heading, Table(head, (*rows, _guessing_row(outcome.photos))))
+        for heading, rows in headed.items()
+        if rows
+    ]
+
+
+def _score_row(name: str, notes: list[str], scores: Scores) -> tuple[str, ...]:
+    low, high = scores.accuracy_interval
+    right = f"{scores.right:.1f}".removesuffix(".0")
+    return (
+        f"{name} ({', '.join(notes)})" if notes else name,
+        f"{right} of {scores.examples} ({percent(scores.accuracy)})",
+        f"{percent(low)} to {percent(high)}",
+        percent(scores.balanced_accuracy),
+        f"{scores.auc:.2f}",
+        f"{scores.log_loss:.2f}",
+    )
+
+
+def _guessing_row(photos: PhotoSet) -> tuple[str, ...]:
+    """Makes the row of a model that only knows how frequent each class is."""
+    counts = np.array(list(photos.per_class.values()))
+    shares = counts / photos.count
+    return (
+        "guessing, for comparison",
+        f"{counts.max()} of {photos.count} ({percent(photos.majority_share)})",
+        "",
+        percent(1 / len(shares)),
+        "0.50",
+        f"{-(shares * np.log(np.maximum(shares, 1e-12))).sum():.2f}",
+    )
+
+
+def difference_table(outcome: Outcome) -> Table | None:
+    """Compares candidates on the same photos. None if there is a single candidate."""
+    rows = []
+    for difference in outcome.differences:
+        if difference.low <= 0 <= difference.high:
+            verdict = "may be chance"
+        else:
+            better = difference.name if difference.low > 0 else difference.against
+            verdict = f"{better} is better"
+        rows.append(
+            (
+                f"{difference.name} against {difference.against}",
+                f"{100 * difference.mean:+.1f}",
+                f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
+                f"{difference.p:.2g}",
+                verdict,
+            )
+        )
+    head = ("", "difference, points", "95 % interval", "p", "in words")
+    return Table(head, tuple(rows)) if rows else None
+
+
+def mistake_table(outcome: Outcome) -> tuple[str, Table | None]:
+    """Lists the wrong answers of the chosen candidate, the worst first, below a heading.
+
+    The table is None if all answers were right.
+    """
+    photos, probabilities = outcome.photos, outcome.chosen_candidate.photo_by_photo.probabilities
+    predicted = probabilities.argmax(1)
+    classes = [display_name(name) for name in photos.class_names]
+    rows = [
+        (
+            photos.names[index],
+            classes[photos.labels[index]],
+            f"{classes[predicted[index]]} ({percent(probabilities[index].max())})",
+        )
+        for index in worst_first(probabilities, photos.labels)
+        if predicted[index] != photos.labels[index]
+    ]
+    if not rows:
+        return "It got nothing wrong", None
+    some = f": the worst {MISTAKES} of {len(rows)}" if len(rows) > MISTAKES else ""
+    table = Table(("photo", "it is", "the model said"), tuple(rows[:MISTAKES]))
+    return f"What it got wrong{some}", table
+
+
+def worst_first(
+    probabilities: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Sorts photos by the probability that their true class was given. Returns positions."""
+    return np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")
+
+
+def choice_table(outcome: Outcome) -> Table:
+    """Lists the settings that the folds chose most often, for each candidate."""
+    rows = [row for candidate in outcome.candidates for row in _choice_rows(candidate)]
+    return Table(("candidate", "setting", "share of the folds"), tuple(rows))
+
+
+def _choice_rows(candidate: CandidateScores) -> list[tuple[str, ...]]:
+    by_share = sorted(candidate.choices, key=lambda choice: -choice.share)
+    return [
+        (
+            candidate.name,
+            setting(choice.layer, choice.grid, choice.l2)
+            if isinstance(choice, ProbeChoice)
+            else f"{choice.epochs} epochs",
+            percent(choice.share),
+        )
+        for choice in by_share[:SETTINGS]
+    ]
+
+
+def setting(layer: str, grid: int, l2: float | None) -> str:
+    """Writes the settings of a probe or, without a penalty, of fine-tuning."""
+    place = f"{layer}, grid {grid} × {grid}"
+    return place if l2 is None else f"{place}, L2 {l2:.2g}"

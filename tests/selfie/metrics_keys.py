@@ -1,0 +1,49 @@
+"""The keys of task 2's metrics.json, in order, by the path to each object.
+
+`[]` stands for every element of a list. The values of 'per_class', 'config' and 'versions' are
+keyed by what was given, not by this list.
+"""
+
+SCORES = (
+    "examples repeats right accuracy accuracy_interval balanced_accuracy auc log_loss confusion"
+    " probabilities"
+)
+CANDIDATE = "name source model alpha method kfold leave_one_out choices losses"
+KEYS = {
+    "": (
+        "name recipe task photos candidates chosen differences permutation learning_curve"
+        " more_would_help sentence notes seconds config versions devices command git_commit"
+        " finished final"
+    ),
+    "photos": (
+        "count class_names per_class names labels groups group_count taken skipped copies crop"
+        " faces"
+    ),
+    "candidates[]": CANDIDATE,
+    "candidates[].kfold": SCORES,
+    "candidates[].leave_one_out": SCORES,
+    "candidates[].choices[]": "layer grid l2 share",
+    "candidates[].losses[]": "epochs loss",
+    "differences[]": "name against mean low high p",
+    "permutation": "p accuracies observed mean interval",
+    "learning_curve[]": "photos accuracy low high",
+    "seconds": "all",
+    "devices": "backend kind count machine",
+    "final": "layer grid method l2 temperature sure_from",
+}
+# The choices of a candidate that is fine-tuned.
+TUNED_CHOICES = "candidates[].choices[]", "epochs share"
+BY_NAME = {"photos.per_class", "config", "versions"}
+
+
+def objects(content, path=""):
+    """Yields the path and the keys of every object in JSON content, in the order of the file."""
+    if isinstance(content, dict):
+        yield path, " ".join(content)
+        for key, value in content.items():
+            below = f"{path}.{key}" if path else key
+            if below not in BY_NAME:
+                yield from objects(value, below)
+    elif isinstance(content, list):
+        for value in content:
+            yield from objects(value, f"{path}[]")

@@ -1,0 +1,194 @@
+"""The sentences that a person is told."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cifsel.selfie.protocol.candidates import Difference
+from cifsel.selfie.protocol.learning_curve import CurvePoint
+from cifsel.selfie.protocol.photo_set import PhotoSet
+from cifsel.selfie.report import sentences
+
+ONE_BY_ONE = {"examples": 24, "repeats": 1, "right": 22.000000000000004}
+ONE_BY_ONE |= {"accuracy_interval": (0.742, 0.977)}
+KFOLD = {"examples": 24, "repeats": 10, "right": 20.73, "accuracy_interval": (0.66, 0.95)}
+FLAT = (CurvePoint(6.0, 0.6, 0.5, 0.7), CurvePoint(19.2, 0.6, 0.5, 0.7))
+RISING = (CurvePoint(6.0, 0.6, 0.5, 0.7), CurvePoint(19.2, 0.7, 0.6, 0.8))
+PHOTOS = PhotoSet(
+    class_names=("happy", "very_sad"),
+    names=("happy/a.jpg", "happy/b.jpg", "very_sad/c.jpg", "very_sad/d.jpg"),
+    labels=np.array([0, 0, 1, 1]),
+    groups=np.arange(4),
+    taken=(None,) * 4,
+    skipped=(),
+    copies=(),
+    crop="none",
+    faces=(None,) * 4,
+)
+
+
+@pytest.fixture
+def outcome(make_outcome):
+    """An outcome whose candidates are a probe, its fine-tuning, and a probe of ImageNet's."""
+    outcome = make_outcome()
+    probe, imagenet, fine_tuned = outcome.candidates
+    one_by_one = dataclasses.replace(probe.leave_one_out, **ONE_BY_ONE)
+    kfold = dataclasses.replace(probe.kfold, **KFOLD)
+    once = dataclasses.replace(kfold, repeats=1)
+    scores = {"leave_one_out": one_by_one, "kfold": kfold, "model": "efficientnetv2-b3"}
+    name = "task-1 checkpoint, fine-tuned"
+    candidates = (
+        dataclasses.replace(probe, **scores),
+        dataclasses.replace(fine_tuned, name=name, leave_one_out=None, kfold=once),
+        dataclasses.replace(imagenet, **scores),
+    )
+    return dataclasses.replace(
+        outcome,
+        candidates=candidates,
+        chosen=0,
+        differences=(),
+        permutation=dataclasses.replace(outcome.permutation, p=0.0099),
+        learning_curve=RISING,
+        photos=PHOTOS,
+    )
+
+
+def with_candidate(outcome, position, **fields):
+    """The outcome with other fields of a candidate."""
+    candidates = list(outcome.candidates)
+    candidates[position] = dataclasses.replace(candidates[position], **fields)
+    return dataclasses.replace(outcome, candidates=tuple(candidates))
+
+
+def with_difference(outcome, mean, p, against="ImageNet weights, probe"):
+    """The outcome with one difference, of the first candidate."""
+    difference = Difference(
+        outcome.candidates[0].name, against, mean=mean, low=mean - 0.1, high=mean + 0.1, p=p
+    )
+    return dataclasses.replace(outcome, differences=(*outcome.differences, difference))
+
+
+def with_photos(outcome, **fields):
+    return dataclasses.replace(outcome, photos=dataclasses.replace(outcome.photos, **fields))
+
+
+def test_sentence_of_photos_held_out_one_by_one(outcome):
+    assert sentences.summary(outcome) == (
+        "22 of 24 photos right when each was held out; the true rate is likely between 74 % and"
+        " 98 %; luck alone would hardly do as well (p = 0.0099); more photos would probably help."
+    )
+
+
+def test_sentence_of_cross_validation_alone(outcome):
+    outcome = with_candidate(outcome, 0, leave_one_out=None)
+    outcome = dataclasses.replace(outcome, learning_curve=FLAT)
+    assert sentences.summary(outcome) == (
+        "20.7 of 24 photos right in 10 x cross-validation; the true rate is likely between 66 % and"
+        " 95 %; luck alone would hardly do as well (p = 0.0099); nothing says that more photos"
+        " would help."
+    )
+
+
+def test_sentence_is_about_the_chosen_candidate(outcome):
+    wrong = dataclasses.replace(outcome.candidates[0].leave_one_out, right=3.0)
+    outcome = with_candidate(dataclasses.replace(outcome, chosen=1), 0, leave_one_out=wrong)
+    assert sentences.summary(outcome).startswith("20.7 of 24 photos right in ")
+    # The first candidate was tested, and is called by its name.
+    assert "(p = 0.0099, of the probe)" in sentences.summary(outcome)
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.049, "hardly do"), (0.05, "may well do"), (1.0, "may well")]
+)
+def test_luck_is_judged_by_the_permutation_test(outcome, p, said):
+    permutation = dataclasses.replace(outcome.permutation, p=p)
+    sentence = sentences.summary(dataclasses.replace(outcome, permutation=permutation))
+    assert f"luck alone {'would ' if p < 0.05 else ''}{said}" in sentence
+    assert f"(p = {p:.2g})" in sentence
+
+
+@pytest.mark.parametrize(
+    ("low", "happy", "said"),
+    [
+        (0.51, 2, "more than guessing"),
+        (0.49, 2, "guessing may do as well"),
+        # Always saying "happy" is right for three in four.
+        (0.51, 3, "guessing may do as well"),
+    ],
+)
+def test_without_permutations_luck_is_judged_by_the_interval(outcome, low, happy, said):
+    scores = outcome.candidates[0].leave_one_out
+    scores = dataclasses.replace(scores, accuracy_interval=(low, 0.977))
+    outcome = with_candidate(
+        dataclasses.replace(outcome, permutation=None), 0, leave_one_out=scores
+    )
+    outcome = with_photos(outcome, labels=np.repeat([0, 1], [happy, 4 - happy]))
+    assert said in sentences.summary(outcome)
+    assert "p =" not in sentences.summary(outcome)
+
+
+def test_nothing_to_warn_of(outcome):
+    outcome = with_difference(with_difference(outcome, 0.0, 1.0), 0.2, 0.01)
+    assert sentences.warnings(outcome) == []
+
+
+def test_warnings_name_photos_that_are_copies_and_in_two_classes(outcome):
+    outcome = with_photos(outcome, copies=((0, 1, True), (1, 2, False)))
+    assert sentences.warnings(outcome) == [
+        "happy/a.jpg and happy/b.jpg are the same picture: they were held out together",
+        "happy/b.jpg and very_sad/c.jpg are near copies, in two classes (happy and very sad): one"
+        " must be wrong",
+    ]
+
+
+@pytest.mark.parametrize(("p", "sure"), [(0.04, "clearly"), (0.06, "perhaps by chance")])
+def test_warnings_say_that_imagenet_was_better_and_how_to_use_it(outcome, p, sure):
+    outcome = with_difference(outcome, -0.125, p)
+    (warning,) = sentences.warnings(outcome)
+    assert "plain ImageNet weights did better" in warning
+    assert f"by 12 points, {sure} (p = {p})" in warning
+    assert warning.endswith("--config.init_from=imagenet --config.model=efficientnetv2-b3")
+    # There is no field for another width.
+    (warning,) = sentences.warnings(with_candidate(outcome, 2, alpha=0.5))
+    assert warning.endswith(f"(p = {p})")
+
+
+def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(outcome):
+    worse = with_difference(outcome, -0.1, 0.2, "task-1 checkpoint, fine-tuned")
+    assert sentences.warnings(worse) == []
+    # Nor if these are ImageNet's, which the user has chosen already.
+    probe, fine_tuned, _ = outcome.candidates
+    candidates = (
+        dataclasses.replace(probe, name="ImageNet weights, probe"),
+        dataclasses.replace(fine_tuned, name="ImageNet weights, fine-tuned"),
+    )
+    outcome = dataclasses.replace(outcome, candidates=candidates)
+    outcome = with_difference(outcome, -0.1, 0.2, "ImageNet weights, fine-tuned")
+    assert sentences.warnings(outcome) == []
+
+
+def test_warnings_count_the_photos_without_a_face(outcome):
+    assert sentences.warnings(outcome) == []  # No face was looked for.
+    face = (0, 0, 9, 9)
+
+    def warnings(*faces):
+        return sentences.warnings(with_photos(outcome, crop="face", faces=faces))
+
+    assert warnings(face, face, None, None) == [
+        "no face was found in 2 photos, of which the middle was used"
+    ]
+    assert warnings(face, face, face, None)[0].startswith("no face was found in 1 photo, ")
+    assert warnings(face, face, face, face) == []
+
+
+@pytest.mark.parametrize(
+    ("class_names", "title"),
+    [
+        (("happy", "very_sad"), "How well are happy and very sad told apart?"),
+        (("a", "b", "c"), "How well are a, b and c told apart?"),
+        (tuple("abcdef"), "How well are the classes told apart?"),
+    ],
+)
+def test_title_names_a_few_classes(class_names, title):
+    assert sentences.title(dataclasses.replace(PHOTOS, class_names=class_names)) == title
