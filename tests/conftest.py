@@ -15,7 +15,18 @@ from paths import DATA
 # import of them, and in conftest.py because the workers of `-n` do not see an option in addopts.
 CHECKED_PACKAGES = ("data", "models", "evaluation", "training", "prediction", "selfie")
 jaxtyping.install_import_hook(
+<<<<<<< HEAD
     [f"cifsel.{package}" for package in CHECKED_PACKAGES],
+=======
+    [
+        "cifsel.data",
+        "cifsel.models",
+        "cifsel.evaluation",
+        "cifsel.training",
+        "cifsel.reports",
+        "cifsel.comparison",
+    ],
+>>>>>>> w-compare
     "array_types.check",
 )
 
