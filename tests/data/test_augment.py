@@ -18,7 +18,7 @@ EVERYTHING = Policy(flip=True, shift=4, rotate=0.1, zoom=0.2, contrast=0.3, eras
 KEY = jax.random.key(0)
 
 # Called as a training step would call them, which is also quicker to test.
-augmented = jax.jit(augment.augment, static_argnums=(2, 3, 4))
+augmented = jax.jit(augment.augment_images, static_argnums=(2, 3, 4))
 mixed = jax.jit(augment.mix, static_argnums=3)
 
 

@@ -175,7 +175,7 @@ def in_two_passes(images, angles, scales, largest_angle, largest_scale):
 def test_two_passes_scale_as_one_does(largest):
     scales = np.linspace(max(0.1, 2 - largest), largest, 6)
     actual = in_two_passes(NOISE, np.zeros(6), scales, 0.0, largest)
-    expected = actual(jnp.asarray(NOISE), jnp.zeros(6), jnp.asarray(scales, jnp.float32))
+    expected = warped(jnp.asarray(NOISE), jnp.zeros(6), jnp.asarray(scales, jnp.float32))
     np.testing.assert_allclose(actual, expected, atol=2)  # bfloat16, twice
     assert np.abs(actual - np.asarray(expected)).mean() < 0.3
 
@@ -196,7 +196,7 @@ def test_two_passes_turn_smooth_images_as_one_does(largest_angle, largest_scale,
     angles = np.linspace(-largest_angle, largest_angle, 6)
     scales = RNG.uniform(2 - largest_scale, largest_scale, 6)
     actual = np.asarray(in_two_passes(images, angles, scales, largest_angle, largest_scale))
-    expected = np.asarray(actual(images, jnp.asarray(angles), jnp.asarray(scales)))
+    expected = np.asarray(warped(images, jnp.asarray(angles), jnp.asarray(scales)))
     assert np.abs(actual - expected).mean() < mean
     # Beside what turning changes, of which this is little.
     assert np.abs(expected - images).mean() > 20 * mean
