@@ -11,11 +11,9 @@ import jaxtyping
 import pytest
 from paths import DATA
 
-# Shapes and dtypes in the types of these packages are checked at each call. This comes before any
-# import of them, and in conftest.py because the workers of `-n` do not see an option in addopts.
-jaxtyping.install_import_hook(
-    ["cifsel.data", "cifsel.models", "cifsel.evaluation", "cifsel.training"], "array_types.check"
-)
+# Shapes and dtypes in the types of functions are checked at each call. This comes before any import
+# of cifsel, and in conftest.py because the workers of `-n` do not see an option in addopts.
+jaxtyping.install_import_hook("cifsel", "array_types.check")
 
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
 pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]

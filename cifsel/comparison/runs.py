@@ -29,17 +29,17 @@ class Run:
       folder: its workdir.
       metrics: the content of its metrics.json.
       class_names: K names.
-      logits: by split, 'val' and 'test'.
-      labels: by split.
-      ids: by split, the numbers of the images in the data set.
+      logits: a row per image, by split ('val' and 'test').
+      labels: of the same images, by split.
+      ids: numbers of the same images in the data set, by split.
     """
 
     folder: epath.Path
     metrics: RunMetrics
     class_names: tuple[str, ...]
-    logits: Mapping[str, Float[np.ndarray, "images classes"]]
-    labels: Mapping[str, Int[np.ndarray, " images"]]
-    ids: Mapping[str, Int[np.ndarray, " images"]]
+    logits: Mapping[str, Float[np.ndarray, "_ classes"]]
+    labels: Mapping[str, Int[np.ndarray, " _"]]
+    ids: Mapping[str, Int[np.ndarray, " _"]]
 
     @property
     def config(self) -> dict[str, Any]:

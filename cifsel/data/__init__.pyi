@@ -9,6 +9,8 @@ from .cifar_classes import ANIMALS_AND_PEOPLE as ANIMALS_AND_PEOPLE
 from .cifar_classes import CLASS_NAMES as CLASS_NAMES
 from .cifar_classes import Subset as Subset
 from .cifar_classes import animals_and_people as animals_and_people
+from .datasets import DatasetSpec as DatasetSpec
+from .datasets import load_dataset as load_dataset
 from .drawn_faces import draw_faces as draw_faces
 from .drawn_images import draw_classes as draw_classes
 from .splits import Dataset as Dataset

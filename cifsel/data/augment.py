@@ -219,7 +219,7 @@ def _erase(
     limit = math.log(_ERASE_ASPECT)
     aspect = jnp.exp(jax.random.uniform(aspect_key, (batch,), minval=-limit, maxval=limit))
     sides = jnp.stack([height * jnp.sqrt(area * aspect), width * jnp.sqrt(area / aspect)])
-    # Wholly inside the image, so that the area is what it says.
+    # No part is cut off, so that the area is as drawn.
     inside = _boxes(box_key, height, width, sides, clipped=False)
     chosen = jax.random.bernoulli(chosen_key, probability, (batch, 1, 1))
     painted = (inside.astype(bool) & chosen)[..., None]

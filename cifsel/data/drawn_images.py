@@ -20,7 +20,7 @@ _SIZE = 32
 # than a few minutes to begin to learn.
 _INK_SPREAD = 35.0
 
-_Field = Float[np.ndarray, "n h w"]
+_Field = Float[np.ndarray, "*shape"]
 # A shape is a function of its count k and of points, in Cartesian (u, v) and polar (r, a)
 # coordinates. It returns the approximate signed distance from its outline, in units of its radius,
 # negative inside.

@@ -111,7 +111,7 @@ def epoch(number):
 
 @pytest.fixture
 def pair(make_run, tmp_path):
-    """Two seeds of each model; MobileNet makes many more mistakes. Folders, MobileNet's first."""
+    """Folders of two seeds of each model, MobileNet's first. It makes many more mistakes."""
     few, many = np.arange(0, 100, 20), np.arange(0, 100, 2)
     return [
         make_run(

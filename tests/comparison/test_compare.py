@@ -212,7 +212,7 @@ def test_page_is_whole_and_asks_for_nothing(compared, browser, width):
     assert browser.value(broken) == 0
     assert browser.value("document.images.length") > 50
     assert browser.value("document.querySelectorAll('figure svg').length") == 6
-    # Wide tables and matrices scroll in themselves; the page does not.
+    # Wide tables and matrices scroll in themselves, but the page does not.
     assert browser.value("document.documentElement.scrollWidth") == width
 
 

@@ -14,7 +14,7 @@ from cifsel.data import cifar
 
 
 def photographs(count, seed, size=32):
-    """Pictures with content at several scales, as photographs have; no two alike."""
+    """Pictures with content at several scales, as photographs have. No two are alike."""
     rng = np.random.default_rng(seed)
     picture = np.full((count, size, size, 3), 128.0)
     for cells, strength in ((4, 40), (8, 30), (size // 2, 20)):
@@ -222,13 +222,13 @@ def test_duplicates_in_cifar(real_data):
     train = np.concatenate([data.train.images, data.val.images])
     pairs = find_duplicates(data.test.images, train)
     exact = [pair for pair in pairs if pair.exact]
-    # CIFAR-100 is known to hold ten such test images; one shows none of the 50 classes.
+    # CIFAR-100 is known to hold ten such test images. One of them is of none of the 50 classes.
     assert len(exact) == 9
     for pair in exact:
         np.testing.assert_array_equal(
             data.test.images[pair.test_position], train[pair.train_position]
         )
-    # As measured when the threshold was chosen; sums in another order may move a pair or two.
+    # As measured when the threshold was chosen. Sums in another order may move a pair or two.
     assert len(pairs) - len(exact) == pytest.approx(331, abs=3)
     labels = np.concatenate([data.train.labels, data.val.labels])
     near = [pair for pair in pairs if not pair.exact]

@@ -46,7 +46,7 @@ def whole(two):
 
 
 def report(folders):
-    """Makes the texts and tables of a comparison, without figures; checks they can be written."""
+    """Makes the texts and tables of a comparison, without figures, and writes them as JSON."""
     candidates = group_into_candidates([read_run(str(folder)) for folder in folders])
     verdict = decide(candidates)
     sentences = [sentence_on_validation(verdict), sentence_on_test(verdict)]
@@ -149,9 +149,9 @@ def test_anything_missing_in_metrics(two, whole):
     [
         ("model", "\x1b[2Jnet", r"model is '\x1b[2Jnet', not one of mobilenet"),
         ("config", [], "there is no recipe"),
-        ("config.seed", "0", "config.seed is '0'; expected 0 to"),
+        ("config.seed", "0", "config.seed is '0'; expected int, 0 to"),
         ("config.seed", True, "config.seed is True"),
-        ("config.seed", 1.5, "config.seed is 1.5; expected a whole number"),
+        ("config.seed", 1.5, "config.seed is 1.5; expected int, 0 to"),
         ("config.a.b", 1, "config is of something else"),
         ("config.recipe", {"a": 1}, "recipe is {'a': 1}, not str"),
         ("test.accuracy", "high", "test.accuracy is 'high', not int or float"),
@@ -303,7 +303,7 @@ def test_damaged_predictions(two, whole, changes):
     ids=["labels", "ids", "names"],
 )
 def test_what_fits_together_may_still_be_of_other_images(make_run, dataset, tmp_path, changes):
-    """Whatever the fingerprint says."""
+    """The fingerprint is equal, but that alone is not believed."""
     folders = [
         make_run(tmp_path / model, model, NONE_WRONG)
         for model in ("mobilenet", "efficientnetv2-b0")

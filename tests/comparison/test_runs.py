@@ -15,7 +15,7 @@ NONE_WRONG = {"val": [], "test": []}
 
 
 def change(folder, **fields):
-    """Changes metrics.json; a field may be nested, with dots."""
+    """Changes fields of metrics.json."""
     path = epath.Path(folder) / workdir.METRICS
     metrics = json.loads(path.read_text())
     for name, value in fields.items():

@@ -30,7 +30,7 @@ def test_scores_of_several_seeds_with_their_spread(candidates):
 
 
 def test_images_with_a_duplicate_are_left_out_of_a_single_row(candidates):
-    # What B0 gets wrong, with either seed, is declared to have no duplicate. The rest has one.
+    # Images that B0 gets wrong with either seed are declared to have no duplicate.
     wrong = ~candidates[1].right("test").all(0)
     cells = rows(tables.score_table(candidates, wrong))
     assert cells["test accuracy without duplicates in training"][1].startswith("50.00 %")

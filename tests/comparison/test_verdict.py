@@ -1,4 +1,4 @@
-"""Who wins: validation decides, the cheaper one wins a draw, test has no say."""
+"""Validation decides, the cheaper candidate wins a draw, and test images are not used."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_clear_winner_is_chosen_though_it_costs_more(pair):
 
 
 def test_a_draw_goes_to_the_cheaper(make_run, tmp_path):
-    """B0 is one image ahead on validation, which is noise, and far ahead on test, which is mute."""
+    """B0 is ahead by one validation image, which is noise, and far ahead on test images."""
     runs = folders(make_run, tmp_path, mobilenet=([1, 2], range(60)), b0=([3], []))
     verdict = decide(read(runs))
     assert verdict.leader.name == "EfficientNetV2-B0"

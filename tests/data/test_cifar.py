@@ -316,10 +316,10 @@ def test_records_of_something_else(tmp_path, monkeypatch, ids):
     builder = SimpleNamespace(
         as_dataset=lambda **_: records,
         info=SimpleNamespace(
-            features={name: SimpleNamespace(names=found) for name, found in features.items()}
+            features={name: SimpleNamespace(names=names) for name, names in features.items()}
         ),
     )
-    tfds = SimpleNamespace(builder=lambda *_, **__: builder, as_numpy=lambda found: found)
+    tfds = SimpleNamespace(builder=lambda *_, **__: builder, as_numpy=lambda read: read)
     monkeypatch.setattr(cifar, "_import_tfds", lambda _: tfds)
     monkeypatch.setattr(cifar, "_SIZES", {"train": 50, "test": 50})
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
@@ -485,11 +485,11 @@ def test_agrees_with_the_records_read_by_hand(dataset):
         feature = tf.train.Example.FromString(record).features.feature
         name = names[feature["label"].int64_list.value[0]]
         number = int(feature["id"].bytes_list.value[0].decode().removeprefix("test_"))
-        found = np.flatnonzero(dataset.test.ids == number)
-        assert len(found) == (name in dataset.class_names)
-        if len(found):
+        positions = np.flatnonzero(dataset.test.ids == number)
+        assert len(positions) == (name in dataset.class_names)
+        if len(positions):
             image = Image.open(io.BytesIO(feature["image"].bytes_list.value[0]))
-            np.testing.assert_array_equal(dataset.test.images[found[0]], np.asarray(image))
-            assert dataset.class_names[dataset.test.labels[found[0]]] == name
+            np.testing.assert_array_equal(dataset.test.images[positions[0]], np.asarray(image))
+            assert dataset.class_names[dataset.test.labels[positions[0]]] == name
             checked += 1
     assert checked > 15

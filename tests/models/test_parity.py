@@ -126,12 +126,12 @@ def _compiled(built: classifier.Classifier, method: str) -> Callable[..., jax.Ar
     return jax.jit(functools.partial(built.apply, method=method))
 
 
-def assert_close(found: Any, expected: Any, what: str) -> None:
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
+def assert_close(actual: Any, expected: Any, what: str) -> None:
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
     # A difference means nothing beside values that are all but zero.
     assert 0.1 < expected.std() < 100
-    difference = np.abs(found - expected).max()
+    difference = np.abs(actual - expected).max()
     print(
         f"{what}: max |difference| {difference:.1e}, std {expected.std():.2f},"
         f" max {np.abs(expected).max():.1f}"
@@ -164,8 +164,8 @@ def test_mobilenet_logits(keras: Any, tmp_path: Path, size: int) -> None:
     built, variables = ours("mobilenet", path, head=True)
     batch = images(size)
     expected = reference(prepared(reference, batch), training=False)
-    found = _compiled(built, "__call__")(variables, batch)
-    assert_close(found, expected, f"mobilenet {size}")
+    actual = _compiled(built, "__call__")(variables, batch)
+    assert_close(actual, expected, f"mobilenet {size}")
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +180,8 @@ def test_efficientnet_b0_features(b0: tuple[Any, Path], size: int) -> None:
     reference, path = b0
     built, variables = ours("efficientnetv2-b0", path, head=False)
     batch = images(size)
-    found = _compiled(built, "features")(variables, batch)
-    assert_close(found, reference(batch, training=False), f"efficientnetv2-b0 {size}")
+    actual = _compiled(built, "features")(variables, batch)
+    assert_close(actual, reference(batch, training=False), f"efficientnetv2-b0 {size}")
 
 
 @pytest.mark.parametrize(("variant", "size"), [("b1", 96), ("b2", 111), ("b3", 128), ("s", 96)])
@@ -191,8 +191,8 @@ def test_efficientnet_features(keras: Any, tmp_path: Path, variant: str, size: i
     path = randomised_file(reference, keras, tmp_path)
     built, variables = ours(model, path, head=False)
     batch = images(size)
-    found = _compiled(built, "features")(variables, batch)
-    assert_close(found, reference(batch, training=False), f"{model} {size}")
+    actual = _compiled(built, "features")(variables, batch)
+    assert_close(actual, reference(batch, training=False), f"{model} {size}")
 
 
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75])
@@ -202,8 +202,8 @@ def test_narrow_mobilenet_features(keras: Any, tmp_path: Path, alpha: float) -> 
     built, variables = ours("mobilenet", path, head=False, alpha=alpha)
     batch = images(65)
     expected = reference(prepared(reference, batch), training=False)
-    found = _compiled(built, "features")(variables, batch)
-    assert_close(found, expected, f"mobilenet {alpha}")
+    actual = _compiled(built, "features")(variables, batch)
+    assert_close(actual, expected, f"mobilenet {alpha}")
 
 
 @pytest.mark.parametrize("model", ["mobilenet", "efficientnetv2-b0"])
@@ -217,9 +217,9 @@ def test_training_updates_batch_statistics_as_keras_does(
     step = jax.jit(
         functools.partial(built.apply, train=True, method="features", mutable=["batch_stats"])
     )
-    found, updated = step(variables, batch)
+    actual, updated = step(variables, batch)
     expected = reference(prepared(reference, batch), training=True)
-    assert_close(found, expected, f"{model} training")
+    assert_close(actual, expected, f"{model} training")
 
     reference.save(tmp_path / "after.h5")
     _, after = ours(model, tmp_path / "after.h5", head=False)

@@ -11,7 +11,7 @@ from cifsel.evaluation.split_score import ClassScore
 from cifsel.reports import figures, style
 from cifsel.training.progress import Epoch
 
-# Alphabetical, as in the data; grouped it must read cod, eel, ant, bee.
+# Alphabetical, as in the data. Grouped they are cod, eel, ant, bee.
 NAMES = ("ant", "bee", "cod_fish", "eel")
 COARSE = ("fish", "insects")
 COARSE_OF = np.array([1, 1, 0, 0], np.int32)
@@ -81,7 +81,7 @@ class TestImageGrid:
 
 
 def find(picture, patch):
-    """Where patch lies in picture, exactly; fails unless it is there."""
+    """Finds the place of a patch in a picture. Fails unless it is there."""
     height, width = patch.shape[:2]
     corner = np.all(picture == patch[0, 0], axis=-1)
     for top, left in np.argwhere(corner):

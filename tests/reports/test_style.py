@@ -135,11 +135,13 @@ class TestToSvg:
 
     def test_ids_of_two_charts_differ_even_if_the_charts_do_not(self):
         titles = ("One", "Two")
-        one, two = (element_ids(style.to_svg(figure_of(marker="o"), title)) for title in titles)
-        other = element_ids(style.to_svg(figure_of(marker="s"), "One"))
-        assert one
-        assert not set(one) & set(two)
-        assert not set(one) & set(other)
+        first, second = (
+            element_ids(style.to_svg(figure_of(marker="o"), title)) for title in titles
+        )
+        other_marker = element_ids(style.to_svg(figure_of(marker="s"), "One"))
+        assert first
+        assert not set(first) & set(second)
+        assert not set(first) & set(other_marker)
 
     def test_pictures_stay_in(self):
         figure = Figure()

@@ -1,4 +1,5 @@
 from .backbone import WeightsFile as WeightsFile
+from .backbone import WeightsSpec as WeightsSpec
 from .backbone import load_backbone as load_backbone
 from .catalogue import PublishedFile as PublishedFile
 from .catalogue import published as published

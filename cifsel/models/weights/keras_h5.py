@@ -89,6 +89,19 @@ def convert(
             f"{path}: has no ImageNet classifier ({_CLASSIFIER[family]}); expected the file with"
             " the top, not the 'no_top' one"
         )
+    variables, problems = _filled(template, left, family, head)
+    if problems:
+        raise UserError(
+            f"{path}: does not fit {model}: {', '.join(problems)}; check that file, model and"
+            " alpha belong together"
+        )
+    return variables
+
+
+def _filled(
+    template: Mapping[str, Any], left: dict[str, np.ndarray], family: str, head: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Moves tensors from `left` into a tree like `template`. Returns it, and problems in words."""
     filled: dict[tuple[str, ...], np.ndarray] = {}
     missing: list[str] = []
     misshapen: list[str] = []
@@ -111,12 +124,7 @@ def convert(
         for problem, entries in wrong.items()
         if entries
     ]
-    if problems:
-        raise UserError(
-            f"{path}: does not fit {model}: {', '.join(problems)}; check that file, model and"
-            " alpha belong together"
-        )
-    return traverse_util.unflatten_dict(filled)
+    return traverse_util.unflatten_dict(filled), problems
 
 
 def keras_name(family: str, names: tuple[str, ...]) -> str:

@@ -45,8 +45,8 @@ def test_hash_tells_names_shapes_and_every_bit_apart(filled: Filled) -> None:
 def test_published_mobilenet_tensors_have_the_published_hash(name: str) -> None:
     if not (WEIGHTS / name).is_file():
         pytest.skip(f"{name} is not in ../shared/data/weights")
-    found = keras_h5.tensors_sha256(h5_file.read_tensors(WEIGHTS / name))
-    assert found == catalogue.MOBILENET_1_0_224_SHA256["no_top" not in name]
+    sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(WEIGHTS / name))
+    assert sha256 == catalogue.MOBILENET_1_0_224_SHA256["no_top" not in name]
 
 
 def template_of(model: str, **kwargs: float) -> dict:

@@ -40,7 +40,7 @@ LOSSES = [EpochLoss(0, 0.6), EpochLoss(5, 0.5), EpochLoss(20, 0.9)]
 
 
 def shuffled(accuracies, observed):
-    return PermutationTest(0.1, np.asarray(accuracies), observed, 0.5, (0.4, 0.6))
+    return PermutationTest(0.1, np.asarray(accuracies, float), observed, 0.5, (0.4, 0.6))
 
 
 FIGURES = {
