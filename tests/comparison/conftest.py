@@ -14,6 +14,7 @@ from cifsel.evaluation.cost import Cost
 from cifsel.training.progress import Epoch, Progress
 from cifsel.training.results import RunMetrics
 from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import ClassifierMeta
 from cifsel.workdir.provenance import Devices, Provenance
 from configs import effnet, mobilenet
 
@@ -52,9 +53,17 @@ def make_run(dataset, build_tiny, variables_of):
             arrays[f"{split}_ids"] = images.ids
         workdir.write_npz(epath.Path(folder) / workdir.PREDICTIONS, arrays)
         tiny = build_tiny(model, num_classes=50)
-        meta = {"config": settings, "class_names": list(dataset.class_names)}
+        meta = ClassifierMeta(
+            config=settings,
+            class_names=dataset.class_names,
+            coarse_names=dataset.coarse_names,
+            coarse_of=tuple(dataset.coarse_of.tolist()),
+            image_side=32,
+            fingerprint=dataset.fingerprint,
+            weights=None,
+        )
         with Checkpoints(epath.Path(folder)) as checkpoints:
-            checkpoints.save(1, model=variables_of(tiny, 32), meta=meta)
+            checkpoints.save(1, model=variables_of(tiny, 32), meta=meta.to_json())
         (folder / workdir.CONFIG).write_text(json.dumps(settings))
         metrics = metrics_of(settings, dataset, folder, **scores)
         (folder / workdir.METRICS).write_text(json.dumps(metrics.to_json()))
