@@ -187,6 +187,18 @@ def summary(link: Callable[[str], str]) -> str:
     return table(header, rows)
 
 
+def accuracies(link: Callable[[str], str]) -> str:
+    """The columns of `summary` that the README shows."""
+    rows = []
+    for same in by_key(runs()).values():
+        accuracy, low, high = mean_interval(same)
+        record = link(f"experiments/results/task1/{same[0].name}.json")
+        rows.append(
+            (same[0].label, percent(accuracy), interval(low, high), f"[{seeds(same)}]({record})")
+        )
+    return table(("model", "test accuracy", "95 % interval", "seeds"), rows)
+
+
 def every_run() -> str:
     """One row per run."""
     rows = (
