@@ -32,10 +32,10 @@ from cifsel.selfie.protocol.candidates import (
     Candidate,
     FinalClassifier,
     choose_candidate,
-    difference,
+    differences_of,
 )
 from cifsel.selfie.protocol.layer_features import stacked_points
-from cifsel.selfie.protocol.learning_curve import compute_learning_curve
+from cifsel.selfie.protocol.learning_curve import CurvePoint, compute_learning_curve
 from cifsel.selfie.protocol.permutation import PermutationTest, permutation_test
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone, pretrained_backbones
@@ -91,16 +91,8 @@ def _evaluate_and_train(config: ConfigDict, target: epath.Path, writer: Writer) 
 
     candidates = cross_validate_candidates(config, decoded, photos, images, backbones)
     chosen = choose_candidate(candidates, photos.labels)
-    probe = candidates[0]
-    permutation = run_permutation_test(config, photos, probe)
-    learning_curve = compute_learning_curve(
-        stacked_points(probe.features),
-        photos.labels,
-        photos.groups,
-        probe.folds,
-        l2=config.l2,
-        seed=config.seed,
-    )
+    permutation = run_permutation_test(config, photos, candidates[0])
+    learning_curve = run_learning_curve(config, photos, candidates[0])
     seconds = time.perf_counter() - began
 
     classifier = train_final(config, photos, images, candidates[chosen])
@@ -119,11 +111,7 @@ def _evaluate_and_train(config: ConfigDict, target: epath.Path, writer: Writer) 
         photos=photos,
         candidates=tuple(candidate.scores for candidate in candidates),
         chosen=chosen,
-        differences=tuple(
-            difference(candidates[chosen], other, photos.labels)
-            for other in candidates
-            if other is not candidates[chosen]
-        ),
+        differences=differences_of(chosen, candidates, photos.labels),
         permutation=permutation,
         learning_curve=learning_curve,
         final=classifier.settings,
@@ -202,6 +190,20 @@ def run_permutation_test(
         l2=config.l2,
         observed=probe.scores.kfold.balanced_accuracy,
         permutations=config.permutations,
+        seed=config.seed,
+    )
+
+
+def run_learning_curve(
+    config: ConfigDict, photos: PhotoSet, probe: Candidate
+) -> tuple[CurvePoint, ...]:
+    """Computes the probe's accuracy by the number of photos."""
+    return compute_learning_curve(
+        stacked_points(probe.features),
+        photos.labels,
+        photos.groups,
+        probe.folds,
+        l2=config.l2,
         seed=config.seed,
     )
 

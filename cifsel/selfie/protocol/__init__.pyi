@@ -13,6 +13,7 @@ from .candidates import FinalSettings as FinalSettings
 from .candidates import ProbeChoice as ProbeChoice
 from .candidates import choose_candidate as choose_candidate
 from .candidates import difference as difference
+from .candidates import differences_of as differences_of
 from .finetuning import FineTuned as FineTuned
 from .finetuning import fine_tune_in_folds as fine_tune_in_folds
 from .folds import Folds as Folds

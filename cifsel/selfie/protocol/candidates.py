@@ -188,6 +188,17 @@ def difference(candidate: Candidate, other: Candidate, labels: Int[np.ndarray, "
     )
 
 
+def differences_of(
+    position: int, candidates: Sequence[Candidate], labels: Int[np.ndarray, " n"]
+) -> tuple[Difference, ...]:
+    """Compares the candidate at a position with each other one."""
+    return tuple(
+        difference(candidates[position], other, labels)
+        for other in candidates
+        if other is not candidates[position]
+    )
+
+
 def choose_candidate(candidates: Sequence[Candidate], labels: Int[np.ndarray, " n"]) -> int:
     """Chooses the first candidate, unless fine-tuning it is significantly better.
 

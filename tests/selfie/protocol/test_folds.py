@@ -44,7 +44,7 @@ def assert_whole(mask, among, groups):
 
 
 def assert_keeps_apart(folds, groups):
-    """What must hold of any folds."""
+    """All folds keep groups together, and hold out each photo as they should."""
     everything = np.ones(len(groups), bool)
     np.testing.assert_array_equal(folds.train, ~folds.test)
     for test, ways in zip(folds.test, folds.inner, strict=True):

@@ -19,7 +19,7 @@ FITS = 3
 
 @functools.cache
 def problem(classes, photos, width):
-    """Features that tell something of the first labels; every fit has its own labels and weights.
+    """Features with a signal of the first labels. Every fit has its own labels and weights.
 
     Returns:
       Features (N, D), labels (F, N) and weights (F, N); some photos are held out of each fit but

@@ -39,7 +39,7 @@ def each_alone(labels):
 
 @functools.cache
 def example():
-    """Points of four kinds of features, labels, and folds; the third kind tells most."""
+    """Points of four kinds of features, labels, and folds. The third kind tells most."""
     labels = np.random.default_rng(0).permutation(labels_of(14, 10))
     points = points_of(*(signal(labels, s, seed) for seed, s in enumerate((0, 0.2, 0.6, 0))))
     folds = folds_lib.repeated(labels, each_alone(labels), folds=4, repeats=3, seed=0)
@@ -206,7 +206,7 @@ def test_choose_setting_finds_what_a_finer_grid_finds():
     assert best == setting == 4
     step = nested_cv.TEMPERATURES[1] / nested_cv.TEMPERATURES[0]
     assert 1 / step < temperature / grid[place] < step
-    # What is not kept has no say.
+    # Photos that are not kept have no influence.
     spoilt = np.where(kept[:, None], logits, 100 * rng.normal(size=logits.shape))
     assert nested_cv.choose_setting(spoilt, labels, kept)[:2] == (best, temperature)
 

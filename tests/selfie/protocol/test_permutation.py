@@ -103,7 +103,7 @@ def test_noise_is_luck(groups):
     result = run_test(features, groups, accuracy(features, folds_of(groups)))
     assert result.p > 0.1
     low, high = result.interval
-    # One in twenty such intervals misses it; one of twice the width hardly ever does.
+    # An interval of twice the width hardly ever misses it.
     assert abs(result.mean - 0.5) < high - low
     assert result.mean == pytest.approx(np.mean(result.accuracies))
     assert high - low == pytest.approx(2 * 1.96 * np.std(result.accuracies, ddof=1) / 60**0.5)

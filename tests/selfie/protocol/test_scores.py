@@ -1,4 +1,4 @@
-"""What is reported, against scikit-learn and by hand."""
+"""Scores against scikit-learn and by hand."""
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ TEN = [0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.62, 0.58, 0.55]
         (range(10), None),  # all wrong
         ([9], 0.55),  # nine of ten are enough
         ([8, 9], 0.62),
-        ([4], 0.8),  # four of four; four of five are not, and nine of ten at last do not mend it
+        ([4], 0.8),  # four of four, but four of five are too few
         ([2, 3], 0.9),
         ([1], None),  # a fifth of them, the least that counts, holds one that is wrong
         ([0], None),

@@ -8,35 +8,12 @@ import numpy as np
 import pytest
 from etils import epath
 from PIL import Image
+from recorder import Recorder
 
 from cifsel.selfie.report import description_tables, page, score_tables, sentences
-from cifsel.workdir import summaries
 
 CHARTS = {"accuracy", "confusion_matrix", "per_photo", "permutation", "learning_curve"}
 CHARTS |= {"choices_1", "choices_2", "choices_3_epochs"}
-
-
-class Recorder:
-    """A writer that remembers."""
-
-    def __init__(self):
-        self.scalars, self.images, self.texts, self.histograms = {}, {}, {}, {}
-
-    def write_scalars(self, step, scalars):
-        self.scalars |= {(step, name): value for name, value in scalars.items()}
-
-    def write_images(self, step, images):
-        summaries.Summaries().write_images(step, images)  # which checks them
-        self.images |= images
-
-    def write_texts(self, step, texts):
-        self.texts |= texts
-
-    def write_histograms(self, step, arrays):
-        self.histograms |= arrays
-
-    def flush(self):
-        pass
 
 
 @pytest.fixture
@@ -303,7 +280,7 @@ def test_page_is_whole_and_can_be_read(written, browser, width, scheme, fields):
     assert browser.value("document.querySelector('.verdict').innerText") == sentences.summary(
         outcome
     )
-    # Wide tables scroll in themselves; the page does not.
+    # Wide tables scroll in themselves. The page does not.
     assert browser.value("document.documentElement.scrollWidth") == width
     ratios = browser.contrasts()
     assert len(ratios) > 50
