@@ -30,8 +30,8 @@ def depthwise_conv(
     size = windows.output_size(x, k, stride)
     total = jnp.zeros((), x.dtype)
     for i, j in windows.positions(k):
-        weights = kernel[i, j, 0][None, None, None]
-        total += windows.window(x, (i, j), size, (stride, stride)) * weights
+        pixels = windows.window(x, (i, j), size, (stride, stride))
+        total += pixels * kernel[i, j, 0][None, None, None]
     return total
 
 
