@@ -154,8 +154,7 @@ def _backward(
     count = x.size // x.shape[-1]
     # Of x: slope * (grad - mean of grad - normalised x * mean of grad * normalised x).
     along = -slope * inverse * of_scale / count
-    centred = wide - _along_channels(mean)
-    of_x = _along_channels(slope) * grad + _along_channels(along) * centred
+    of_x = _along_channels(slope) * grad + _along_channels(along) * (wide - _along_channels(mean))
     of_x -= _along_channels(slope * of_bias / count)
     return of_x.astype(x.dtype), of_scale, of_bias
 

@@ -109,7 +109,7 @@ class PointwiseConv(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], scale: Scale = 1.0) -> Float[Array, "b h w d"]:
         """Convolves x and multiplies the result by `scale`."""
         kernel = self.param("kernel", conv_init, (1, 1, x.shape[-1], self.features), jnp.float32)
-        kernel = _scaled(kernel, scale)[0, 0].astype(self.dtype)
+        kernel = _scaled(kernel[0, 0], scale).astype(self.dtype)
         # As two matrices: XLA's CPU backend is slower with more axes.
         rows = x.astype(self.dtype).reshape(-1, x.shape[-1])
         y = jax.lax.platform_dependent(rows, kernel, cpu=dense.matmul, default=jnp.dot)
@@ -145,9 +145,11 @@ class Conv3x3(nn.Module):
         )
 
 
-def _scaled(kernel: Float32[Array, "k k c d"], scale: Scale) -> Float32[Array, "k k c d"]:
+def _scaled(kernel: Float32[Array, "*inputs d"], scale: Scale) -> Float32[Array, "*inputs d"]:
     """Multiplies a kernel by `scale`, along its outputs."""
-    return kernel * (scale if isinstance(scale, float) else scale[None, None, None])
+    if isinstance(scale, float):
+        return kernel * scale
+    return kernel * jnp.expand_dims(scale, range(kernel.ndim - 1))
 
 
 class DropPath(nn.Module):

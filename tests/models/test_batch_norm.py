@@ -129,4 +129,5 @@ def test_a_fixed_norm_is_the_batch_norm_that_it_replaces():
     }
     scale, bias = batch_norm.FixedNorm(1e-3).apply(variables, 4)
     expected = nn.BatchNorm(use_running_average=True, epsilon=1e-3).apply(variables, x)
-    np.testing.assert_allclose(x * scale + bias, expected, rtol=1e-5, atol=1e-5)
+    along = (None, None, None)
+    np.testing.assert_allclose(x * scale[along] + bias[along], expected, rtol=1e-5, atol=1e-5)

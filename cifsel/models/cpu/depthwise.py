@@ -30,7 +30,8 @@ def depthwise_conv(
     size = windows.output_size(x, k, stride)
     total = jnp.zeros((), x.dtype)
     for i, j in windows.positions(k):
-        total += windows.window(x, (i, j), size, (stride, stride)) * kernel[i, j, None, None]
+        pixels = windows.window(x, (i, j), size, (stride, stride))
+        total += pixels * kernel[i, j, 0][None, None, None]
     return total
 
 
@@ -43,7 +44,7 @@ def _depthwise_backward(
     k = len(kernel)
 
     def send(grads: Array) -> Callable[[int, int], Array]:
-        return lambda i, j: grads * kernel[i, j, None, None]
+        return lambda i, j: grads * kernel[i, j, 0][None, None, None]
 
     return (
         windows.input_gradient(grads, send, k=k, stride=stride, padding=padding, shape=x.shape),
