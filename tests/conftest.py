@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import jaxtyping
 import pytest
-from paths import DATA
+from paths import DATA, TESTS
 
 # Shapes and dtypes in the types of functions are checked at each call. This comes before any import
 # of cifsel, and in conftest.py because the workers of `-n` do not see an option in addopts.
@@ -23,6 +23,11 @@ JAX_SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
+# In the tests of these packages, JAX aligns shapes of different rank only where the code says so.
+STRICT_RANKS = ("data", "models", "evaluation", "training")
+# Nor does it promote dtypes. Training has to, as optax's schedules multiply floats by the integer
+# number of steps.
+STRICT_DTYPES = ("data", "models", "evaluation")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,6 +55,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in marks.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(marks[fixture])
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuses implicit promotion of ranks and dtypes in the tests of some packages."""
+    package = request.path.relative_to(TESTS).parts[0]
+    ranks = jax.numpy_rank_promotion("raise" if package in STRICT_RANKS else "allow")
+    dtypes = jax.numpy_dtype_promotion("strict" if package in STRICT_DTYPES else "standard")
+    with ranks, dtypes:
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def test_solves_the_problem(l2):
     assert norm <= 1e-5
 
     def objective(weights):
-        logits = jax.nn.log_softmax(x @ weights["kernel"] + weights["bias"])
+        logits = jax.nn.log_softmax(x @ weights["kernel"] + weights["bias"][None])
         return -logits[jnp.arange(150), labels].mean() + l2 / 2 * jnp.sum(weights["kernel"] ** 2)
 
     gradient = jax.tree.leaves(jax.grad(objective)(weights))

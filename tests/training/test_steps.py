@@ -68,8 +68,9 @@ def written_out(model, variables, batch, *, smoothing=0.0, activity_l1=0.0):
             method="feature_map",
         )
         pooled, head = maps.mean((1, 2)), params["head"]
-        hidden = jnp.maximum(pooled @ head["hidden"]["kernel"] + head["hidden"]["bias"], 0)
-        return hidden @ head["logits"]["kernel"] + head["logits"]["bias"], hidden
+        hidden = pooled @ head["hidden"]["kernel"] + head["hidden"]["bias"][None]
+        hidden = jnp.maximum(hidden, 0)
+        return hidden @ head["logits"]["kernel"] + head["logits"]["bias"][None], hidden
 
     def loss(params):
         logits, hidden = logits_of(params)
