@@ -11,15 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel.data import augment, cifar, drawn_images, splits
+from cifsel.data import augment, splits
+from cifsel.data.datasets import DatasetSpec, load_dataset
 from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
-from cifsel.models.weights import download
-from cifsel.models.weights.backbone import WeightsFile, load_backbone
+from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, load_backbone
 from cifsel.runtime import sharding
 from cifsel.terminal import say
 from cifsel.training import optim
@@ -27,7 +26,6 @@ from cifsel.training.loop import Plan
 from cifsel.training.objective import Objective
 from cifsel.training.optim import Optimizer
 from cifsel.training.probe import Search
-from cifsel.training.samples import augmented_samples
 
 Tree = Any
 
@@ -52,12 +50,10 @@ class FineTuning:
     """How to train by gradient descent.
 
     Attributes:
-      objective: the loss, and the inputs that it is computed on.
       optimizer: with learning rates by layer.
       plan: how long to train, and when to save and stop.
     """
 
-    objective: Objective
     optimizer: Optimizer
     plan: Plan
 
@@ -71,7 +67,8 @@ class Job:
       dataset: the images.
       model: the classifier, with its variables before training.
       view: how images are shown to the model when it does not train.
-      samples: some training images as a step would see them, (N, S, S, 3) uint8.
+      objective: the loss of gradient steps, and the inputs that they see.
+      seed: of initial values, shuffling, augmentation and dropout.
       eval_batch_size: images per forward pass outside training.
       search: how the head is solved for. None if the head starts from random values.
       fine_tuning: None for a linear probe.
@@ -81,7 +78,8 @@ class Job:
     dataset: splits.Dataset
     model: Pretrained
     view: View
-    samples: np.ndarray
+    objective: Objective
+    seed: int
     eval_batch_size: int
     search: Search | None
     fine_tuning: FineTuning | None
@@ -95,7 +93,8 @@ def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
         dataset=dataset,
         model=dataclasses.replace(model, variables=sharding.everywhere(model.variables)),
         view=view(config),
-        samples=augmented_samples(objective(config), config.seed, dataset.train.images),
+        objective=objective(config),
+        seed=config.seed,
         eval_batch_size=config.eval_batch_size,
         search=search(config) if is_probe or config.init_head == "probe" else None,
         fine_tuning=None
@@ -112,31 +111,17 @@ def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
 
 def dataset(config: ConfigDict) -> splits.Dataset:
     """Reads the images that a config asks for, with their split."""
-    if config.dataset == "drawn":
-        say("drawing 50 classes of synthetic images (these are not photographs)")
-        whole = drawn_images.draw_classes(
-            train_per_class=100, val_per_class=50, test_per_class=50, seed=config.split_seed
-        )
-    else:
-        say("reading CIFAR-100's animals and people")
-        whole = cifar.load_cifar(
-            config.data_dir,
-            try_gcs=config.try_gcs or jax.default_backend() == "tpu",
-            val_per_class=config.val_per_class,
-            seed=config.split_seed,
-        )
-    subset = splits.subset(
-        whole,
+    spec = DatasetSpec(
+        name=config.dataset,
+        data_dir=config.data_dir,
+        try_gcs=config.try_gcs or jax.default_backend() == "tpu",
+        val_per_class=config.val_per_class,
         train_fraction=config.train_fraction,
         train_examples=config.train_examples,
         test_examples=config.test_examples,
         seed=config.split_seed,
     )
-    say(
-        f"{len(subset.train):,} training, {len(subset.val):,} validation and"
-        f" {len(subset.test):,} test images of {len(subset.class_names)} classes"
-    )
-    return subset
+    return load_dataset(spec)
 
 
 def classifier(
@@ -169,28 +154,25 @@ def classifier(
 def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
     """Makes the classifier of a config, with published weights and a new head."""
     model, init = classifier(config, num_classes)
-    size = config.image_size
     # Training splits the seed's own key. This key is another one, so that it does not depend on
     # what training does.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    if config.weights == "none":
-        say(f"{config.model} at {size} px, from scratch")
+    spec = WeightsSpec(
+        model=config.model,
+        source=config.weights,
+        alpha=config.alpha,
+        resolution=config.weights_resolution,
+        folder=config.weights_dir,
+    )
+    named = f"{config.model} at {config.image_size} px"
+    if spec.source == "none":
+        say(f"{named}, from scratch")
         return Pretrained(model, jax.jit(init)(key), None)
-    if config.weights == "imagenet":
-        path = download.find_weights(
-            config.model,
-            alpha=config.alpha,
-            resolution=config.weights_resolution,
-            top=False,
-            weights_dir=config.weights_dir,
-        )
-    else:
-        path = download.use_file(config.weights)
-    variables, weights = load_backbone(path, config.model, jax.eval_shape(init, key))
+    path = find_file(spec)
+    variables, weights = load_backbone(path, spec.model, jax.eval_shape(init, key))
     # Only the head is initialised. Initial values of a backbone take long to compile.
     variables["params"] |= {"head": jax.jit(lambda key: init(key)["params"]["head"])(key)}
-    digest = weights.tensors_sha256[:12]
-    say(f"{config.model} at {size} px, weights from {path} (tensors {digest})")
+    say(f"{named}, weights from {path} (tensors {weights.tensors_sha256[:12]})")
     return Pretrained(model, variables, weights)
 
 
@@ -255,7 +237,6 @@ def fine_tuning(
     # A trace begins and ends between calls.
     per_call = min(per_call, epoch, config.profile_steps or epoch)
     return FineTuning(
-        objective(config),
         _optimizer(config, model, params, epoch),
         dataclasses.replace(plan, steps_per_call=per_call),
     )

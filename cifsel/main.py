@@ -1,4 +1,4 @@
-r"""Trains and evaluates what a config file describes, for either task.
+r"""Trains and evaluates a model as a config file describes it.
 
     python -m cifsel.main --config=configs/quickstart.py --workdir=/tmp/quickstart
     python -m cifsel.main --config=configs/effnet.py:probe --config.image_size=96 \
@@ -6,17 +6,18 @@ r"""Trains and evaluates what a config file describes, for either task.
     python -m cifsel.main --config=configs/selfie.py --config.photos=~/selfies \
         --config.init_from=/tmp/task1 --workdir=/tmp/selfie
 
-The same command goes on with a run that was stopped.
+The same command goes on with a run that was stopped. Exit codes: 0 done, 1 a defect of the program,
+2 an input or the machine cannot be used, 75 try again, 130 Ctrl-C, 141 nobody reads the output.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-# Before JAX and TensorFlow load: what they print at start-up is not about the run.
+# Set before JAX and TensorFlow are imported, which print lines that are not about the run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# JAX is imported where it is needed: who asks for help, or mistypes a file, should not wait for it.
+# JAX is imported inside functions, so that --help and a mistyped file do not wait for it.
 from absl import app, flags
 from ml_collections import ConfigDict
 
@@ -33,8 +34,16 @@ _WORKDIR = flags.DEFINE_string(
 )
 
 
+def main(argv: Sequence[str]) -> None:
+    """Runs the command, and turns what can go wrong into one line and an exit code."""
+    if len(argv) > 1:
+        command.stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
+    command.start()
+    command.guarded(run)
+
+
 def run() -> None:
-    """Runs what the flags say."""
+    """Hands the config to the task that it names."""
     from cifsel import train
     from cifsel.config.validation import validate
     from cifsel.runtime import sharding
@@ -57,6 +66,7 @@ def run() -> None:
 
 
 def _begin(config: ConfigDict, task: "Callable[[ConfigDict, str, Writer], object]") -> None:
+    """Starts a task: chooses its workdir, says where it runs, and opens its summaries."""
     import jax
 
     from cifsel import workdir
@@ -67,14 +77,6 @@ def _begin(config: ConfigDict, task: "Callable[[ConfigDict, str, Writer], object
     say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
     with summaries.open_writer(folder) as writer:  # Makes a file only when it is written to.
         task(config, folder, writer)
-
-
-def main(argv: Sequence[str]) -> None:
-    """Runs, and turns what can go wrong into one line and an exit status."""
-    if len(argv) > 1:
-        command.stop(f"unexpected argument {argv[1]!r}: flags are written --flag=value")
-    command.start()
-    command.guarded(run)
 
 
 if __name__ == "__main__":

@@ -1,43 +1,38 @@
-"""Both tasks, small and from scratch, on drawn images: everything works, offline, in minutes."""
+"""Both tasks on small drawn images, without pretrained weights: offline, in minutes."""
 
 import copy
-from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import sweep
+from cifsel.comparison.results import Comparison
 from cifsel.runtime import remote
 from cifsel.selfie.run import evaluate_and_train
 from cifsel.terminal import say
 from cifsel.workdir import lock, summaries
 
 
-def run(config: ConfigDict, folder: str) -> dict[str, Any]:
-    """Trains config.models, compares them, and gives the better one drawn faces to tell apart.
+def run(config: ConfigDict, folder: str) -> Comparison:
+    """Trains and compares config.models, then trains the better one to classify drawn faces.
 
     Args:
       config: as configs/quickstart.py describes it.
       folder: gets a workdir per run, the comparison, and task 2 in selfie/.
 
     Returns:
-      What comparison.json holds.
+      The content of comparison.json.
 
     Raises:
       UserError: another run is at work in the folder.
     """
     with lock.alone(remote.place(folder)):
-        return _both_tasks(config, folder)
+        return _run_both_tasks(config, folder)
 
 
-def _both_tasks(config: ConfigDict, folder: str) -> dict[str, Any]:
+def _run_both_tasks(config: ConfigDict, folder: str) -> Comparison:
     say("quickstart: synthetic images, drawn by this program; nothing here says anything of photos")
-    configs = []
-    for model in config.models:
-        one = copy.deepcopy(config)
-        one.task, one.model, one.name = "task1", model, model
-        configs.append(one)
-    result = sweep.run(configs, folder)
+    comparison = sweep.run([_task1_config(config, model) for model in config.models], folder)
     faces = config.selfie.copy_and_resolve_references()
     faces.init_from = folder
     say("task 2: happy and sad faces, drawn by this program")
@@ -45,4 +40,10 @@ def _both_tasks(config: ConfigDict, folder: str) -> dict[str, Any]:
     with summaries.open_writer(below) as writer:
         evaluate_and_train(faces, below, writer)
     say("For real images: python -m cifsel.main --config=configs/effnet.py")
-    return result
+    return comparison
+
+
+def _task1_config(config: ConfigDict, model: str) -> ConfigDict:
+    task1_config = copy.deepcopy(config)
+    task1_config.task, task1_config.model, task1_config.name = "task1", model, model
+    return task1_config

@@ -1,42 +1,47 @@
-"""Task 1 as a whole: train every model with every seed, compare, write the report."""
+"""Trains each model with several seeds, compares them, and writes the report: all of task 1.
+
+Task 1 is the question which network transfers better to the animals and people of CIFAR-100.
+"""
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from cifsel import compare, train
+from cifsel.comparison.results import Comparison
 from cifsel.runtime import remote
 from cifsel.terminal import say
 from cifsel.workdir import summaries
 
 
-def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> dict[str, Any]:
-    """Trains what is not trained yet and compares it all.
+def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Comparison:
+    """Trains the models that are not trained yet, and compares all.
 
-    Interrupted at any point, the same call goes on from there.
+    After an interruption the same call goes on from there.
 
     Args:
       configs: one per model, with distinct names.
       folder: gets a workdir `<name>-seed<k>` per run, and the comparison.
-      seeds: how many of each, from the config's own on.
+      seeds: number of seeds per model, counted from the seed of the config.
 
     Returns:
-      What comparison.json holds.
+      The content of comparison.json.
 
     Raises:
-      UserError: something given cannot be used.
+      UserError: a config, the data or the folder cannot be used.
       Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
-    below = []
-    # All models of a seed before the next: stopped early, the seeds done are still comparable.
-    for more in range(seeds):
+    workdirs: list[str] = []
+    # All models with one seed come before the next seed. If it is stopped early, the seeds that
+    # are complete can be compared.
+    for offset in range(seeds):
         for config in configs:
-            one = copy.deepcopy(config)
-            one.seed = config.seed + more
-            below.append(str(remote.place(folder) / f"{one.name}-seed{one.seed}"))
-            say(f"run {len(below)} of {seeds * len(configs)}: {below[-1]}")
-            with summaries.open_writer(below[-1]) as writer:
-                train.train_and_evaluate(one, below[-1], writer)
-    return compare.compare(below, folder)
+            run_config = copy.deepcopy(config)
+            run_config.seed = config.seed + offset
+            workdir = str(remote.place(folder) / f"{run_config.name}-seed{run_config.seed}")
+            workdirs.append(workdir)
+            say(f"run {len(workdirs)} of {seeds * len(configs)}: {workdir}")
+            with summaries.open_writer(workdir) as writer:
+                train.train_and_evaluate(run_config, workdir, writer)
+    return compare.compare(workdirs, folder)

@@ -23,9 +23,11 @@ from cifsel.training import diagnosis, loop, probe, profiling, steps
 from cifsel.training.clock import Phases
 from cifsel.training.progress import Progress
 from cifsel.training.results import RunMetrics
+from cifsel.training.samples import augmented_samples
 from cifsel.training.state import init_state
 from cifsel.workdir import lock, provenance
 from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import ClassifierMeta
 from cifsel.workdir.summaries import Writer
 
 Tree = Any
@@ -60,26 +62,8 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> RunMe
             dataset = build.dataset(config)
         with phases.timed("weights"):
             model = build.pretrained(config, len(dataset.class_names))
-        return _fit_score_report(build.job(config, dataset, model), phases, run, writer)
-
-
-def _fit_score_report(job: Job, phases: Phases, run: epath.Path, writer: Writer) -> RunMetrics:
-    workdir.write_json(run / workdir.CONFIG, job.settings)
-    report = RunReport(run, job.dataset, writer)
-    report.start(job.settings, job.model.variables, job.samples)
-    passes = Passes(run, job.model.model, job.view, job.eval_batch_size)
-    trace = profiling.Trace(run, job.fine_tuning.plan.profile_steps if job.fine_tuning else 0)
-    with Checkpoints(run) as checkpoints:
-        output = loop.Output(checkpoints, _checkpoint_meta(job), writer, trace)
-        fitted = fit(job, phases, passes, output)
-    logits = predict(job, phases, passes, fitted)
-    metrics = score(job, phases, fitted, logits)
-    report.finish(metrics, logits, fitted.solution)
-    workdir.remove_cached(run)
-    return metrics
-
-
-# --- fit -----------------------------------------------------------------------------------------
+        job = build.job(config, dataset, model)
+        return Run(job, run, writer, phases).execute()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,126 +81,158 @@ class Fitted:
     progress: Progress
 
 
-def fit(job: Job, phases: Phases, passes: Passes, output: loop.Output) -> Fitted:
-    """Solves for the head, fine-tunes, or does both, and saves the classifier."""
-    fitted = Fitted(job.model.variables, None, Progress())
-    if job.search is not None:
-        with phases.timed("probe"):
-            fitted = solve_head(job, job.search, passes)
-    if job.fine_tuning is None:
-        output.checkpoints.save(0, model=fitted.variables, meta=output.meta)
-        return fitted
-    with phases.timed("training"):
-        variables, progress = fine_tune(job, job.fine_tuning, passes, fitted.variables, output)
-    # Including earlier processes of this run, but without what came after the last step.
-    phases.seconds["training"] = progress.seconds
-    return Fitted(variables, fitted.solution, progress)
+class Run:
+    """A run of task 1: fit, score, report.
 
+    Args:
+      job: the objects of the run.
+      folder: the workdir.
+      writer: of TensorBoard summaries.
+      phases: stopwatch of the phases. It has those of building the job already.
+    """
 
-def solve_head(job: Job, search: probe.Search, passes: Passes) -> Fitted:
-    """Computes the features of the backbone as it is, and solves logistic regression on them."""
-    variables, dataset = job.model.variables, job.dataset
-    train, val = (
-        probe.Labelled(passes.features(variables, split, name), split.labels)
-        for name, split in (("train", dataset.train), ("val", dataset.val))
-    )
-    solution = probe.fit(train, val, len(dataset.class_names), search)
-    say(
-        f"probe: l2 {solution.chosen.l2:.1e} of {len(solution.trials)} tried,"
-        f" validation loss {solution.chosen.val_loss:.3f},"
-        f" accuracy {solution.chosen.val_accuracy:.1%}"
-    )
-    logits = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
-    params = variables["params"] | {"head": {"logits": sharding.everywhere(logits)}}
-    return Fitted(variables | {"params": params}, solution, Progress())
+    def __init__(self, job: Job, folder: epath.Path, writer: Writer, phases: Phases) -> None:
+        self._job, self._folder, self._writer, self._phases = job, folder, writer, phases
+        self._model, self._dataset = job.model.model, job.dataset
+        self._passes = Passes(folder, self._model, job.view, job.eval_batch_size)
 
+    def execute(self) -> RunMetrics:
+        """Runs from the first step to metrics.json."""
+        job = self._job
+        workdir.write_json(self._folder / workdir.CONFIG, job.settings)
+        report = RunReport(self._folder, self._dataset, self._writer)
+        samples = augmented_samples(job.objective, job.seed, self._dataset.train.images)
+        report.start(job.settings, job.model.variables, samples)
+        with Checkpoints(self._folder) as checkpoints:
+            fitted = self._fit(checkpoints)
+        logits = self._predict(fitted)
+        metrics = self._score(fitted, logits)
+        report.finish(metrics, logits, fitted.solution)
+        workdir.remove_cached(self._folder)
+        return metrics
 
-def fine_tune(
-    job: Job, fine_tuning: FineTuning, passes: Passes, variables: Tree, output: loop.Output
-) -> tuple[Tree, Progress]:
-    """Trains by gradient descent. Returns the variables of the best epoch, and the progress."""
-    model, dataset, objective = job.model.model, job.dataset, fine_tuning.objective
-    train, val, predict = dataset.train.images, dataset.val.images, passes.predict
-    if objective.frozen_backbone:
-        # The output of the backbone for an image never changes, so it is computed once.
-        predict = jax.jit(functools.partial(model.apply, method="classify"))
-        val = passes.maps(variables, dataset.val, "val")
-        if objective.on_features:
-            train = passes.maps(variables, dataset.train, "train")
-    optimizer = fine_tuning.optimizer
-    scan = steps.make_scan(model, optimizer.tx, optimizer.rates, objective, sharding.replicated())
-    diagnose = functools.partial(
-        diagnosis.first_not_finite, model=model, rates=optimizer.rates, objective=objective
-    )
-    trainer = loop.Trainer(
-        loop.Functions(scan, predict, optimizer.learning_rate, diagnose),
-        loop.Examples(train, dataset.train.labels),
-        loop.Examples(val, dataset.val.labels),
-        fine_tuning.plan,
-        output,
-    )
-    return trainer.run(init_state(variables, optimizer.tx, objective.ema_decay))
+    def _fit(self, checkpoints: Checkpoints) -> Fitted:
+        """Solves for the head, fine-tunes, or does both, and saves the classifier."""
+        job, meta = self._job, self._checkpoint_meta()
+        fitted = Fitted(job.model.variables, None, Progress())
+        if job.search is not None:
+            with self._phases.timed("probe"):
+                fitted = self._solve_head(job.search)
+        if job.fine_tuning is None:
+            checkpoints.save(0, model=fitted.variables, meta=meta)
+            return fitted
+        trace = profiling.Trace(self._folder, job.fine_tuning.plan.profile_steps)
+        output = loop.Output(checkpoints, meta, self._writer, trace)
+        with self._phases.timed("training"):
+            variables, progress = self._fine_tune(job.fine_tuning, fitted.variables, output)
+        # Includes earlier processes of this run, but not what comes after the last step.
+        self._phases.seconds["training"] = progress.seconds
+        return Fitted(variables, fitted.solution, progress)
 
-
-def _checkpoint_meta(job: Job) -> dict[str, Any]:
-    """Makes the description of the model that is saved with a checkpoint, JSON-ready."""
-    dataset, weights = job.dataset, job.model.weights
-    return {
-        "config": job.settings,
-        "class_names": list(dataset.class_names),
-        "coarse_names": list(dataset.coarse_names),
-        "coarse_of": dataset.coarse_of.tolist(),
-        "image_side": dataset.train.images.shape[1],
-        "fingerprint": dataset.fingerprint,
-        "weights": dataclasses.asdict(weights) if weights else None,
-    }
-
-
-# --- score ---------------------------------------------------------------------------------------
-
-
-def predict(job: Job, phases: Phases, passes: Passes, fitted: Fitted) -> dict[str, np.ndarray]:
-    """Computes the logits (N, K) of the finished model, of 'val' and 'test'."""
-    logits = {}
-    for name, split in (("val", job.dataset.val), ("test", job.dataset.test)):
-        with phases.timed(name):
-            if job.fine_tuning is None and fitted.solution is not None:
-                # The features of the validation images have been computed already.
-                features = passes.features(fitted.variables, split, name)
-                logits[name] = fitted.solution.logits(features)
-            else:
-                logits[name] = passes.logits(fitted.variables, split, name)
-    return logits
-
-
-def score(job: Job, phases: Phases, fitted: Fitted, logits: dict[str, np.ndarray]) -> RunMetrics:
-    """Computes the content of metrics.json."""
-    dataset, settings = job.dataset, job.settings
-    scores = {
-        name: split_score.score(
-            logits[name],
-            split.labels,
-            dataset.class_names,
-            dataset.coarse_names,
-            dataset.coarse_of,
+    def _solve_head(self, search: probe.Search) -> Fitted:
+        """Computes the features of the backbone as it is, and solves logistic regression."""
+        variables, dataset = self._job.model.variables, self._dataset
+        train, val = (
+            probe.Labelled(self._passes.features(variables, split, name), split.labels)
+            for name, split in (("train", dataset.train), ("val", dataset.val))
         )
-        for name, split in (("val", dataset.val), ("test", dataset.test))
-    }
-    return RunMetrics(
-        name=settings["name"],
-        recipe=settings["recipe"],
-        model=settings["model"],
-        dataset=settings["dataset"],
-        examples={name: len(getattr(dataset, name)) for name in ("train", "val", "test")},
-        fingerprint=dataset.fingerprint,
-        config=settings,
-        val=scores["val"],
-        test=scores["test"],
-        training=fitted.progress,
-        probe=fitted.solution.to_json() if fitted.solution else None,
-        cost=cost.measure(
-            job.model.model, fitted.variables, job.view, len(dataset.test), phases.seconds
-        ),
-        weights=job.model.weights,
-        provenance=provenance.environment(),
-    )
+        solution = probe.fit(train, val, len(dataset.class_names), search)
+        say(
+            f"probe: l2 {solution.chosen.l2:.1e} of {len(solution.trials)} tried,"
+            f" validation loss {solution.chosen.val_loss:.3f},"
+            f" accuracy {solution.chosen.val_accuracy:.1%}"
+        )
+        logits = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
+        params = variables["params"] | {"head": {"logits": sharding.everywhere(logits)}}
+        return Fitted(variables | {"params": params}, solution, Progress())
+
+    def _fine_tune(
+        self, fine_tuning: FineTuning, variables: Tree, output: loop.Output
+    ) -> tuple[Tree, Progress]:
+        """Trains by gradient descent. Returns the variables of the best epoch, and the progress."""
+        model, dataset, objective = self._model, self._dataset, self._job.objective
+        train, val, predict = dataset.train.images, dataset.val.images, self._passes.predict
+        if objective.frozen_backbone:
+            # The output of the backbone for an image never changes, so it is computed once.
+            predict = jax.jit(functools.partial(model.apply, method="classify"))
+            val = self._passes.maps(variables, dataset.val, "val")
+            if objective.on_features:
+                train = self._passes.maps(variables, dataset.train, "train")
+        optimizer = fine_tuning.optimizer
+        scan = steps.make_scan(
+            model, optimizer.tx, optimizer.rates, objective, sharding.replicated()
+        )
+        diagnose = functools.partial(
+            diagnosis.first_not_finite, model=model, rates=optimizer.rates, objective=objective
+        )
+        trainer = loop.Trainer(
+            loop.Functions(scan, predict, optimizer.learning_rate, diagnose),
+            loop.Examples(train, dataset.train.labels),
+            loop.Examples(val, dataset.val.labels),
+            fine_tuning.plan,
+            output,
+        )
+        return trainer.run(init_state(variables, optimizer.tx, objective.ema_decay))
+
+    def _predict(self, fitted: Fitted) -> dict[str, np.ndarray]:
+        """Computes the logits (N, K) of the finished model, of 'val' and 'test'."""
+        logits = {}
+        for name, split in (("val", self._dataset.val), ("test", self._dataset.test)):
+            with self._phases.timed(name):
+                if self._job.fine_tuning is None and fitted.solution is not None:
+                    # The features of the validation images have been computed already.
+                    features = self._passes.features(fitted.variables, split, name)
+                    logits[name] = fitted.solution.logits(features)
+                else:
+                    logits[name] = self._passes.logits(fitted.variables, split, name)
+        return logits
+
+    def _score(self, fitted: Fitted, logits: dict[str, np.ndarray]) -> RunMetrics:
+        """Computes the content of metrics.json."""
+        dataset, settings = self._dataset, self._job.settings
+        scores = {
+            name: split_score.score(
+                logits[name],
+                split.labels,
+                dataset.class_names,
+                dataset.coarse_names,
+                dataset.coarse_of,
+            )
+            for name, split in (("val", dataset.val), ("test", dataset.test))
+        }
+        return RunMetrics(
+            name=settings["name"],
+            recipe=settings["recipe"],
+            model=settings["model"],
+            dataset=settings["dataset"],
+            examples={name: len(getattr(dataset, name)) for name in ("train", "val", "test")},
+            fingerprint=dataset.fingerprint,
+            config=settings,
+            val=scores["val"],
+            test=scores["test"],
+            training=fitted.progress,
+            probe=fitted.solution.to_json() if fitted.solution else None,
+            cost=cost.measure(
+                self._model,
+                fitted.variables,
+                self._job.view,
+                len(dataset.test),
+                self._phases.seconds,
+            ),
+            weights=self._job.model.weights,
+            provenance=provenance.environment(),
+        )
+
+    def _checkpoint_meta(self) -> dict[str, Any]:
+        """Makes the description of the model that is saved with a checkpoint, JSON-ready."""
+        dataset, weights = self._dataset, self._job.model.weights
+        meta = ClassifierMeta(
+            config=self._job.settings,
+            class_names=dataset.class_names,
+            coarse_names=dataset.coarse_names,
+            coarse_of=tuple(dataset.coarse_of.tolist()),
+            image_side=dataset.train.images.shape[1],
+            fingerprint=dataset.fingerprint,
+            weights=dataclasses.asdict(weights) if weights else None,
+        )
+        return meta.to_json()

@@ -4,7 +4,8 @@ python -m cifsel.main --config=configs/effnet.py               # fine-tune
 python -m cifsel.main --config=configs/effnet.py:probe         # linear probe
 python -m cifsel.main --config=configs/effnet.py:notebook      # the reference notebook's recipe
 
-experiments/README.md has the test accuracy and the time of each.
+experiments/README.md has the test accuracy and the time of each. cifsel/config/task1.py lists all
+fields.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ RECIPES = ("finetune", "probe", "notebook")
 
 
 def get_config(recipe: str = "finetune") -> ConfigDict:
-    """Returns the configuration of one of RECIPES."""
+    """Returns the configuration of a recipe."""
     if recipe not in RECIPES:
         raise common.refuse(recipe, "configs/effnet.py", RECIPES)
     c = common.get_config()
@@ -23,7 +24,7 @@ def get_config(recipe: str = "finetune") -> ConfigDict:
     c.recipe = recipe
     c.model = "efficientnetv2-b0"
     if recipe == "finetune":
-        # Chosen on validation images by experiments/ablation.py.
+        # Chosen on validation images (experiments/README.md).
         c.train_size = 96
         c.epochs = 6
         c.learning_rate = 4e-4

@@ -2,7 +2,10 @@
 
     python -m cifsel.main --config=configs/quickstart.py --workdir=/tmp/quickstart
 
-The report says how well it went. Drawn images say that everything works, and nothing about photos.
+It trains the models of `models` and compares them. Then it runs task 2 with the better one. Drawn
+images show that everything works. They show nothing about photos.
+
+cifsel/config/quickstart.py adds its fields to those of task 1 and task 2.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +17,7 @@ RECIPES = ("scratch",)
 
 
 def get_config(recipe: str = "scratch") -> ConfigDict:
-    """Returns the configuration of the only one of RECIPES."""
+    """Returns the configuration of the only recipe."""
     if recipe not in RECIPES:
         raise common.refuse(recipe, "configs/quickstart.py", RECIPES)
     c = QUICKSTART.defaults()

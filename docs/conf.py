@@ -3,13 +3,12 @@
     pip install -e '.[docs]'
     sphinx-build -W --keep-going -b html docs docs/_build
 
-The build writes the text that --help prints into `_generated/`, and one API page for each package
+The build writes the tables of config fields into `_generated/`, and one API page for each package
 that `api/index.rst` lists into `api/generated/`. Git ignores both.
 """
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -49,26 +48,24 @@ napoleon_numpy_docstring = False
 # Otherwise the fields of a dataclass are listed twice, with and without their meaning.
 napoleon_use_ivar = True
 
-# The --help of these commands, in which the fields of the configs are listed.
-HELP = {
-    "fields-task1.txt": "cifsel.main --config=configs/effnet.py --help",
-    "fields-task2.txt": "cifsel.main --config=configs/selfie.py --help",
-}
 
+def write_fields(_: Sphinx) -> None:
+    """Writes a table of the fields of each task, for `configuration.md`."""
+    from cifsel.config import SELFIE, TASK1
 
-def write_help(_: Sphinx) -> None:
-    """Writes the part of --help that lists the fields of a config."""
     folder = DOCS / "_generated"
     folder.mkdir(exist_ok=True)
-    for name, command in HELP.items():
-        printed = subprocess.run(
-            [sys.executable, "-m", *command.split()],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        (folder / name).write_text(printed[printed.index("fields of ") :])
+    for name, schema in {"fields-task1.md": TASK1, "fields-task2.md": SELFIE}.items():
+        lines = []
+        for title, fields in schema.sections.items():
+            lines += [f"### {title}", "", "| field | default | values | meaning |"]
+            lines.append("| --- | --- | --- | --- |")
+            for field in fields:
+                help_text = re.sub(r"(--\w+|\S*<\S*)", r"`\1`", field.help)
+                cells = f"`{field.name}`", f"`{field.default}`", field.expected, help_text
+                lines.append(f"| {' | '.join(cells)} |")
+            lines.append("")
+        (folder / name).write_text("\n".join(lines))
 
 
 def name_files(_: Sphinx, __: str, source: list[str]) -> None:
@@ -91,7 +88,7 @@ def escape(_: Sphinx, __: str, ___: str, ____: object, _____: object, lines: lis
 
 def setup(app: Sphinx) -> None:
     """Connects the functions above to Sphinx's events."""
-    app.connect("builder-inited", write_help)
+    app.connect("builder-inited", write_fields)
     app.connect("source-read", name_files)
     # Before napoleon, which writes markup of its own.
     app.connect("autodoc-process-docstring", escape, priority=400)

@@ -22,7 +22,8 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import train
-from cifsel.comparison import paired, runs
+from cifsel.comparison import paired
+from cifsel.comparison.runs import read_run
 from cifsel.config import Parser
 from cifsel.errors import UserError
 from cifsel.runtime import command
@@ -126,7 +127,7 @@ class Recorded:
     probe_validation: float | None
     training_seconds: float
     finished: str
-    git_commit: str
+    git_commit: str | None
     validation_images: int = 0
     right: str = ""
 
@@ -149,16 +150,16 @@ def record(path: Path, root: Path) -> None:
     """Adds every finished run in `root` to the file. Replaces runs of the same name."""
     by_name = recorded(path) if path.exists() else {}
     for folder in sorted(file.parent for file in root.glob("*/metrics.json")):
-        run = runs.read(str(folder))
-        training, probe, right = run.metrics["training"], run.metrics["probe"], run.right("val")
+        run = read_run(str(folder))
+        training, probe, right = run.metrics.training, run.metrics.probe, run.right("val")
         by_name[folder.name] = Recorded(
             run=folder.name,
-            validation_by_epoch=[epoch["val_accuracy"] for epoch in training["history"]],
-            training_by_epoch=[epoch["train_accuracy"] for epoch in training["history"]],
-            probe_validation=probe and probe["chosen"]["val_accuracy"],
-            training_seconds=training["seconds"],
-            finished=run.metrics["finished"],
-            git_commit=run.metrics["git_commit"],
+            validation_by_epoch=[epoch.val_accuracy for epoch in training.history],
+            training_by_epoch=[epoch.train_accuracy for epoch in training.history],
+            probe_validation=probe["chosen"]["val_accuracy"] if probe else None,
+            training_seconds=training.seconds,
+            finished=run.metrics.provenance.finished,
+            git_commit=run.metrics.provenance.git_commit,
             validation_images=len(right),
             right=base64.b64encode(np.packbits(right).tobytes()).decode(),
         )
@@ -245,10 +246,12 @@ def main() -> None:
     parser = Parser("experiments.ablation", __doc__)
     add = parser.add_argument
     add("--workdir", type=Path, metavar="DIR", help="folder of the runs")
-    add("--record", type=Path, metavar="FILE", help="add runs; alone: print the table")
-    names = f"changes to train: {', '.join(CHANGES)}; default: all"
+    add(
+        "--record", type=Path, metavar="FILE", help="add runs, or print the table without --workdir"
+    )
+    names = f"changes to train: {', '.join(CHANGES)}, default: all"
     add("--only", nargs="+", choices=CHANGES, default=list(CHANGES), metavar="CHANGE", help=names)
-    names = "seeds of each change; default: 0"
+    names = "seeds of each change, default: 0"
     add("--seeds", nargs="+", type=int, default=[0], choices=SEEDS, metavar="SEED", help=names)
     flags = parser.parse_args()
     if not (flags.workdir or flags.record):

@@ -53,7 +53,7 @@ def main() -> None:
     parser = Parser("experiments.resolution", __doc__)
     parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
     parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="sizes to score at")
-    words = "average over mirrored images: 'on', 'off' or both; default: as in the run"
+    words = "average over mirrored images: 'on', 'off' or both, default: as in the run"
     parser.add_argument("--mirror", nargs="+", choices=("on", "off"), default=[], help=words)
     flags = parser.parse_args()
     command.start()

@@ -48,12 +48,12 @@ def main() -> None:
     parser = Parser("experiments.task1", __doc__)
     add = parser.add_argument
     add("--workdir", required=True, metavar="DIR", help="folder for all runs and the report")
-    add("--seeds", type=int, default=3, metavar="N", help="seeds of each model; default: 3")
+    add("--seeds", type=int, default=3, metavar="N", help="seeds of each model, default: 3")
     add("--recipe", default="finetune", choices=effnet.RECIPES, help="default: finetune")
     add("--set", default="", metavar="FIELD=VALUE,...", help="fields to change in both configs")
     flags = parser.parse_args()
     if flags.seeds < 1:
-        parser.error(f"--seeds is {flags.seeds}; expected 1 or more")
+        parser.error(f"--seeds is {flags.seeds}, expected 1 or more")
     changes = flags.set.split(",") if flags.set else []
     command.start()
     command.guarded(lambda: sweep.run(configs(flags.recipe, changes), flags.workdir, flags.seeds))

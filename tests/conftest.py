@@ -9,14 +9,11 @@ from pathlib import Path
 import jax
 import jaxtyping
 import pytest
-from paths import DATA
+from paths import DATA, TESTS
 
-# Shapes and dtypes in the types of these packages are checked at each call. This comes before any
-# import of them, and in conftest.py because the workers of `-n` do not see an option in addopts.
-jaxtyping.install_import_hook(
-    ["cifsel.data", "cifsel.models", "cifsel.evaluation", "cifsel.training", "cifsel.selfie"],
-    "array_types.check",
-)
+# Shapes and dtypes in the types of functions are checked at each call. This comes before any import
+# of cifsel, and in conftest.py because the workers of `-n` do not see an option in addopts.
+jaxtyping.install_import_hook("cifsel", "array_types.check")
 
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
 pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]
@@ -24,8 +21,13 @@ pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]
 JAX_SETTINGS = {
     # What one test has compiled is there for all others, however small it is.
     "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
 }
+# In the tests of these packages, JAX aligns shapes of different rank only where the code says so.
+STRICT_RANKS = ("data", "models", "evaluation", "training")
+# Nor does it promote dtypes. Training has to, as optax's schedules multiply floats by the integer
+# number of steps.
+STRICT_DTYPES = ("data", "models", "evaluation")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +41,30 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in settings.items():
         os.environ[name.upper()] = str(value)
         jax.config.update(name, value)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for test files that are named: they take longer to start than to do without."""
+    return 0 if all(".py" in argument for argument in config.args) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of fixtures that start a process or need the real data."""
+    marks = {"browser": "process", "read_within": "process", "real_data": "real"}
+    for item in items:
+        for fixture in marks.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(marks[fixture])
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuses implicit promotion of ranks and dtypes in the tests of some packages."""
+    package = request.path.relative_to(TESTS).parts[0]
+    ranks = jax.numpy_rank_promotion("raise" if package in STRICT_RANKS else "allow")
+    dtypes = jax.numpy_dtype_promotion("strict" if package in STRICT_DTYPES else "standard")
+    with ranks, dtypes:
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,5 +3,6 @@
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
+TESTS = REPO / "tests"
 # Images and weights. They are not committed, so tests that need them are marked `real`.
 DATA = REPO.parent / "shared" / "data"

@@ -17,7 +17,9 @@ from etils import epath
 from PIL import Image
 
 from cifsel import build, compare, predict, train, workdir
-from cifsel.comparison import runs
+from cifsel.comparison.candidates import Candidate
+from cifsel.comparison.results import best_run
+from cifsel.comparison.runs import read_run
 from cifsel.data import drawn_faces, drawn_images
 from cifsel.data.photos import grouping, labelled
 from cifsel.models import classifier
@@ -29,7 +31,7 @@ from cifsel.workdir import summaries
 from configs import effnet
 from configs import selfie as selfie_config
 
-pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process]
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process, pytest.mark.slow]
 TESTS = Path(__file__).parent
 BUCKET = "gs://bucket"
 RUN, COMPARED = f"{BUCKET}/run", f"{BUCKET}/compared"
@@ -198,10 +200,10 @@ def compared(interrupted):
 
 
 def test_two_runs_are_compared_and_the_pointer_leads_to_one(compared, gs):
-    result, folder = compared
-    assert [one["runs"] for one in result["candidates"]] == [[RUN], [f"{BUCKET}/other"]]
+    comparison, folder = compared
+    assert [entry.runs for entry in comparison.candidates] == [(RUN,), (f"{BUCKET}/other",)]
     assert workdir.read_json(epath.Path(folder) / compare.COMPARISON) == json.loads(
-        json.dumps(result)
+        json.dumps(comparison.to_json())
     )
     assert len(gs.names("compared/figures/")) > 3
     assert len([name for name in gs.names("compared/") if "tfevents" in name]) == 1
@@ -211,10 +213,9 @@ def test_two_runs_are_compared_and_the_pointer_leads_to_one(compared, gs):
 
 
 def test_a_pointer_to_a_run_below_may_be_moved(interrupted, tmp_path):
-    chosen = runs.read(RUN)
-    pointer = compare._best(epath.Path(BUCKET), runs.Candidate("one", (chosen,)))
-    assert pointer["run"] == "run"
-    assert compare._best(epath.Path(tmp_path), runs.Candidate("one", (chosen,)))["run"] == RUN
+    chosen = Candidate("one", (read_run(RUN),))
+    assert best_run(epath.Path(BUCKET), chosen).run == "run"
+    assert best_run(epath.Path(tmp_path), chosen).run == RUN
 
 
 # --- photos, task 2, and predictions --------------------------------------------------------------

@@ -44,7 +44,7 @@ CASES = {
     "recipe": ((f"{EFFNET}:nope",), ("'nope'", "finetune, probe, notebook")),
     "no recipes": ((f"{QUICKSTART}:nope",), ("'nope'", "scratch")),
     "no config file": (("--config=configs/nope.py",), ("configs/nope.py", "No such file")),
-    "nested field": ((EFFNET, "--config.augment.flipp=True"), ("'flipp'", "augment.flip")),
+    "nested field": ((EFFNET, "--config.augment.flipp=True"), ("'augment.flipp'", "augment.flip")),
     "type": ((EFFNET, "--config.batch_size=many"), ("config.batch_size is 'many'", "int")),
     "none": ((EFFNET, "--config.epochs=None"), ("config.epochs is 'None'", "int")),
     "too large": ((EFFNET, "--config.image_size=9999"), ("image_size is 9999", "32 to 1024")),

@@ -1,6 +1,8 @@
 """The command: which photos are meant, what is said of them, and what is said when it cannot be."""
 
+import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -16,10 +18,11 @@ from paths import REPO
 from PIL import Image
 
 from cifsel import predict
-from cifsel.data.photos import crops, decoding
-from cifsel.errors import UserError
+from cifsel.data.photos import crops, decoding, search
+from cifsel.errors import ExitCode, UserError
 from cifsel.models import classifier
-from cifsel.prediction import predictor
+from cifsel.prediction import answers, predictor
+from cifsel.runtime import command
 from cifsel.workdir.checkpoints import Checkpoints
 
 
@@ -73,6 +76,8 @@ def put(folder, **grey):
 @pytest.fixture
 def run(model, monkeypatch, capsys):
     """(arguments) -> what it printed, what it complained of, its exit status."""
+    # It prepares a process for its end, and this one goes on.
+    monkeypatch.setattr(command, "start_terminal", lambda: None)
 
     def call(*arguments, stdin="", checkpoint="selfie"):
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
@@ -261,6 +266,33 @@ def test_interrupted(run, tmp_path, monkeypatch):
     assert run("x") == ("", "", 130)
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError("9 GB"), (ExitCode.BAD_INPUT, "out of memory (9 GB): close other programs")),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), (ExitCode.BAD_INPUT, "out of memory")),
+        (
+            ValueError("UNAVAILABLE: gs:// is gone"),
+            (ExitCode.TRY_AGAIN, "gs:// cannot be reached any more (UNAVAILABLE: gs:// is gone):"),
+        ),
+        (OSError(errno.ENOSPC, "No space left", "x.png"), (ExitCode.BAD_INPUT, "x.png: No space")),
+    ],
+)
+def test_failures_of_the_machine_are_one_line(run, tmp_path, monkeypatch, error, expected):
+    code, words = expected
+    (path,) = put(tmp_path, a=25)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(predictor.Predictor, "probabilities", fail)
+    out, err, status = run(path)
+    assert (out, status, err.count("\n")) == ("", code, 1)
+    assert err.startswith(f"error: {words}")
+    assert "checkpoint" not in err
+    assert "config." not in err
+
+
 @pytest.mark.parametrize("arguments", [["a.png", "--json", "--csv"], [], ["a.png", "--nonsense"]])
 def test_flags_that_make_no_sense(run, arguments):
     assert run(*arguments)[2] == 2
@@ -278,14 +310,14 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
         happened.append("decode")
         return decoding.decode(source, name)
 
-    monkeypatch.setattr(predict, "decode", decode)
+    monkeypatch.setattr(answers, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)
-    with predict.contextlib.ExitStack() as stack:
-        items = predict.photo_search.find_photos(paths, stack)
-    for answer in predict.answers(items, model, skip=True):
+    with contextlib.ExitStack() as stack:
+        items = search.find_photos(paths, stack)
+    for answer in answers.answer_photos(items, model, skip=True):
         happened.append(answer.photo)
     batches = [paths[:4], paths[4:8], paths[8:]]
-    assert happened == [one for batch in batches for one in ["decode"] * len(batch) + batch]
+    assert happened == [event for batch in batches for event in ["decode"] * len(batch) + batch]
 
 
 # --- explanations ---
@@ -334,8 +366,12 @@ def checkpoint(variables_of, tmp_path_factory):
     variables = variables_of(classifier.build("efficientnetv2-mini", num_classes=2), 32)
     tree = {kind: {"backbone": variables[kind]["backbone"]} for kind in variables}
     kernel = np.random.default_rng(0).normal(size=(24, 2)).astype(np.float32)
-    about = {
+    meta = {
         "task": "selfie",
+        "l2": 0.01,
+        "method": "probe",
+        "init_from": "imagenet",
+        "config": {},
         "backbone": {"model": "efficientnetv2-mini", "alpha": 1.0},
         "class_names": ["happy", "sad"],
         "places": [["block2a", 1]],
@@ -347,7 +383,7 @@ def checkpoint(variables_of, tmp_path_factory):
         "sure_from": None,
     }
     with Checkpoints(epath.Path(folder)) as saved:
-        saved.save(0, model=tree | {"head": {"kernel": kernel, "bias": kernel[0]}}, meta=about)
+        saved.save(0, model=tree | {"head": {"kernel": kernel, "bias": kernel[0]}}, meta=meta)
     return folder
 
 
@@ -357,7 +393,8 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     (path,) = put(tmp_path, **{"\udcff": 25})
     code = (
         "import sys; from cifsel import predict; predict.main();"
-        "needless = {'tensorflow', 'matplotlib', 'clu', 'tensorboard', 'fsspec', 'gcsfs'};"
+        "needless = {'tensorflow', 'matplotlib', 'clu.metric_writers', 'tensorboard', 'fsspec',"
+        " 'gcsfs'};"
         "sys.exit(str(needless & set(sys.modules)))"
     )
     env = os.environ | {
@@ -395,4 +432,4 @@ def test_a_closed_pipe_ends_it_quietly(checkpoint, tmp_path):
         text=True,
         check=False,
     )
-    assert (done.stdout, done.stderr) == (f"{predict.CLOSED_PIPE}\n", "")
+    assert (done.stdout, done.stderr) == (f"{ExitCode.CLOSED_PIPE}\n", "")

@@ -1,4 +1,4 @@
-"""Task 1 as a whole: which runs are made in which order, and what can be changed from outside."""
+"""All of task 1: which runs are made in which order, and which fields can be changed."""
 
 import pytest
 
@@ -11,15 +11,15 @@ from experiments import task1 as command
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What would be trained and compared."""
-    found = []
+    """Collects the runs that would be trained: model, seed, folder."""
+    calls = []
 
-    def train_and_evaluate(one, folder, writer):
-        found.append((one.model, one.seed, folder))
+    def train_and_evaluate(config, folder, writer):
+        calls.append((config.model, config.seed, folder))
 
     monkeypatch.setattr(train, "train_and_evaluate", train_and_evaluate)
     monkeypatch.setattr(compare, "compare", lambda folders, output: (folders, output))
-    return found
+    return calls
 
 
 def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
@@ -37,15 +37,15 @@ def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
     assert len(set(folders)) == 4
     assert compared == (folders, str(tmp_path))
     # The configs given are not touched.
-    assert [one.seed for one in configs] == [5, 5]
+    assert [config.seed for config in configs] == [5, 5]
 
 
 def test_fields_are_set_in_both_configs():
-    found = command.configs("probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"])
-    assert {one.model for one in found} == {"mobilenet", "efficientnetv2-b0"}
-    for one in found:
-        assert (one.recipe, one.image_size, one.optimizer) == ("probe", 96, "sgd")
-        assert one.augment.flip is False
+    changed = command.configs("probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"])
+    assert {config.model for config in changed} == {"mobilenet", "efficientnetv2-b0"}
+    for config in changed:
+        assert (config.recipe, config.image_size, config.optimizer) == ("probe", 96, "sgd")
+        assert config.augment.flip is False
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_recipes_of_the_command_are_those_of_both_models():
     assert effnet.RECIPES == mobilenet.RECIPES
 
 
-# What the ablation, with the same budget for both models, found to suit one or the other.
+# Fields that the ablation chose for each model, with the same budget for both.
 TUNED = {"train_size", "learning_rate", "frozen_bn", "augment.one_random"}
 
 
 @pytest.mark.parametrize(("recipe", "tuned"), [("probe", set()), ("finetune", TUNED)])
 def test_configs_of_both_models_differ_by_the_model_and_what_was_tuned(recipe, tuned):
-    """What makes the comparison fair: the same images, sizes, epochs and head."""
+    """The comparison is fair: the same images, sizes, epochs and head."""
     pair = [config_lib.to_json(model.get_config(recipe)) for model in (mobilenet, effnet)]
     fields = {line.partition(":")[0] for line in config_lib.differences(*pair)}
     assert fields == {"model", "name"} | tuned

@@ -30,7 +30,7 @@ from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
 from configs import quickstart as quickstart_config
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
 TESTS = Path(__file__).parent
 DRAWN = drawn_images.draw_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
@@ -91,8 +91,9 @@ def finished(tiny, tmp_path_factory):
     """The folder of a quickstart, and its config."""
     folder, config = tmp_path_factory.mktemp("quickstart"), quickstart_config.get_config()
     config.epochs, config.batch_size, config.image_size = 2, 40, 32
-    result = quickstart.run(config, str(folder))
-    assert {one["name"] for one in result["candidates"]} == {"MobileNet", "EfficientNetV2-mini"}
+    comparison = quickstart.run(config, str(folder))
+    names = {candidate.name for candidate in comparison.candidates}
+    assert names == {"MobileNet", "EfficientNetV2-mini"}
     return folder, config
 
 

@@ -11,6 +11,8 @@ from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
 from configs import effnet, mobilenet
 
+pytestmark = pytest.mark.slow
+
 CHANCE = 1 / 50
 
 

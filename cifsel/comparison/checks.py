@@ -1,4 +1,4 @@
-"""What a comparison takes from metrics.json, looked at before it is believed."""
+"""Checks the content of a metrics.json, which others may have written, and reads it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,94 +9,106 @@ from ml_collections import ConfigDict
 from cifsel import config as config_lib
 from cifsel.errors import UserError, one_line
 from cifsel.models.classifier import MODELS
+from cifsel.training.results import RunMetrics
 
 _SPLITS = ("val", "test")
 _SHARES = ("accuracy", "top5", "macro_f1", "ece", "coarse_accuracy")
-# What images a run saw, and what is said of it by name.
+# Fields of the config that say which images a run saw, or that a report names.
 _FIELDS = ("split_seed", "val_per_class", "train_examples", "test_examples", "seed", "image_size")
-# Where rounding to the next number would show, and far beyond what any machine does.
-_LEAST, _MOST = 1e-9, 1e18
+# Bounds of positive numbers. A smaller one would be rounded to 0, and no machine reaches a larger.
+_MIN, _MAX = 1e-9, 1e18
 
 
-def check(metrics: Mapping[str, Any], path: epath.Path) -> None:
-    """Refuses metrics that no run wrote.
+def parse_metrics(content: Mapping[str, Any], path: epath.Path) -> RunMetrics:
+    """Checks the content of a metrics.json and makes an object of it.
+
+    Args:
+      content: the parsed JSON.
+      path: of the file, for messages.
 
     Raises:
-      UserError: something is missing, or is not of the kind that it has to be.
+      UserError: a field is missing, or its value is of the wrong type or out of range.
     """
     needed = ("model", "config", "fingerprint", "cost", "training", "command", *_SPLITS)
-    if missing := [key for key in needed if key not in metrics]:
+    if missing := [key for key in needed if key not in content]:
         raise UserError(
             f"{path} lacks {', '.join(missing)}: expected what a run wrote; run it again in a new"
             " folder"
         )
     try:
-        _check_texts(metrics)
-        _check_config(metrics["config"])
-        _check_numbers(metrics)
-        _check_history(_at(metrics, "training.history", list))
+        _check_texts(content)
+        _check_config(content["config"])
+        _check_numbers(content)
+        _check_history(_get(content, "training.history", list))
+        return RunMetrics.from_json(content)
+    except KeyError as error:
+        reason = f"there is no {error.args[0]}"
     except (ValueError, UserError) as error:
-        raise UserError(
-            f"{path}: {error}: expected what a run wrote; run it again in a new folder"
-        ) from None
+        reason = str(error)
+    except (TypeError, AttributeError) as error:
+        reason = one_line(error)
+    raise UserError(f"{path}: {reason}: expected what a run wrote; run it again in a new folder")
 
 
-def _at(content: Any, name: str, *kinds: type) -> Any:
-    """The value of this name, ValueError unless it is of a kind; 'a.b' is in the object 'a'."""
+def _get(content: Any, name: str, *types: type) -> Any:
+    """Returns the value of a field. 'a.b' is the field 'b' of the object 'a'.
+
+    Raises:
+      ValueError: there is no such field, or its value is of another type.
+    """
     for part in [name] if isinstance(content, dict) and name in content else name.split("."):
         if not isinstance(content, dict) or part not in content:
             raise ValueError(f"there is no {name}")
         content = content[part]
-    if type(content) not in kinds:
-        raise ValueError(f"{name} is {content!r}, not {' or '.join(k.__name__ for k in kinds)}")
+    if type(content) not in types:
+        raise ValueError(f"{name} is {content!r}, not {' or '.join(t.__name__ for t in types)}")
     return content
 
 
-def _number(content: Any, name: str, least: float, most: float) -> None:
-    if not least <= (value := _at(content, name, int, float)) <= most:
-        raise ValueError(f"{name} is {value}, not {least:g} to {most:g}")
+def _check_range(content: Any, name: str, minimum: float, maximum: float) -> None:
+    if not minimum <= (value := _get(content, name, int, float)) <= maximum:
+        raise ValueError(f"{name} is {value}, not {minimum:g} to {maximum:g}")
 
 
-def _check_texts(metrics: Mapping[str, Any]) -> None:
+def _check_texts(content: Mapping[str, Any]) -> None:
     for name in ("fingerprint", "command"):
-        _at(metrics, name, str)
-    if _at(metrics, "model", str) not in MODELS:
-        raise ValueError(f"model is {metrics['model']!r}, not one of {', '.join(MODELS)}")
+        _get(content, name, str)
+    if _get(content, "model", str) not in MODELS:
+        raise ValueError(f"model is {content['model']!r}, not one of {', '.join(MODELS)}")
     for name in ("versions", "devices"):
-        if name in metrics:
-            _at(metrics, name, dict)
+        if name in content:
+            _get(content, name, dict)
 
 
 def _check_config(config: Any) -> None:
-    for name, kind in (("recipe", str), ("resize", str), ("dataset", str), ("try_gcs", bool)):
-        _at(config, name, kind)
+    for name, field_type in (("recipe", str), ("resize", str), ("dataset", str), ("try_gcs", bool)):
+        _get(config, name, field_type)
     if not config["recipe"].isprintable():
         raise ValueError(f"recipe is {config['recipe']!r}, which no recipe is called")
-    _at(config, "data_dir", str, type(None))
+    _get(config, "data_dir", str, type(None))
     config_lib.check_fields(config, _FIELDS)
-    _number(config, "train_fraction", 0, 1)
+    _check_range(config, "train_fraction", 0, 1)
     try:
         ConfigDict(config)
-    except Exception as error:  # of names that fields cannot have
+    except Exception as error:  # A ConfigDict refuses some names of fields, with several types.
         raise ValueError(f"config is of something else ({one_line(error)})") from None
 
 
-def _check_numbers(metrics: Mapping[str, Any]) -> None:
+def _check_numbers(content: Mapping[str, Any]) -> None:
     for split in _SPLITS:
-        _number(metrics, f"{split}.loss", 0, _MOST)
+        _check_range(content, f"{split}.loss", 0, _MAX)
         for score in _SHARES:
-            _number(metrics, f"{split}.{score}", 0, 1)
+            _check_range(content, f"{split}.{score}", 0, 1)
     for name in ("parameters", "passes_per_image", "images_per_second"):
-        _number(metrics, f"cost.{name}", _LEAST, _MOST)
-    if _at(metrics, "cost.flops_per_image", int, float, type(None)):
-        _number(metrics, "cost.flops_per_image", _LEAST, _MOST)
-    for phase, seconds in _at(metrics, "cost.seconds", dict).items():
-        _number({phase: seconds}, phase, 0, _MOST)
+        _check_range(content, f"cost.{name}", _MIN, _MAX)
+    if _get(content, "cost.flops_per_image", int, float, type(None)):
+        _check_range(content, "cost.flops_per_image", _MIN, _MAX)
+    for phase, seconds in _get(content, "cost.seconds", dict).items():
+        _check_range({phase: seconds}, phase, 0, _MAX)
 
 
 def _check_history(history: list[Any]) -> None:
     for epoch in history:
-        _number(epoch, "epoch", 0, _MOST)
+        _check_range(epoch, "epoch", 0, _MAX)
         for name, value in epoch.items():
-            if value is not None:
-                _number({name: value}, name, -_MOST, _MOST)
+            _check_range({name: value}, name, -_MAX, _MAX)

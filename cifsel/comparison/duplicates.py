@@ -1,9 +1,9 @@
 """Test images that are in the training set too: the same pixels, or another copy of the photograph.
 
-Both halves of CIFAR were collected by searching the web, where one photograph is found in many
+Both splits of CIFAR were collected by searching the web. One photograph is found there in many
 places: cropped, recoloured, recompressed, mirrored. Barz and Denzler, "Do We Train on Test Data?",
-2020, had a network propose such copies and judged them by eye. Here a fixed rule decides, which
-anyone can apply again.
+2020, had a network propose such copies and judged them by eye. Here a fixed rule decides, so that
+the result can be reproduced.
 """
 
 import dataclasses
@@ -11,10 +11,11 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float, Int, UInt8
 
 # Chosen by eye on CIFAR-100. Above it about 94 % of the pairs are one picture: nearly all above
-# 0.82, three in four between 0.75 and 0.82. From 0.70 to 0.75 some 60 % are, mixed with drawings
-# and specimens on white that merely share an outline.
+# 0.82, three in four between 0.75 and 0.82. From 0.70 to 0.75 about 60 % are. The others are
+# drawings and specimens on white that merely share an outline.
 THRESHOLD = 0.75
 CRITERION = (
     "A test image counts as a near duplicate if some training image, mirrored or not and shifted "
@@ -23,15 +24,15 @@ CRITERION = (
     f"windows with more weight where there is contrast, is {THRESHOLD} or more."
 )
 
-_REACH = 2  # pixels
+_MAX_SHIFT = 2  # pixels
 _SMOOTHING, _WINDOW = 3, 5  # pixels
-# Both in grey levels. Compression alone makes about 2 even where there is nothing to see. Beyond
-# 10 all windows count the same, or two outlines on white would look like two copies.
+# Both in grey levels. Compression alone makes about 2 even where there is nothing to see. Above
+# 10 all windows have the same weight. Otherwise two outlines on white would look like two copies.
 _NOISE, _ENOUGH_CONTRAST = 2.0, 10.0
-# Windows are compared only for the pairs that agree best at about 8 x 8 pixels. Few duplicates are
-# lost by that: several other preselections together found 344 in CIFAR-100 instead of 340.
-_CANDIDATES, _COARSE = 10, 8
-_BLOCK = 500  # images or pairs at a time: about 300 MB
+# Windows are compared only for the pairs that agree best at about 8 x 8 pixels. This loses few
+# duplicates: several other preselections together found 344 in CIFAR-100 instead of 340.
+_PRESELECTED, _COARSE = 10, 8
+_BLOCK = 500  # test images at a time, which takes about 300 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Duplicate:
     Attributes:
       test_position: index into the test images.
       train_position: index into the training images.
-      similarity: 1.0 if exact, else the mean correlation that the criterion is about.
-      exact: all pixels are equal.
+      similarity: 1.0 if exact, else the mean correlation of `CRITERION`.
+      exact: whether all pixels are equal.
     """
 
     test_position: int
@@ -51,37 +52,49 @@ class Duplicate:
     exact: bool
 
 
-def find(test: np.ndarray, train: np.ndarray, threshold: float = THRESHOLD) -> list[Duplicate]:
+def find_duplicates(
+    test: UInt8[np.ndarray, "n h w 3"],
+    train: UInt8[np.ndarray, "m h w 3"],
+    threshold: float = THRESHOLD,
+) -> list[Duplicate]:
     """Finds the test images that have an exact or near duplicate among the training images.
 
     Images without contrast have exact duplicates only.
 
     Args:
-      test: (N, H, W, 3) uint8, H and W at least 8.
-      train: (M, H, W, 3) uint8.
+      test: test images, at least 8 x 8 pixels.
+      train: training images of the same size.
       threshold: least similarity of a near duplicate.
 
     Returns:
-      At most one per test image, the most similar; exact ones first, then by descending similarity.
+      At most one per test image, the most similar. Exact ones come first, then the others by
+      descending similarity.
 
     Raises:
-      ValueError: the arrays are not images of one size, at least 8 x 8, in uint8.
+      ValueError: the arrays are not uint8 images of one size, at least 8 x 8.
     """
     _check(test, train)
-    found: dict[int, Duplicate] = {}
+    duplicates: dict[int, Duplicate] = {}
     for test_position, train_position, similarity in _near(test, train):
         if similarity >= threshold:
-            best = found.get(test_position)
+            best = duplicates.get(test_position)
             if best is None or similarity > best.similarity:
-                found[test_position] = Duplicate(test_position, train_position, similarity, False)
-    first: dict[bytes, int] = {}
+                duplicates[test_position] = Duplicate(
+                    test_position, train_position, similarity, exact=False
+                )
+    first_position: dict[bytes, int] = {}
     for position, image in enumerate(train):
-        first.setdefault(image.tobytes(), position)
+        first_position.setdefault(image.tobytes(), position)
     for position, image in enumerate(test):
-        if (equal := first.get(image.tobytes())) is not None:
-            found[position] = Duplicate(position, equal, 1.0, True)
+        if (equal := first_position.get(image.tobytes())) is not None:
+            duplicates[position] = Duplicate(position, equal, 1.0, exact=True)
     return sorted(
-        found.values(), key=lambda one: (not one.exact, -one.similarity, one.test_position)
+        duplicates.values(),
+        key=lambda duplicate: (
+            not duplicate.exact,
+            -duplicate.similarity,
+            duplicate.test_position,
+        ),
     )
 
 
@@ -97,7 +110,7 @@ def _check(test: np.ndarray, train: np.ndarray) -> None:
 
 
 def _near(test: np.ndarray, train: np.ndarray) -> Iterator[tuple[int, int, float]]:
-    """Test position, training position and similarity of all pairs that may be near duplicates."""
+    """Yields test position, training position and similarity of pairs that agree when coarse."""
     if not len(train):
         return
     coarse = _coarse(train)
@@ -105,16 +118,16 @@ def _near(test: np.ndarray, train: np.ndarray) -> Iterator[tuple[int, int, float
         upright = test[start : start + _BLOCK]
         for images in (upright, upright[:, :, ::-1]):
             agreement = _coarse(images) @ coarse.T
-            most = min(_CANDIDATES, len(train))
-            candidates = np.argpartition(-agreement, most - 1, axis=1)[:, :most]
-            for candidate in candidates.T:
-                similarity = _similarity(images, train[candidate])
+            count = min(_PRESELECTED, len(train))
+            preselected = np.argpartition(-agreement, count - 1, axis=1)[:, :count]
+            for train_positions in preselected.T:
+                similarity = _similarity(images, train[train_positions])
                 rows = range(start, start + len(images))
-                yield from zip(rows, candidate.tolist(), similarity.tolist(), strict=True)
+                yield from zip(rows, train_positions.tolist(), similarity.tolist(), strict=True)
 
 
-def _coarse(images: np.ndarray) -> np.ndarray:
-    """Images (N, H, W, 3) at about 8 x 8 pixels, (N, D) float32: channels centred, unit length."""
+def _coarse(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n d"]:
+    """Shrinks images to about 8 x 8 pixels, centres their channels, and makes unit vectors."""
     factor = min(images.shape[1:3]) // _COARSE
     height, width = (side // factor for side in images.shape[1:3])
     cut = images[:, : height * factor, : width * factor]
@@ -124,8 +137,10 @@ def _coarse(images: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
-def _similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Similarity (n,) of n pairs of images (n, H, W, 3) uint8, as the criterion says."""
+def _similarity(
+    first: UInt8[np.ndarray, "n h w 3"], second: UInt8[np.ndarray, "n h w 3"]
+) -> Float[np.ndarray, " n"]:
+    """Computes the similarity of each pair of images, as defined by `CRITERION`."""
     first = _box(first.astype(np.float32) - 128, _SMOOTHING)
     second = _box(second.astype(np.float32) - 128, _SMOOTHING)
     shifts = _best_shifts(first, second)
@@ -136,14 +151,16 @@ def _similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return result
 
 
-def _best_shifts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The shift of each pair, (n, 2) down and right, at which their edges correlate best."""
-    # What is left of very small images must still hold a window.
-    most = min(_REACH, min(first.shape[1:3]) - _WINDOW)
+def _best_shifts(
+    first: Float[np.ndarray, "n h w 3"], second: Float[np.ndarray, "n h w 3"]
+) -> Int[np.ndarray, "n 2"]:
+    """Finds the shift of each pair, down and right, at which their edges correlate best."""
+    # The overlap of very small images must still hold a window.
+    most = min(_MAX_SHIFT, min(first.shape[1:3]) - _WINDOW)
     first, second = _edges(first), _edges(second)
     best, shifts = np.full(len(first), -np.inf), np.zeros((len(first), 2), np.int64)
     reach = range(-most, most + 1)
-    # The smallest shift first, for images on which all fit alike.
+    # The smallest shift comes first, for images that fit equally well at all shifts.
     for shift in sorted(itertools.product(reach, reach), key=lambda shift: np.abs(shift).sum()):
         a, b = _overlap(first, second, *shift)
         both, only_a, only_b = (
@@ -155,8 +172,8 @@ def _best_shifts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return shifts
 
 
-def _edges(images: np.ndarray) -> np.ndarray:
-    """Differences of grey values to those below and to the right, (n, H - 1, W - 1, 2)."""
+def _edges(images: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h-1 w-1 2"]:
+    """Computes the differences of grey values to those below and to the right."""
     grey = _dot(images, np.ones_like(images))
     corner = grey[:, :-1, :-1]
     return np.stack([grey[:, 1:, :-1] - corner, grey[:, :-1, 1:] - corner], axis=3)
@@ -165,7 +182,7 @@ def _edges(images: np.ndarray) -> np.ndarray:
 def _overlap(
     first: np.ndarray, second: np.ndarray, down: int, right: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What both show if (y, x) of the second is (y + down, x + right) of the first."""
+    """Crops both to their overlap, if the second is shifted down and right by that many pixels."""
     height, width = first.shape[1:3]
     return (
         first[:, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)],
@@ -173,9 +190,11 @@ def _overlap(
     )
 
 
-def _by_windows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Mean over windows of the correlation within, (n,), of images (n, H, W, 3) float32."""
-    # Channels are centred apart, so that a tint changes nothing, and then pooled.
+def _by_windows(
+    first: Float[np.ndarray, "n h w 3"], second: Float[np.ndarray, "n h w 3"]
+) -> Float[np.ndarray, " n"]:
+    """Averages over windows the correlation of two images within the window."""
+    # Each channel is centred by itself, so that a tint changes nothing. Then they are pooled.
     first_mean, second_mean = _box(first, _WINDOW), _box(second, _WINDOW)
     covariance = _box(_dot(first, second), _WINDOW) - _dot(first_mean, second_mean)
     first_contrast, second_contrast = (
@@ -187,13 +206,15 @@ def _by_windows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (correlation * weight).sum((1, 2)) / np.maximum(weight.sum((1, 2)), 1e-6)
 
 
-def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Mean over channels of the product, (n, H, W); einsum is several times faster than `mean`."""
+def _dot(
+    first: Float[np.ndarray, "n h w 3"], second: Float[np.ndarray, "n h w 3"]
+) -> Float[np.ndarray, "n h w"]:
+    """Averages the product over channels. einsum is several times faster than `mean`."""
     return np.einsum("nhwc,nhwc->nhw", first, second) / 3
 
 
 def _box(images: np.ndarray, size: int) -> np.ndarray:
-    """Means of all size x size squares of (n, H, W, ...): (n, H - size + 1, W - size + 1, ...)."""
+    """Averages all size x size squares of (n, H, W, ...): (n, H - size + 1, W - size + 1, ...)."""
     height, width = (side - size + 1 for side in images.shape[1:3])
     rows = images[:, :height].copy()
     for top in range(1, size):

@@ -1,14 +1,15 @@
-"""Which of two models is right more often, on the same images: paired statistics.
+"""Paired statistics: which of two models is right more often on the same images.
 
-Two things make a difference in accuracy uncertain: which images happened to be drawn, and which
-seed happened to train the model. The first is estimated from the images, pairwise, since both
-models saw the same ones; the second from the spread between seeds, where there are several.
+A difference in accuracy has two sources of uncertainty: the choice of images and the seed. The
+first is estimated from the images, in pairs, as both models saw the same ones. The second is
+estimated from the spread between seeds, where there are several.
 """
 
 import dataclasses
 import math
 
 import numpy as np
+from jaxtyping import Bool
 from scipy import stats
 
 from cifsel.evaluation import scoring
@@ -16,15 +17,15 @@ from cifsel.evaluation import scoring
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Accuracy of A minus accuracy of B, each averaged over its seeds; shares of 1.
+    """Accuracy of A minus accuracy of B, each averaged over its seeds, as shares of 1.
 
     Attributes:
-      mean: the difference found.
+      mean: the difference.
       low: lower end of its 95 % interval.
       high: upper end.
       p: probability of a difference at least as large, either way, between equally good models.
       from_images: standard error due to the choice of images.
-      from_seeds: standard error due to the seeds; None if A or B has only one.
+      from_seeds: standard error due to the seeds. None if A or B has only one.
     """
 
     mean: float
@@ -36,20 +37,20 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether equally good models would differ as much in less than 5 % of such trials."""
+        """Whether p is below 0.05."""
         return self.p < 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """An accuracy averaged over seeds, with its 95 % interval; shares of 1.
+    """An accuracy averaged over seeds, with its 95 % interval, as shares of 1.
 
     Attributes:
       mean: over the seeds.
       low: lower end of its interval.
       high: upper end.
       by_seed: the accuracy of each seed.
-      spread: standard deviation between seeds; None for a single one.
+      spread: standard deviation between seeds. None for a single one.
     """
 
     mean: float
@@ -59,14 +60,14 @@ class Estimate:
     spread: float | None
 
 
-def accuracy(right: np.ndarray) -> Estimate:
-    """Accuracy on other images of the same kind, and with other seeds where there are several.
+def accuracy(right: Bool[np.ndarray, "seeds images"]) -> Estimate:
+    """Estimates the accuracy on other images, and with other seeds where there are several.
+
+    With one seed the interval is Wilson's over the images. With several it is a t-interval over
+    images and seeds.
 
     Args:
-      right: (S, N) bool, whether each of S seeds is right on each image.
-
-    Returns:
-      With one seed, Wilson's interval over the images; else a t-interval over images and seeds.
+      right: whether each seed is right on each image.
     """
     by_seed = tuple(right.mean(1).tolist())
     if len(right) == 1:
@@ -82,16 +83,19 @@ def accuracy(right: np.ndarray) -> Estimate:
     )
 
 
-def difference(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
+def difference(
+    right_a: Bool[np.ndarray, "seeds_a images"], right_b: Bool[np.ndarray, "seeds_b images"]
+) -> Difference:
     """Compares two models on the same images.
 
-    With one seed each: McNemar's exact test and the interval of Bonett and Price (2012). Otherwise
-    a t-test on the mean over images of the difference in the share of seeds that are right; the
-    variance between seeds is added to that between images, with Satterthwaite's degrees of freedom.
+    With one seed each, p is that of McNemar's exact test, and the interval is that of Bonett and
+    Price (2012). Otherwise it is a t-test. Its quantity is the share of A's seeds that are right on
+    an image minus that of B's, averaged over images. The variance between seeds is added to that
+    between images, with Satterthwaite's degrees of freedom.
 
     Args:
-      right_a: (S, N) bool, whether each of A's S seeds is right on each image.
-      right_b: (T, N) bool, the same of B.
+      right_a: whether each of A's seeds is right on each image.
+      right_b: the same of B.
 
     Raises:
       ValueError: these are not two matrices over the same number of images, at least one.
@@ -106,15 +110,15 @@ def difference(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """McNemar's exact test, two-sided.
+    """Computes McNemar's exact test, two-sided.
 
     Args:
-      only_a: images that A gets right and B wrong.
-      only_b: the reverse.
+      only_a: number of images that A gets right and B wrong.
+      only_b: number of images that B gets right and A wrong.
 
     Returns:
-      Probability of so uneven a split of the images on which equally good models disagree; 1 if
-      they never do.
+      The p-value: the probability of a split at least as uneven, if both models are equally good.
+      1 if the models never disagree.
     """
     if only_a + only_b == 0:
         return 1.0
@@ -125,8 +129,8 @@ def _of_single_runs(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
     total = len(right_a)
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     # Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions
-    # based on paired data", 2012: one image added to each kind of disagreement. It keeps its level
-    # near 0, where the plain interval has no width.
+    # based on paired data", 2012: one image is added to each kind of disagreement. Its coverage
+    # holds near 0, where Wald's interval has no width.
     share_a, share_b = (only_a + 1) / (total + 2), (only_b + 1) / (total + 2)
     centre = share_a - share_b
     error = math.sqrt((share_a + share_b - centre**2) / (total + 2))
@@ -144,7 +148,7 @@ def _of_single_runs(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
 def _of_several_runs(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
     by_image = right_a.mean(0) - right_b.mean(0)
     mean, total = float(by_image.mean()), len(by_image)
-    # (variance of the mean, degrees of freedom) of every source of chance.
+    # (variance of the mean, degrees of freedom) of every source of uncertainty.
     images = (float(by_image.var(ddof=1)) / total, total - 1) if total > 1 else (0.0, 1)
     seeds = [
         (float(right.mean(1).var(ddof=1)) / len(right), len(right) - 1)

@@ -4,7 +4,8 @@ import argparse
 import sys
 from typing import NoReturn
 
-from cifsel.errors import printable
+from cifsel import terminal
+from cifsel.errors import ExitCode
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,6 +20,6 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Prints one line about wrong arguments, and ends the process with status 2."""
-        sys.stderr.write(f"error: {printable(message)} ({self.prog} --help)\n")
-        sys.exit(2)
+        """Prints one line about wrong arguments, and ends the process."""
+        terminal.error(f"{message} ({self.prog} --help)")
+        sys.exit(ExitCode.BAD_INPUT)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from cifsel.config.selfie import SELFIE
 from cifsel.config.task1 import TASK1
-from cifsel.config.validation import bad, schema_of, unknown, validate
+from cifsel.config.validation import bad_value, schema_of, unknown_field, validate
 
 # Fields that say where things are or how often to save, not what is computed.
 PLACES = tuple(
@@ -31,11 +31,11 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     fields = schema_of(config).fields
     for name, value in changes.items():
         if name not in fields:
-            raise unknown(name, fields)
+            raise unknown_field(name, fields)
         try:
             copied.update_from_flattened_dict({name: value})
         except (TypeError, ValueError):
-            raise bad(name, value, fields[name].expected) from None
+            raise bad_value(name, value, fields[name].expected) from None
     validate(copied)
     return copied
 

@@ -14,7 +14,7 @@ from cifsel.config.arguments import Parser
 from cifsel.config.files import check_file, load
 from cifsel.config.help import field_list
 from cifsel.config.schema import flatten
-from cifsel.config.validation import bad, schema_of, unknown
+from cifsel.config.validation import bad_value, schema_of, unknown_field
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import command
 
@@ -70,17 +70,16 @@ def _config_file(argv: Sequence[str]) -> str | None:
 def _mistake(error: Exception, file: str, argv: Iterable[str]) -> str:
     """One line about the mistake that made parsing fail with this error."""
     try:
-        # Without the other flags, to see whether the file itself is wrong.
-        config = load(file)
-        known = flatten(config)
+        config = load(file)  # Without the other flags, to see whether the file itself is wrong.
         for word in argv:
-            # --config.FIELD=VALUE, --config.FIELD[INDEX]=VALUE
-            field = re.match(r"--config\.([^=\[]+)", word)
-            if field and not _is_known(field[1], config):
-                return str(unknown(field[1], known))
-        value = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
-        if value and (field_of := schema_of(config).fields.get(value[1])):
-            return str(bad(value[1], value[2], field_of.expected))
+            # --config.FIELD=VALUE or --config.FIELD[INDEX]=VALUE
+            override = re.match(r"--config\.([^=]+?)(\[\d+\])*(=|$)", word)
+            if override and not _is_known(override[1], config):
+                return str(unknown_field(override[1], flatten(config)))
+        # The message of absl begins with the flag that it could not parse.
+        failed = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
+        if failed and (field := schema_of(config).fields.get(failed[1])):
+            return str(bad_value(field.name, failed[2], field.expected))
     except UserError as mistake:
         return str(mistake)
     return one_line(error)

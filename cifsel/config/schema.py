@@ -19,7 +19,7 @@ class Field:
     Attributes:
       name: as on the command line after `--config.`, with a dot inside a nested config.
       default: value in `Schema.defaults`. None for a text that is not set.
-      help: meaning and unit, one or two sentences without a full stop at the end.
+      help: meaning and unit, without a full stop at the end.
       changes_result: False if a stopped run may go on with another value of it.
     """
 
@@ -30,7 +30,7 @@ class Field:
 
     @property
     def expected(self) -> str:
-        """The values that the field accepts, for error messages and --help."""
+        """The accepted values in words, for error messages and --help."""
         raise NotImplementedError
 
     def accepts(self, value: object) -> bool:
@@ -78,7 +78,7 @@ class Choice(Field):
         return f"one of {', '.join(map(str, self.choices))}"
 
     def accepts(self, value: object) -> bool:
-        """Whether this is one of the choices. True is not 1 here."""
+        """Whether this is among the choices. True does not count as 1."""
         return type(value) is type(self.default) and value in self.choices
 
 

@@ -1,8 +1,8 @@
 """The fields of task 1: train and score one model on images of many classes.
 
-A field is written as name, default, help, and for numbers least and most. It is stated here only:
-`configs/common.py` returns the defaults, `validation.py` checks types and ranges, and --help beside
-a config prints the list.
+A field is written as name, default and help. Numbers also have their least and most value. A field
+is stated here only: `configs/common.py` returns the defaults, `validation.py` checks types and
+ranges, and --help beside a config prints the list.
 """
 
 from cifsel.config.schema import Bool, Choice, Float, Int, Numbers, Schema, Text

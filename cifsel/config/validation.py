@@ -29,7 +29,7 @@ def validate(config: ConfigDict) -> None:
     _check_names(by_name, schema, config.task)
     for field in schema.fields.values():
         if not field.accepts(value := by_name[field.name]):
-            raise bad(field.name, value, field.expected)
+            raise bad_value(field.name, value, field.expected)
     if config.task == "selfie":
         _check_selfie(config, "")
     else:
@@ -50,7 +50,7 @@ def schema_of(config: ConfigDict) -> Schema:
         )
     task = config.get("task")
     if not isinstance(task, str) or task not in SCHEMAS:
-        raise bad("task", task, f"one of {', '.join(SCHEMAS)}")
+        raise bad_value("task", task, f"one of {', '.join(SCHEMAS)}")
     return SCHEMAS[task]
 
 
@@ -64,15 +64,15 @@ def check_fields(config: Mapping[str, Any], names: Iterable[str]) -> None:
         if name not in config:
             raise UserError(f"config has no field {name!r}; expected {TASK1.fields[name].expected}")
         if not TASK1.fields[name].accepts(config[name]):
-            raise bad(name, config[name], TASK1.fields[name].expected)
+            raise bad_value(name, config[name], TASK1.fields[name].expected)
 
 
-def bad(name: str, value: object, expected: str) -> UserError:
+def bad_value(name: str, value: object, expected: str) -> UserError:
     """The error for the value of a field."""
     return UserError(f"config.{name} is {value!r}; expected {expected}")
 
 
-def unknown(name: str, known: Iterable[str]) -> UserError:
+def unknown_field(name: str, known: Iterable[str]) -> UserError:
     """The error for a field that is not among the known ones."""
     known = list(known)
     similar = difflib.get_close_matches(name, known, n=1)
@@ -85,7 +85,9 @@ def _check_names(by_name: Mapping[str, Any], schema: Schema, task: str) -> None:
     missing = [name for name in schema.fields if name not in by_name]
     for group in dict.fromkeys(name.partition(".")[0] for name in missing if "." in name):
         if group in by_name:
-            raise bad(group, by_name[group], f"a ConfigDict, as configs/{_FILES[task]} gives it")
+            raise bad_value(
+                group, by_name[group], f"a ConfigDict, as configs/{_FILES[task]} gives it"
+            )
     if missing:
         raise UserError(
             f"config.task is {task!r}, but the config lacks {', '.join(missing)}; start from"
@@ -95,7 +97,7 @@ def _check_names(by_name: Mapping[str, Any], schema: Schema, task: str) -> None:
     known = schema.fields | (QUICKSTART.fields if task == "task1" else {})
     for name in by_name:
         if name not in known:
-            raise unknown(name, schema.fields)
+            raise unknown_field(name, schema.fields)
 
 
 # --- fields that depend on each other ------------------------------------------------------------
@@ -103,29 +105,37 @@ def _check_names(by_name: Mapping[str, Any], schema: Schema, task: str) -> None:
 
 def _check_task1(config: ConfigDict) -> None:
     if config.train_size and (config.pool == "flatten" or config.trainable_layers == 0):
-        raise bad("train_size", config.train_size, "0 unless the backbone trains and pool=average")
+        raise bad_value(
+            "train_size", config.train_size, "0 unless the backbone trains and pool=average"
+        )
     if config.method == "probe" or config.init_head == "probe":
         for name, needed in (("hidden", 0), ("pool", "average")):
             if config[name] != needed:
-                raise bad(name, config[name], f"{needed}, as the probe is a single linear layer")
+                raise bad_value(
+                    name, config[name], f"{needed}, as the probe is a single linear layer"
+                )
     if config.trainable_layers > 0 and not config.frozen_bn:
-        raise bad("frozen_bn", False, "True unless all layers train: frozen means statistics too")
+        raise bad_value(
+            "frozen_bn", False, "True unless all layers train: frozen means statistics too"
+        )
     _check_processes(config)
 
 
 def _check_processes(config: ConfigDict) -> None:
     if config.distributed in ("off", "auto"):
         if config.processes != 1 or config.process:
-            raise bad("distributed", config.distributed, "host:port, as config.processes is given")
+            raise bad_value(
+                "distributed", config.distributed, "host:port, as config.processes is given"
+            )
     elif not re.fullmatch(r".+:\d+", config.distributed):
-        raise bad("distributed", config.distributed, "'off', 'auto', or host:port")
+        raise bad_value("distributed", config.distributed, "'off', 'auto', or host:port")
     elif config.process >= config.processes:
-        raise bad("process", config.process, f"below config.processes, {config.processes}")
+        raise bad_value("process", config.process, f"below config.processes, {config.processes}")
 
 
 def _check_quickstart(config: ConfigDict) -> None:
     if config.distributed != "off":
-        raise bad("distributed", config.distributed, "'off', as the quickstart is small")
+        raise bad_value("distributed", config.distributed, "'off', as the quickstart is small")
     _check_selfie(config.selfie, "selfie.")
 
 
@@ -136,6 +146,8 @@ def _check_selfie(config: ConfigDict, prefix: str) -> None:
     }
     for name, expected in needed.items():
         if not config[name]:
-            raise bad(prefix + name, config[name], expected)
+            raise bad_value(prefix + name, config[name], expected)
     if config.people_csv and config.people_pattern:
-        raise bad(f"{prefix}people_pattern", config.people_pattern, "not set, beside people_csv")
+        raise bad_value(
+            f"{prefix}people_pattern", config.people_pattern, "not set, beside people_csv"
+        )

@@ -1,8 +1,8 @@
-"""Random changes to training images, on the device: pure functions of a key, for use inside a step.
+"""Random changes to training images: pure functions of a key, on the device, inside a step.
 
-Images are float32 (B, H, W, 3) in [0, 255] going in and coming out. Each image draws its own
-numbers. Rotation, zoom and contrast are those of the Keras layers RandomRotation, RandomZoom and
-RandomContrast; rotation and zoom are one warp here instead of two, so that images are interpolated
+Images are float32 (B, H, W, 3) in [0, 255] before and after. Each image draws its own numbers.
+Rotation, zoom and contrast are those of the Keras layers RandomRotation, RandomZoom and
+RandomContrast. Rotation and zoom are one warp here instead of two, so that images are interpolated
 once.
 """
 
@@ -11,11 +11,12 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32, Num, PRNGKeyArray
 
 from cifsel.data import transforms
 
-# Random erasing: fraction of the image, and ratio of the sides at most (either way). The ratio is
-# that of Zhong et al., "Random Erasing Data Augmentation", 2017; their area goes up to 40 %, which
+# Random erasing: fraction of the image, and largest ratio of the sides, either way. The ratio is
+# that of Zhong et al., "Random Erasing Data Augmentation", 2017. Their area goes up to 40 %, which
 # hides most of an animal that fills half a 32-pixel image.
 _ERASE_AREA = 0.02, 0.2
 _ERASE_ASPECT = 3.3
@@ -35,21 +36,21 @@ _LIMITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What to do to training images. Everything is off by default.
+    """The changes to make to training images. All are off by default.
 
     Attributes:
-      flip: mirror left and right, half of the images.
-      shift: by up to this many pixels of the source image each way, the edges reflected.
-      rotate: by up to this fraction of a full turn either way.
-      zoom: in or out by up to this fraction; .2 shows 80 to 120 % of each side.
-      contrast: each channel's distance from its mean times 1 - contrast to 1 + contrast.
+      flip: mirror half of the images left and right.
+      shift: move by up to this many pixels of the source image each way, edges reflected.
+      rotate: turn by up to this fraction of a full turn either way.
+      zoom: zoom in or out by up to this fraction. 0.2 shows 80 to 120 % of each side.
+      contrast: multiply each channel's distance from its mean by 1 - contrast to 1 + contrast.
       mixup: alpha of the Beta(alpha, alpha) that mixing weights are drawn from.
       cutmix: the same for the area that is pasted from another image.
       erase: probability of blanking a rectangle of 2 to 20 % of the image.
-      one_random: strength of `one_random`, 0 to 1; 0 for none.
+      one_random: strength of the function `one_random`, 0 to 1.
 
     Raises:
-      ValueError: a value is out of range; names the field.
+      ValueError: a value is out of range. The message names the field.
     """
 
     flip: bool = False
@@ -72,21 +73,22 @@ class Policy:
 
 
 def augment_images(
-    key: jax.Array, images: jax.Array, policy: Policy, image_size: int, method: str
-) -> jax.Array:
-    """Flips and shifts, resizes, rotates and zooms, changes contrast and what not, erases.
+    key: PRNGKeyArray, images: Num[Array, "b h w 3"], policy: Policy, image_size: int, method: str
+) -> Float32[Array, "b {image_size} {image_size} 3"]:
+    """Makes a policy's changes to images and resizes them. `mix` is not among the changes.
 
-    With an empty policy this is `transforms.resize`. Mixing, which needs labels, is `mix`.
+    In this order: flip, shift, resize, rotate and zoom, contrast, one random change, erase. With an
+    empty policy this is `transforms.resize`.
 
     Args:
       key: a key of `jax.random`.
-      images: (B, H, W, 3) float in [0, 255] or uint8; H and W more than `policy.shift`.
-      policy: what to do.
+      images: float in [0, 255] or uint8, with H and W more than `policy.shift`.
+      policy: the changes.
       image_size: side of the result, in pixels.
       method: of `transforms.resize`.
 
     Returns:
-      float32 (B, image_size, image_size, 3) in [0, 255].
+      Values in [0, 255].
     """
     keys = jax.random.split(key, 5)
     batch = len(images)
@@ -118,29 +120,32 @@ def augment_images(
     return images
 
 
-def one_random(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
-    """Changes each image in one way, drawn with its strength: a lighter TrivialAugment.
+def one_random(
+    key: PRNGKeyArray, images: Float[Array, "b s s 3"], strength: float
+) -> Float[Array, "b s s 3"]:
+    """Makes one change to each image. Its kind and its strength are drawn at random.
 
-    Mueller and Hutter, "TrivialAugment", 2021, on what survives at 32 pixels: turning by up to 30
-    degrees, zooming, contrast, brightness and saturation by up to half, or nothing.
+    A lighter form of Mueller and Hutter, "TrivialAugment", 2021, with changes that leave an image
+    of 32 pixels recognisable: a turn of up to 30 degrees, zoom, contrast, brightness or saturation
+    by up to half, or nothing.
 
     Args:
       key: a key of `jax.random`.
-      images: float (B, H, W, 3) in [0, 255].
+      images: values in [0, 255].
       strength: of the strongest change, as a share of those limits.
 
     Returns:
-      The same shape and range.
+      Values in [0, 255].
     """
     choice_key, amount_key = jax.random.split(key)
     batch = len(images)
     kind = jax.random.randint(choice_key, (batch,), 0, 6)
     (amount,) = strength * _uniform(amount_key, 1, batch)
 
-    def share_of(which: int) -> jax.Array:
+    def share_of(which: int) -> Float[Array, " b"]:
         return jnp.where(kind == which, amount, 0.0)
 
-    # Each of the other changes is the identity at 0, so that one pass over the batch does them all.
+    # Each change is the identity at 0, so that one pass over the batch makes all of them.
     images = transforms.warp(
         images,
         math.pi / 6 * share_of(0),
@@ -156,21 +161,25 @@ def one_random(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
 
 
 def mix(
-    key: jax.Array, images: jax.Array, targets: jax.Array, policy: Policy
-) -> tuple[jax.Array, jax.Array]:
-    """Mixup or cutmix of each image with another of the batch; with both set, one drawn per batch.
+    key: PRNGKeyArray,
+    images: Float[Array, "b h w c"],
+    targets: Float[Array, "b k"],
+    policy: Policy,
+) -> tuple[Float[Array, "b h w c"], Float[Array, "b k"]]:
+    """Mixes each image with another of the batch, by mixup or cutmix.
 
-    Partners come from one permutation of the batch, weights are drawn per image. Rows that only
-    fill up the last batch may be partners too: they hold real images (see `batches`).
+    With both set, one of them is drawn per batch. Partners come from one permutation of the batch.
+    Weights are drawn per image. Rows that only fill up the last batch may be partners too, as
+    `batches` puts real images there.
 
     Args:
       key: a key of `jax.random`.
-      images: float (B, H, W, C).
-      targets: float (B, K), each row a distribution over the classes.
-      policy: its `mixup` and `cutmix`.
+      images: of any range.
+      targets: each row is a distribution over the classes.
+      policy: its `mixup` and `cutmix` are used.
 
     Returns:
-      Mixed images and the targets in the same proportion: for cutmix, that of the pixels.
+      Mixed images, and the targets in the same proportion: for cutmix, that of the pixels.
     """
     if not (policy.mixup or policy.cutmix):
         return images, targets
@@ -178,13 +187,13 @@ def mix(
     batch, height, width, _ = images.shape
     partner = jax.random.permutation(partner_key, batch)
 
-    def weights(alpha: float) -> jax.Array:
+    def weights(alpha: float) -> Float[Array, " b"]:
         return jax.random.beta(weight_key, alpha, alpha, (batch,))
 
-    def blend() -> jax.Array:
+    def blend() -> Float[Array, "b h w"]:
         return jnp.broadcast_to(weights(policy.mixup)[:, None, None], (batch, height, width))
 
-    def paste() -> jax.Array:
+    def paste() -> Float[Array, "b h w"]:
         side = jnp.sqrt(1 - weights(policy.cutmix))
         inside = _boxes(box_key, height, width, jnp.stack([side * height, side * width]))
         return 1.0 - inside
@@ -199,7 +208,9 @@ def mix(
     return mixed, share * targets + (1 - share) * targets[partner]
 
 
-def _erase(key: jax.Array, images: jax.Array, probability: float) -> jax.Array:
+def _erase(
+    key: PRNGKeyArray, images: Float[Array, "b h w c"], probability: float
+) -> Float[Array, "b h w c"]:
     """Paints a rectangle in the image's mean colour."""
     chosen_key, area_key, aspect_key, box_key = jax.random.split(key, 4)
     batch, height, width, _ = images.shape
@@ -208,38 +219,40 @@ def _erase(key: jax.Array, images: jax.Array, probability: float) -> jax.Array:
     limit = math.log(_ERASE_ASPECT)
     aspect = jnp.exp(jax.random.uniform(aspect_key, (batch,), minval=-limit, maxval=limit))
     sides = jnp.stack([height * jnp.sqrt(area * aspect), width * jnp.sqrt(area / aspect)])
-    # Wholly inside the image, so that the area is what it says.
+    # No part is cut off, so that the area is as drawn.
     inside = _boxes(box_key, height, width, sides, clipped=False)
     chosen = jax.random.bernoulli(chosen_key, probability, (batch, 1, 1))
-    painted = (inside * chosen)[..., None] > 0
+    painted = (inside.astype(bool) & chosen)[..., None]
     return jnp.where(painted, images.mean((1, 2), keepdims=True), images)
 
 
 def _boxes(
-    key: jax.Array, height: int, width: int, sides: jax.Array, clipped: bool = True
-) -> jax.Array:
-    """Random rectangles as masks, float32 (B, height, width), 1 inside.
+    key: PRNGKeyArray, height: int, width: int, sides: Float[Array, "2 b"], clipped: bool = True
+) -> Float32[Array, "b {height} {width}"]:
+    """Makes random rectangles as masks, 1 inside.
 
     Args:
       key: a key of `jax.random`.
       height: of the image, in pixels.
       width: of the image, in pixels.
-      sides: float (2, B), of the rectangles, in pixels; rounded.
-      clipped: centres lie anywhere in the image, and what sticks out is cut off (cutmix); else
-          the rectangles lie inside the image.
+      sides: height and width of the rectangles, in pixels. They are rounded.
+      clipped: True puts the centres anywhere in the image and cuts off parts that stick out, as
+          cutmix does. False keeps the rectangles inside the image.
     """
     sides = jnp.round(sides)
     extent = jnp.array([[height], [width]], jnp.float32)
     place = jax.random.uniform(key, sides.shape)
     start = jnp.floor(place * extent - sides / 2 if clipped else place * (extent - sides + 1))
     stop = start + sides
-    rows, columns = (
-        (jnp.arange(size) >= start[axis, :, None]) & (jnp.arange(size) < stop[axis, :, None])
-        for axis, size in enumerate((height, width))
-    )
+
+    def between(size: int, axis: int) -> Bool[Array, "b {size}"]:
+        pixels = jnp.arange(size, dtype=jnp.float32)[None, :]
+        return (pixels >= start[axis, :, None]) & (pixels < stop[axis, :, None])
+
+    rows, columns = between(height, 0), between(width, 1)
     return (rows[:, :, None] & columns[:, None, :]).astype(jnp.float32)
 
 
-def _uniform(key: jax.Array, count: int, batch: int) -> jax.Array:
-    """(count, batch) numbers in [-1, 1)."""
+def _uniform(key: PRNGKeyArray, count: int, batch: int) -> Float[Array, "{count} {batch}"]:
+    """Draws numbers in [-1, 1)."""
     return jax.random.uniform(key, (count, batch), minval=-1.0, maxval=1.0)

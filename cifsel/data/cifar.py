@@ -1,10 +1,10 @@
-"""The animals and people of CIFAR-100 as arrays. The only importer of tensorflow_datasets.
+"""Reads the animals and people of CIFAR-100 into arrays. The only importer of tensorflow_datasets.
 
-The first read goes through tensorflow_datasets, which downloads the archive and checks its SHA-256
-if the data are not prepared yet. The 50 classes are then kept in one .npz file, and later starts
-read that and need no TensorFlow. The file is looked for, and written, beside the data
-(`<data_dir>/cifsel-cifar100-3.0.2-v1.npz`) or, where that folder is not writable, in the user's
-cache folder. On a machine without TensorFlow, copy that file into the `data_dir`.
+The first read goes through tensorflow_datasets (tfds). If the data are not prepared yet, tfds
+downloads the archive and checks its SHA-256. The 50 classes are then kept in one .npz file. Later
+starts read this file and need no TensorFlow. It lies beside the data, as
+`<data_dir>/cifsel-cifar100-3.0.2-v1.npz`, or in the user's cache folder if the data folder is not
+writable. On a machine without TensorFlow, copy the file into the `data_dir`.
 """
 
 import contextlib
@@ -41,17 +41,18 @@ def load_cifar(
     """Reads CIFAR-100's 50 classes of animals and people, 450 + 50 + 100 images of each by default.
 
     Args:
-      data_dir: folder of prepared tfds data, local or gs://; downloaded to if they are not there.
-          None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
-      try_gcs: download the prepared data from tfds's public bucket rather than the archive from
-          its author; quicker on Google Cloud.
+      data_dir: folder of prepared tfds data, local or gs://. Data that are not there are
+          downloaded to it. None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      try_gcs: download the prepared data from tfds's public bucket, not the archive from its
+          author. This is quicker on Google Cloud.
       val_per_class: how many of the 500 training images of a class are set apart for validation.
-      seed: of the division into training and validation; nothing else depends on it.
-      cache_dir: where the arrays are cached if not beside the data; None means `cache.folder()`.
+      seed: of the division into training and validation. Nothing else depends on it.
+      cache_dir: folder for the arrays that cannot be cached beside the data. None means
+          `cache.folder()`.
 
     Returns:
-      Images (N, 32, 32, 3) uint8 RGB. The ids are the numbers in tfds's own ids ("train_16399"),
-      which are positions in the original archive; each split is in their order.
+      Images of 32 x 32 pixels. The ids are the numbers in tfds's own ids ("train_16399"), which are
+      positions in the original archive. Each split is in their order.
 
     Raises:
       UserError: no data and no way to download them, or data that are damaged or not CIFAR-100.
@@ -59,7 +60,7 @@ def load_cifar(
     source = _source(data_dir)
     caches = cifar_cache.files(source, _CACHED, cache_dir)
     arrays = cifar_cache.read(caches)
-    # Whoever changes the classes shall not be given the old ones.
+    # The file may hold other classes, if the list of classes has been changed since.
     if arrays is None or tuple(arrays["class_names"].tolist()) != cifar_classes.CLASS_NAMES:
         arrays = (_read_copied if remote.is_remote(source) else _read_tfds)(source, try_gcs)
         cifar_cache.write(arrays, caches)
@@ -82,9 +83,10 @@ def _source(data_dir: str | None) -> epath.Path:
 
 
 def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
-    """`_read_tfds` of gs://, where TensorFlow would read records by means of its own.
+    """Reads data on gs:// by `_read_tfds`, through a local copy.
 
-    What had to be downloaded first is put there.
+    TensorFlow would read records on gs:// by means of its own. If the data are not there, they are
+    downloaded here and then copied there.
     """
     remote.reach(source)
     last = "dataset_info.json"
@@ -101,14 +103,14 @@ def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
 
 
 def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
-    """Reads, and if need be first prepares, the data at `source`; keeps the 50 classes."""
+    """Reads the data at `source`, prepares them if they are not there, keeps the 50 classes."""
     with _quiet():
         tfds = _import_tfds(source)
         folder = source / _NAME / _VERSION
         try:
             builder = tfds.builder(f"{_NAME}:{_VERSION}", data_dir=os.fspath(source))
             prepared = folder.exists()
-        # tfds and the layers below it raise all sorts of things for damaged or forbidden files.
+        # tfds and the layers below it raise many kinds of exceptions for damaged files.
         except Exception as error:
             raise UserError(_unreadable(folder, error)) from error
         if not prepared:
@@ -117,8 +119,7 @@ def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
 
         try:
             raw = {
-                # In one batch: the whole split is 154 MB, and this is three times quicker than
-                # image by image.
+                # The whole split, 154 MB, as one batch is three times quicker than image by image.
                 name: tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1))
                 for name in _SIZES
             }
@@ -136,7 +137,7 @@ def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
 def _select(
     raw: dict[str, dict[str, np.ndarray]], fine_names: list[str], coarse_names: list[str]
 ) -> dict[str, np.ndarray]:
-    """The arrays to cache: the 50 classes of both splits, in the order of the archive."""
+    """Returns the arrays to cache: the 50 classes of both splits, in the order of the archive."""
     fine, coarse = (
         np.concatenate([raw[name][key] for name in _SIZES]) for key in ("label", "coarse_label")
     )
@@ -157,8 +158,8 @@ def _select(
 
 
 def _prepare(tfds: Any, source: epath.Path, try_gcs: bool, urls: list[str]) -> None:
-    """Downloads and prepares in a folder of its own, moved into place only when it is complete."""
-    # tfds itself retries for minutes before it says that there is no network.
+    """Downloads and prepares in a folder of its own, and moves it into place when complete."""
+    # tfds retries for minutes before it says that there is no network.
     if not any(_reachable(url) for url in [*urls, *([_MIRROR] if try_gcs else [])]):
         raise UserError(
             f"no CIFAR-100 in {source} ({_NAME}/{_VERSION} not found) and no network to download "
@@ -186,7 +187,7 @@ def _prepare(tfds: Any, source: epath.Path, try_gcs: bool, urls: list[str]) -> N
         for folder in [source, *source.parents]:
             if folder == existing:
                 break
-            # Not empty when the download succeeded, which epath says with a ValueError.
+            # After a successful download it is not empty, for which epath raises ValueError.
             with contextlib.suppress(OSError, ValueError):
                 folder.rmdir()
 
@@ -196,14 +197,14 @@ def _reachable(url: str) -> bool:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10):
             return True
     except urllib.error.HTTPError:
-        return True  # it answers; what it has to say to a download is tfds's business
+        return True  # The server answers. tfds reports how it answers to a download.
     except OSError:
         return False
 
 
 def _import_tfds(source: epath.Path) -> Any:
     """Imports tensorflow_datasets, with TensorFlow kept off the accelerators and the terminal."""
-    # Both are read when TensorFlow is loaded. oneDNN announces itself whatever the log level.
+    # TensorFlow reads both when it is loaded. oneDNN prints a line whatever the log level.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
@@ -216,7 +217,7 @@ def _import_tfds(source: epath.Path) -> Any:
             f"TensorFlow; install them, or copy {name} from a "
             f"machine that has them into the folder given with --config.data_dir=DIR"
         ) from error
-    # TensorFlow would take all of a GPU's memory. RuntimeError: it is in use already, so no matter.
+    # TensorFlow would take all of a GPU's memory. RuntimeError means that it has done so already.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
     tfds.disable_progress_bar()
@@ -225,7 +226,7 @@ def _import_tfds(source: epath.Path) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps tfds's chatter, which goes through absl as ours does, off the terminal."""
+    """Keeps tfds's messages off the terminal. They go through absl, as our own do."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:

@@ -1,7 +1,7 @@
-"""The images of CIFAR-100's 50 classes as arrays in one .npz file, so that reading them is quick.
+"""Keeps the images of CIFAR-100's 50 classes as arrays in one .npz file, which is quick to read.
 
-The file may come from another machine, or be damaged: it is read without unpickling anything, and
-believed only if content, checksum, types and shapes are those of a file that `write` wrote.
+The file may be damaged, or come from another machine. Nothing in it is unpickled. It is used only
+if names, checksum, types and shapes of its arrays are those of a file that `write` wrote.
 """
 
 import hashlib
@@ -11,41 +11,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 from etils import epath
 
 from cifsel.errors import one_line
 from cifsel.runtime import cache, remote, zips
 from cifsel.runtime.paths import expanded
+from cifsel.terminal import warn
 
 # Raised whenever the arrays in the file change their meaning, so that older files are not read.
 _FORMAT = 1
-# Of all 60,000 images there are in CIFAR-100, and more.
+# More than all 60,000 images of CIFAR-100 take.
 _MAX_BYTES = 2**28
 
 Arrays = dict[str, np.ndarray]
 
 
 def files(source: epath.Path, name: str, cache_dir: str | None) -> list[Path]:
-    """Where the arrays of this source may be kept, the better place first.
+    """Lists the files that may hold the arrays of a source, the better place first.
 
     Args:
       source: folder of the data, local or gs://.
       name: of the data, with its version.
-      cache_dir: for those that cannot be beside the data; None means `cache.folder()`.
+      cache_dir: folder for arrays that cannot be beside the data. None means `cache.folder()`.
     """
     stem = f"cifsel-{name}-v{_FORMAT}"
-    found = []
-    if not remote.is_remote(source):
-        found.append(Path(source) / f"{stem}.npz")
+    beside_data = [] if remote.is_remote(source) else [Path(source) / f"{stem}.npz"]
     folder = Path(expanded(cache_dir)) if cache_dir else cache.folder()
-    # One cache folder serves many data folders, so the file's name says which.
+    # One cache folder serves many data folders, so the file's name has a key of the data folder.
     key = hashlib.sha256(os.fspath(source).encode()).hexdigest()[:8]
-    return [*found, folder / f"{stem}-{key}.npz"]
+    return [*beside_data, folder / f"{stem}-{key}.npz"]
 
 
 def read(candidates: list[Path]) -> Arrays | None:
-    """The arrays of the first file that is whole, or None; says of each other one what is wrong."""
+    """Reads the first file that is whole, or returns None. Logs what is wrong with damaged ones."""
     for file in candidates:
         try:
             arrays = zips.read_arrays(file, _MAX_BYTES)
@@ -56,14 +54,14 @@ def read(candidates: list[Path]) -> Arrays | None:
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            logging.warning("%s is damaged (%s): reading the data again", file, one_line(error))
+            warn(f"{file} is damaged ({one_line(error)}): reading the data again")
         else:
             return arrays
     return None
 
 
 def _check(arrays: Arrays) -> None:
-    """Raises ValueError unless arrays are of the kinds that belong in the file, and agree."""
+    """Raises ValueError unless names, types, shapes and ranges are those of a file of ours."""
     sizes = {name: array.size for name, array in arrays.items()}
     classes, groups = sizes.get("class_names", 0), sizes.get("coarse_names", 0)
     expected: dict[str, tuple[type, tuple[int, ...]]] = {
@@ -86,10 +84,10 @@ def _check(arrays: Arrays) -> None:
 
 
 def write(arrays: Arrays, candidates: list[Path]) -> None:
-    """Writes to the first place that can be written, whole or not at all."""
+    """Writes to the first place that can be written to. A file appears whole or not at all."""
     for file in candidates:
-        # The data folder is not ours to create; the cache folder, which comes last, is. The mode is
-        # asked because root may write where nobody is meant to.
+        # The cache folder comes last and may be created. The data folder is not ours to create. The
+        # mode counts too, as root may write where nobody is meant to.
         beside_data = file is not candidates[-1]
         if beside_data and not (file.parent.is_dir() and file.parent.stat().st_mode & 0o222):
             continue
@@ -102,16 +100,16 @@ def write(arrays: Arrays, candidates: list[Path]) -> None:
             with os.fdopen(handle, "wb") as stream:
                 contents: dict[str, Any] = {"sha256": np.array(_digest(arrays)), **arrays}
                 np.savez(stream, **contents)
-            # mkstemp's 0600 would hide it from the data's other users.
+            # mkstemp's mode 0600 would hide the file from other users of the data.
             Path(temporary).chmod(0o644)
             Path(temporary).replace(file)
         except OSError as error:
-            logging.warning("%s cannot be written (%s)", file, one_line(error))
+            warn(f"{file} cannot be written ({one_line(error)})")
             continue
         finally:
             Path(temporary).unlink(missing_ok=True)
         return
-    logging.warning("no place for a cache, tried %s: reading on", ", ".join(map(str, candidates)))
+    warn(f"no place for a cache, tried {', '.join(map(str, candidates))}: reading on")
 
 
 def _digest(arrays: Arrays) -> str:

@@ -1,15 +1,16 @@
-"""Which 50 of CIFAR-100's classes: the animals and the people.
+"""The 50 classes of CIFAR-100 that show animals and people.
 
-CIFAR-100 gives each image a fine label (100) and a coarse one (20, five fine labels each). Ten of
-the coarse labels are animals and people. The 50 are derived from the label pairs of the images
-themselves and then checked against the names below, so that neither a typing slip here nor a
-changed order in the data can pass unnoticed.
+Each image of CIFAR-100 has a fine label (one of 100) and a coarse label (one of 20, with five fine
+labels each). Ten coarse labels are animals or people. Their 50 fine labels are read from the label
+pairs of the images, then checked against the names below. A typing slip here or a changed order in
+the data is therefore an error.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int, Int32
 
 from cifsel.errors import UserError
 
@@ -34,28 +35,30 @@ CLASS_NAMES: tuple[str, ...] = tuple(sorted(name for five in _FINE_OF.values() f
 
 @dataclasses.dataclass(frozen=True)
 class Subset:
-    """A selection of classes; label k of the selection is the k-th of them.
+    """A selection of K classes. Label k of the selection is the k-th of them.
 
     Attributes:
-      fine_ids: int32 (50,), fine labels in CIFAR-100, ascending (which is alphabetical).
-      class_names: 50 names, alphabetical.
-      coarse_names: 10 names, alphabetical.
-      coarse_of: int32 (50,), index into `coarse_names` of each class.
+      fine_ids: fine labels in CIFAR-100, ascending, which is alphabetical.
+      class_names: K names, alphabetical.
+      coarse_names: names of the groups of classes, alphabetical.
+      coarse_of: the group of each class, an index into `coarse_names`.
     """
 
-    fine_ids: np.ndarray
+    fine_ids: Int32[np.ndarray, " k"]
     class_names: tuple[str, ...]
     coarse_names: tuple[str, ...]
-    coarse_of: np.ndarray
+    coarse_of: Int32[np.ndarray, " k"]
 
-    def select(self, fine_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def select(
+        self, fine_labels: Int[np.ndarray, " n"]
+    ) -> tuple[Int32[np.ndarray, " m"], Int32[np.ndarray, " m"]]:
         """Finds the images of these classes.
 
         Args:
-          fine_labels: integer (N,), CIFAR-100's.
+          fine_labels: CIFAR-100's.
 
         Returns:
-          Their positions, int32 (M,), ascending, and their labels in 0..49, int32 (M,).
+          Their positions, ascending, and their labels in 0..K-1.
         """
         positions = np.flatnonzero(np.isin(fine_labels, self.fine_ids))
         labels = np.searchsorted(self.fine_ids, fine_labels[positions])
@@ -65,19 +68,19 @@ class Subset:
 def animals_and_people(
     fine_names: Sequence[str],
     coarse_names: Sequence[str],
-    fine_labels: np.ndarray,
-    coarse_labels: np.ndarray,
+    fine_labels: Int[np.ndarray, " n"],
+    coarse_labels: Int[np.ndarray, " n"],
 ) -> Subset:
-    """Derives the 50 classes from the data's own label pairs and checks them by name.
+    """Reads the 50 classes from the data's own label pairs and checks them by name.
 
     Args:
       fine_names: CIFAR-100's 100 names, in the order of the fine labels.
       coarse_names: its 20 coarse names, in the order of the coarse labels.
-      fine_labels: integer (N,), of each image.
-      coarse_labels: integer (N,), of the same images.
+      fine_labels: of each image.
+      coarse_labels: of the same images.
 
     Raises:
-      UserError: the data are not CIFAR-100's: a coarse name is missing, a fine label comes with
+      UserError: the data are not CIFAR-100's. A coarse name is missing, a fine label comes with
           two coarse ones, or the classes of a coarse label are not the expected five.
     """
     missing = [name for name in ANIMALS_AND_PEOPLE if name not in coarse_names]
@@ -93,10 +96,10 @@ def animals_and_people(
         for label in pairs[pairs[:, 1] == coarse_names.index(coarse), 0]:
             chosen[int(label)] = index
     for index, coarse in enumerate(ANIMALS_AND_PEOPLE):
-        found = sorted(fine_names[label] for label, group in chosen.items() if group == index)
-        if found != sorted(_FINE_OF[coarse]):
+        members = sorted(fine_names[label] for label, group in chosen.items() if group == index)
+        if members != sorted(_FINE_OF[coarse]):
             raise UserError(
-                f"the classes of {coarse} are {', '.join(found) or 'none'} in this data set, "
+                f"the classes of {coarse} are {', '.join(members) or 'none'} in this data set, "
                 f"expected {', '.join(_FINE_OF[coarse])}: not CIFAR-100?"
             )
     fine_ids = sorted(chosen)

@@ -1,12 +1,13 @@
 """Drawn happy and sad faces, so that the second task can be tried without photos of anyone.
 
-The mouth and the brows tell how a face feels. All else is drawn alike for both: position, size and
-tilt, skin, hair, eyes, glasses, clothes, background, light and noise.
+Happy and sad faces differ in mouth and brows. All else is drawn from the same distributions:
+position, size, tilt, skin, hair, eyes, glasses, clothes, background, light and noise.
 """
 
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Num, UInt8
 
 from cifsel.data.photos import labelled
 from cifsel.errors import UserError
@@ -29,7 +30,8 @@ def draw_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
     """Draws faces.
 
     Args:
-      per_class: number of happy and of sad faces, 1 or more. The first ones do not depend on it.
+      per_class: number of happy and of sad faces, 1 or more. The first k are the same for all
+        numbers from k on.
       seed: 0 or more.
 
     Returns:
@@ -42,7 +44,7 @@ def draw_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
         raise UserError(f"per_class is {per_class}: give 1 or more")
     if seed < 0:
         raise UserError(f"seed is {seed}: give 0 or more")
-    digits = len(str(per_class))  # so that the names sort as they are numbered
+    digits = len(str(per_class))  # Zeros in front make the names sort by number.
     labels = np.repeat(np.arange(2, dtype=np.int32), per_class)
     numbers = list(range(per_class)) * 2
     return labelled.Photos(
@@ -63,32 +65,38 @@ def draw_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
 
 @dataclasses.dataclass
 class _Canvas:
-    """An image in the making.
+    """An image that is being drawn.
 
     Attributes:
-      pixels: (160, 160, 3) float64.
-      u, v: coordinates of each pixel (160, 160), from the middle of the head to the right and down,
-          turned with the head, in units of half the head's height.
-      unit: that, in pixels.
+      pixels: RGB in [0, 255].
+      u: coordinate of each pixel from the middle of the head to the right, turned with the head.
+      v: the same, down. Both are in units of half the head's height.
+      unit: half the head's height, in pixels.
     """
 
-    pixels: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
+    pixels: Float[np.ndarray, "h w 3"]
+    u: Float[np.ndarray, "h w"]
+    v: Float[np.ndarray, "h w"]
     unit: float
 
-    def fill(self, outside: np.ndarray, colour: np.ndarray | tuple[int, int, int]) -> None:
+    def fill(
+        self,
+        outside: Float[np.ndarray, "h w"],
+        colour: Num[np.ndarray, " 3"] | tuple[int, int, int],
+    ) -> None:
         """Paints where a signed distance, in units, is negative."""
         # One pixel wide, the edge is as smooth as a photo's.
         inside = np.clip(0.5 - outside * self.unit, 0, 1)[..., None]
         self.pixels += inside * (np.asarray(colour, float) - self.pixels)
 
-    def ellipse(self, u: float, v: float, a: float, b: float) -> np.ndarray:
-        """Signed distance, roughly, from an ellipse about (u, v)."""
+    def ellipse(self, u: float, v: float, a: float, b: float) -> Float[np.ndarray, "h w"]:
+        """Returns an approximate signed distance from an ellipse about (u, v)."""
         return (np.hypot((self.u - u) / a, (self.v - v) / b) - 1) * min(a, b)
 
-    def arc(self, ends: tuple[float, float], v: tuple[float, float], rise: float) -> np.ndarray:
-        """Distance from a parabola between (ends[0], v[0]) and (ends[1], v[1]).
+    def arc(
+        self, ends: tuple[float, float], v: tuple[float, float], rise: float
+    ) -> Float[np.ndarray, "h w"]:
+        """Returns the distance from a parabola between (ends[0], v[0]) and (ends[1], v[1]).
 
         Its middle is `rise` below the straight line.
         """
@@ -99,8 +107,8 @@ class _Canvas:
         return np.hypot(self.u - ends[0] - span * along, (self.v - height) / np.hypot(1, slope))
 
 
-def _draw(happy: bool, rng: np.random.Generator) -> np.ndarray:
-    """One face, uint8 (160, 160, 3)."""
+def _draw(happy: bool, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+    """Draws a face."""
     y, x = np.mgrid[:_SIZE, :_SIZE] + 0.5
     turn, unit = rng.uniform(-0.16, 0.16), rng.uniform(46, 60)
     right, down = x - rng.uniform(71, 89), y - rng.uniform(74, 86)
@@ -119,9 +127,11 @@ def _draw(happy: bool, rng: np.random.Generator) -> np.ndarray:
     return _photographed(canvas.pixels, x / _SIZE - 0.5, y / _SIZE - 0.5, rng)
 
 
-def _background(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A gradient with a few spots out of focus."""
-    # Grey mixed in: rooms and skies are not as gaudy as colours by chance.
+def _background(
+    x: Float[np.ndarray, "h w"], y: Float[np.ndarray, "h w"], rng: np.random.Generator
+) -> Float[np.ndarray, "h w 3"]:
+    """Draws a gradient with a few spots out of focus."""
+    # Grey is mixed in, as rooms and skies have duller colours than random ones.
     top, bottom = 0.5 * rng.uniform(40, 230, (2, 1)) + 0.5 * rng.uniform(20, 245, (2, 3))
     pixels = top + (bottom - top) * y[..., None]
     for _ in range(rng.integers(2, 7)):
@@ -132,7 +142,7 @@ def _background(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.nd
 
 
 def _head(canvas: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Generator) -> None:
-    """Hair, shoulders, neck, head, ears and nose."""
+    """Draws hair, shoulders, neck, head, ears and nose."""
     width, style = rng.uniform(0.74, 0.86), rng.choice(_STYLES, p=(0.16, 0.28, 0.28, 0.28))
     angle = np.arctan2(canvas.v, canvas.u)
     behind = canvas.ellipse(0, -0.12, width + 0.14, 1.02)
@@ -167,7 +177,7 @@ def _head(canvas: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Ge
 
 
 def _eyes(canvas: _Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
-    """Both eyes, wide open to closed, looking somewhere, perhaps with glasses."""
+    """Draws both eyes, wide open to closed, looking somewhere, perhaps with glasses."""
     apart, size, openness = rng.uniform(0.31, 0.37), rng.uniform(0.14, 0.18), rng.uniform(0.5, 1)
     look = rng.uniform(-0.25, 0.25, 2) * size
     iris = np.array(_IRISES[rng.integers(len(_IRISES))])
@@ -192,7 +202,7 @@ def _eyes(canvas: _Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _brows(canvas: _Canvas, happy: bool, colour: np.ndarray, rng: np.random.Generator) -> None:
-    """Arched when happy; raised at the inner ends when sad."""
+    """Draws brows, arched when happy, raised at the inner ends when sad."""
     height, thick = rng.uniform(-0.44, -0.38), rng.uniform(0.03, 0.05)
     tilt = rng.uniform(-0.04, 0.03) if happy else rng.uniform(0.07, 0.14)
     rise = rng.uniform(-0.1, -0.05) if happy else rng.uniform(-0.02, 0.03)
@@ -203,7 +213,7 @@ def _brows(canvas: _Canvas, happy: bool, colour: np.ndarray, rng: np.random.Gene
 
 
 def _mouth(canvas: _Canvas, happy: bool, skin: np.ndarray, rng: np.random.Generator) -> None:
-    """Corners up when happy and down when sad, open or not, with teeth or not."""
+    """Draws a mouth, corners up when happy, down when sad, open or not, with teeth or not."""
     half, bend = rng.uniform(0.3, 0.42), rng.uniform(0.12, 0.2)
     opening = rng.uniform(0.1, 0.22) if rng.random() < 0.5 else 0.0
     bend = bend if happy else -bend
@@ -225,9 +235,12 @@ def _mouth(canvas: _Canvas, happy: bool, skin: np.ndarray, rng: np.random.Genera
 
 
 def _photographed(
-    pixels: np.ndarray, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Light from one side, of some colour and strength, and the noise of a camera."""
+    pixels: Float[np.ndarray, "h w 3"],
+    x: Float[np.ndarray, "h w"],
+    y: Float[np.ndarray, "h w"],
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Adds light from one side, of random colour and strength, and the noise of a camera."""
     direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.6)
     light = 1 + strength * (np.cos(direction) * x + np.sin(direction) * y)
     light = light[..., None] * rng.uniform(0.75, 1.1) * rng.uniform(0.95, 1.04, 3)

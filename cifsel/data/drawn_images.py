@@ -1,28 +1,30 @@
 """Drawn stand-ins for real images, so that everything can be tried without a download.
 
-Ten families of shapes, each in five variants that differ in a count (corners, petals, gaps ...),
-make 50 classes in ten groups of five: the structure of CIFAR-100's animals and people. Each class
-has a typical colour that its images stray from; position, size, rotation, background, light,
-occluding bars and noise are random.
+There are ten families of shapes, each in five variants that differ in a count (of corners, petals,
+gaps). They make 50 classes in ten groups of five, as CIFAR-100's animals and people. Each class has
+a typical colour that its images stray from. Position, size, rotation, background, light, occluding
+bars and noise are random.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 
 from cifsel.data import splits
 from cifsel.errors import UserError
 
 _SIZE = 32
-# How far, per channel of 255, an image's ink strays from its class's typical colour: so far that
-# colour is a hint, as it is for animals, and shape must do the rest. Without any hint a network as
-# deep and plain as MobileNet needs more than a few minutes to find out that there is a signal.
+# How far, per channel of 255, an image's ink strays from its class's typical colour. Colour is then
+# a hint, as it is for animals, but the shape is needed too. Without a hint, MobileNet needs more
+# than a few minutes to begin to learn.
 _INK_SPREAD = 35.0
 
-# A shape is a function of its count k and of a point, in Cartesian (u, v) and polar (r, a)
-# coordinates, to the signed distance from its outline, roughly, and in units of its radius:
+_Field = Float[np.ndarray, "*shape"]
+# A shape is a function of its count k and of points, in Cartesian (u, v) and polar (r, a)
+# coordinates. It returns the approximate signed distance from its outline, in units of its radius,
 # negative inside.
-_Shape = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_Shape = Callable[[int, _Field, _Field, _Field, _Field], _Field]
 
 
 def draw_classes(
@@ -37,8 +39,8 @@ def draw_classes(
       seed: 0 or more.
 
     Returns:
-      Images (N, 32, 32, 3) uint8; classes alternate within each split. Ids are unique over the
-      three splits. Names are family and count, like "ring-2", in alphabetical order.
+      Images of 32 x 32 pixels. Classes alternate within each split. Ids are unique over the three
+      splits. Names are family and count, like "ring-2", in alphabetical order.
 
     Raises:
       UserError: a number is out of range.
@@ -80,8 +82,10 @@ def draw_classes(
     )
 
 
-def _draw(shape: _Shape, count: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Images of one class, uint8 (n, 32, 32, 3)."""
+def _draw(
+    shape: _Shape, count: int, n: int, rng: np.random.Generator
+) -> UInt8[np.ndarray, "{n} h w 3"]:
+    """Draws the images of a class."""
 
     def uniform(low: float, high: float, *size: int) -> np.ndarray:
         return rng.uniform(low, high, (n, *(size or (1, 1)))).astype(np.float32)
@@ -108,8 +112,10 @@ def _draw(shape: _Shape, count: int, n: int, rng: np.random.Generator) -> np.nda
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)
 
 
-def _two_colours(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Background and ink of one class, float32 (n, 1, 1, 3) each, far enough apart to be seen."""
+def _two_colours(
+    n: int, rng: np.random.Generator
+) -> tuple[Float32[np.ndarray, "{n} 1 1 3"], Float32[np.ndarray, "{n} 1 1 3"]]:
+    """Draws background and ink of a class, far enough apart to be seen."""
     typical = rng.uniform(20, 235, 3)
     inks = typical + rng.normal(0, _INK_SPREAD, (n, 8, 3))
     candidates = np.stack([rng.uniform(0, 255, (n, 8, 3)), inks.clip(0, 255)], axis=2)
@@ -121,8 +127,8 @@ def _two_colours(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     return pairs[:, None, None, 0], pairs[:, None, None, 1]
 
 
-def _texture(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth waves in each channel, float32 (n, 32, 32, 3), within -1 to 1."""
+def _texture(n: int, rng: np.random.Generator) -> Float32[np.ndarray, "{n} h w 3"]:
+    """Draws smooth waves in each channel, within -1 to 1."""
     y, x = np.mgrid[:_SIZE, :_SIZE].astype(np.float32) / _SIZE
     total = np.zeros((n, _SIZE, _SIZE, 3), np.float32)
     for _ in range(2):
@@ -133,8 +139,8 @@ def _texture(n: int, rng: np.random.Generator) -> np.ndarray:
     return total
 
 
-def _bar(n: int, rng: np.random.Generator) -> np.ndarray:
-    """A bar 2 to 4 pixels wide across the image, float32 (n, 32, 32), 1 on it."""
+def _bar(n: int, rng: np.random.Generator) -> Float32[np.ndarray, "{n} h w"]:
+    """Draws a bar 2 to 4 pixels wide across the image, 1 on it."""
     y, x = np.mgrid[:_SIZE, :_SIZE].astype(np.float32) - (_SIZE - 1) / 2
     turn, offset, half = (
         rng.uniform(low, high, (n, 1, 1)).astype(np.float32)
@@ -143,73 +149,73 @@ def _bar(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(half + 0.5 - np.abs(np.cos(turn) * x + np.sin(turn) * y - offset), 0, 1)
 
 
-def _from_nearest(angle: np.ndarray, count: int) -> np.ndarray:
-    """Angle to the nearest of `count` evenly spaced directions, -pi/count to pi/count."""
+def _from_nearest(angle: _Field, count: int) -> _Field:
+    """Returns the angle to the nearest of `count` even directions, -pi/count to pi/count."""
     step = 2 * np.pi / count
     return (angle + step / 2) % step - step / 2
 
 
-def _checker(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
+def _checker(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
     """A square board of k by k fields."""
     frequency = k * np.pi / 1.7
     fields = np.sin(frequency * (u + 0.85)) * np.sin(frequency * (v + 0.85)) / frequency
     return np.maximum(np.maximum(abs(u), abs(v)) - 0.85, fields)
 
 
-def _dots(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """As many discs, in a circle."""
+def _dots(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
+    """A circle of k discs."""
     nearest = _from_nearest(a, k)
     return np.hypot(r * np.cos(nearest) - 0.7, r * np.sin(nearest)) - 0.27
 
 
-def _flower(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """As many round petals."""
+def _flower(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
+    """A flower with k round petals."""
     return 0.6 * (r - 0.65 - 0.35 * np.cos(k * a))
 
 
-def _polygon(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
+def _polygon(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
     """The outline of a regular polygon with k corners."""
     edge = r * np.cos(_from_nearest(a, k)) - np.cos(np.pi / k)
     return abs(edge + 0.15) - 0.15
 
 
-def _ring(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
+def _ring(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
     """A ring with k gaps."""
     return np.maximum(abs(r - 0.75) - 0.2, 0.2 - r * abs(_from_nearest(a, k)))
 
 
-def _spiral(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """As many arms, that wind round the centre."""
+def _spiral(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
+    """A centre with k arms that wind round it."""
     slope = np.hypot(7.0, k / np.maximum(r, 0.15))
     return np.maximum(r - 1, np.cos(k * a - 7.0 * r) / slope)
 
 
-def _spokes(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """As many straight arms, from the centre."""
+def _spokes(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
+    """A centre with k straight arms."""
     nearest = _from_nearest(a, k)
     return np.maximum(r - 1, r * abs(np.sin(nearest)) - 0.12)
 
 
-def _star(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """As many pointed rays."""
+def _star(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
+    """A star with k pointed rays."""
     along = abs(_from_nearest(a, k)) * k / np.pi
     return 0.6 * (r - 1 + 0.6 * along)
 
 
-def _stripes(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
+def _stripes(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
     """A disc cut into k bands."""
     frequency = k * np.pi
     return np.maximum(r - 1, np.sin(frequency * (u + 1)) / frequency)
 
 
-def _wave(k: int, u: np.ndarray, v: np.ndarray, r: np.ndarray, a: np.ndarray) -> np.ndarray:
+def _wave(k: int, u: _Field, v: _Field, r: _Field, a: _Field) -> _Field:
     """A line that swings k times."""
     swing = 0.45 * np.sin(k * np.pi * u)
     slope = np.hypot(1.0, 0.45 * k * np.pi * np.cos(k * np.pi * u))
     return np.maximum(abs(u) - 1, abs(v - swing) / slope - 0.13)
 
 
-# Each family with the five counts it comes in.
+# Each family with its five counts.
 _FAMILIES: dict[str, tuple[_Shape, Sequence[int]]] = {
     "checker": (_checker, range(2, 7)),
     "dots": (_dots, range(2, 7)),

@@ -1,9 +1,10 @@
-"""Labelled images in memory, and how they are divided: train, validation, test, and subsets."""
+"""Labelled images as arrays, and their division into training, validation and test images."""
 
 import dataclasses
 import hashlib
 
 import numpy as np
+from jaxtyping import Int, Int32, Int64, UInt8
 
 from cifsel.errors import UserError
 
@@ -13,15 +14,15 @@ class Split:
     """Labelled images that are used for one purpose.
 
     Attributes:
-      images: uint8 (N, H, W, 3), RGB.
-      labels: int32 (N,), in 0..K-1.
-      ids: int32 (N,), the position of each image in the collection it was taken from, so that a
-          prediction can be traced back to its image whatever was left out or shuffled.
+      images: RGB.
+      labels: in 0..K-1.
+      ids: the position of each image in the collection it was taken from. A prediction can be
+          traced back to its image by it, whatever was left out or shuffled.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
+    images: UInt8[np.ndarray, "n h w 3"]
+    labels: Int32[np.ndarray, " n"]
+    ids: Int32[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
         if not len(self.images) == len(self.labels) == len(self.ids):
@@ -33,24 +34,24 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def at(self, positions: np.ndarray) -> "Split":
-        """The images at these positions (integer array), in this order."""
+    def at(self, positions: Int[np.ndarray, " m"]) -> "Split":
+        """Returns the images at these positions, in this order."""
         return Split(self.images[positions], self.labels[positions], self.ids[positions])
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """The three splits and the names of what is in them.
+    """A data set in three splits, with the names of its classes.
 
     Attributes:
-      train: what the parameters are fitted to.
-      val: what choices are made on: early stopping, hyper-parameters, the better model.
-      test: scored once, at the end.
+      train: the parameters are fitted to these.
+      val: choices are made on these: early stopping, hyper-parameters, the better model.
+      test: these are scored once, at the end.
       class_names: K names, in the order of the labels.
       coarse_names: C names of groups of classes.
-      coarse_of: int32 (K,), the group of each class, an index into `coarse_names`.
+      coarse_of: the group of each class, an index into `coarse_names`.
       fingerprint: `fingerprint(train, val, test)`. Two runs with the same fingerprint saw the
-          same images under the same labels: their predictions can be compared image by image.
+          same images under the same labels. Their predictions can be compared image by image.
     """
 
     train: Split
@@ -58,12 +59,12 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     coarse_names: tuple[str, ...]
-    coarse_of: np.ndarray
+    coarse_of: Int32[np.ndarray, " k"]
     fingerprint: str
 
 
 def fingerprint(*splits: Split) -> str:
-    """SHA-256 (hex) over the shapes, types and bytes of images, labels and ids, in order."""
+    """Computes a SHA-256 (hex) of shapes, types and bytes of images, labels and ids, in order."""
     digest = hashlib.sha256()
     for split in splits:
         for array in (split.images, split.labels, split.ids):
@@ -73,19 +74,19 @@ def fingerprint(*splits: Split) -> str:
 
 
 def stratified_split(
-    labels: np.ndarray, val_per_class: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Divides positions into training and validation, equally many of each class in the latter.
+    labels: Int[np.ndarray, " n"], val_per_class: int, seed: int
+) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " val"]]:
+    """Divides positions into training and validation, the latter with equally many of each class.
 
-    Depends on nothing but the arguments; a class's share does not depend on the other classes.
+    The images drawn from one class depend on its own images and the seed only.
 
     Args:
-      labels: integer (N,).
+      labels: class of each image.
       val_per_class: images of each class for validation, 0 or more.
       seed: 0 or more.
 
     Returns:
-      Positions for training and for validation, int64, each sorted.
+      Positions for training and for validation, each sorted.
 
     Raises:
       UserError: a class has too few images to leave one for training.
@@ -108,20 +109,20 @@ def stratified_split(
 def take(
     split: Split, *, fraction: float = 1.0, examples: int = 0, seed: int, name: str = "train"
 ) -> Split:
-    """Keeps part of a split, equally much of each class as far as the numbers allow.
+    """Keeps part of a split, with equally many images of each class as far as possible.
 
-    For one seed the smaller of two subsets is part of the larger, so that a learning curve over
-    growing subsets differs only by what was added.
+    For one seed, the smaller of two subsets is part of the larger. The points of a learning curve
+    then differ only by the images that were added.
 
     Args:
-      split: what to take from.
+      split: the images to take from.
       fraction: in (0, 1], used when `examples` is 0. At least one image of each class stays.
-      examples: the number of images to keep, at least one per class; 0 means by `fraction`.
+      examples: the number of images to keep, at least one per class. 0 means by `fraction`.
       seed: 0 or more.
       name: of the split, for messages.
 
     Returns:
-      The subset, in the order of `split`; `split` itself when all of it is asked for.
+      The subset, in the order of `split`, or `split` itself if all of it is asked for.
 
     Raises:
       UserError: `fraction` or `examples` is out of range, or both are given.
@@ -142,7 +143,7 @@ def take(
     if total == len(split):
         return split
     # Every image gets its rank within its class, in random order. Taking the lowest ranks takes
-    # from all classes alike; the odd ones over, in the last rank, go to classes drawn at random.
+    # from all classes alike. If the last rank is not needed whole, classes are drawn at random.
     rank = np.empty(len(split), np.int64)
     for label, count in zip(classes, counts, strict=True):
         order = _generator(seed, int(label)).permutation(count)
@@ -159,7 +160,7 @@ def subset(
     test_examples: int,
     seed: int,
 ) -> Dataset:
-    """Keeps part of the training and test images, by `take`; the fingerprint is that of what stays.
+    """Keeps part of the training and test images by `take`, and computes the fingerprint anew.
 
     Raises:
       UserError: as `take`.
@@ -174,7 +175,7 @@ def subset(
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:
-    """An independent generator for each (seed, stream); stream is -1 or more."""
+    """Makes an independent generator for each (seed, stream), with stream -1 or more."""
     if seed < 0:
         raise UserError(f"seed is {seed}: give 0 or more")
     return np.random.default_rng([seed, stream + 1])

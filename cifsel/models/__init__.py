@@ -1,1 +1,5 @@
-"""Arrays to logits: the two backbones in Flax Linen, and the classifier around them."""
+"""Arrays to logits: the two backbones in Flax Linen, their layers, and the classifier."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

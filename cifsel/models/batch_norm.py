@@ -1,6 +1,6 @@
 """Batch norm (Ioffe and Szegedy 2015, arXiv:1502.03167), by the batch and by running statistics.
 
-Both modules have the variables of nn.BatchNorm, so that each reads what the others have written.
+Both modules have the variables of nn.BatchNorm. Variables that one of them wrote fit the others.
 """
 
 import functools
@@ -9,15 +9,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float, Float32
 
 from cifsel.models.cpu import silu
 
-Array = jax.Array
 _POSITIONS = (0, 1, 2)  # axes of (B, H, W, C) that statistics are taken over
+
+MeanAndVariance = tuple[Float32[Array, " c"], Float32[Array, " c"]]
 
 
 class FixedNorm(nn.Module):
-    """Batch norm by its running statistics, as the affine map of each channel that it then is.
+    """Batch norm by its running statistics, which is an affine map of each channel.
 
     Attributes:
       epsilon: added to the variance.
@@ -26,27 +28,31 @@ class FixedNorm(nn.Module):
     epsilon: float
 
     @nn.compact
-    def __call__(self, features: int) -> tuple[Array, Array]:
-        """Returns scale and bias, (features,) float32 each: the norm of x is x * scale + bias."""
+    def __call__(
+        self, features: int
+    ) -> tuple[Float32[Array, " {features}"], Float32[Array, " {features}"]]:
+        """Returns scale and bias. The normalised x is x * scale + bias."""
         scale, bias, mean, var = _variables(self, features)
         scale = scale * jax.lax.rsqrt(var.value + self.epsilon)
         return scale, bias - mean.value * scale
 
 
 class BatchNorm(nn.Module):
-    """Batch norm by the statistics of the batch, which the running ones are moved towards.
+    """Batch norm by the statistics of the batch. The running ones are moved towards them.
 
     Attributes:
       epsilon: added to the variance.
-      momentum: what is kept of the running statistics at each update.
+      momentum: share of the running statistics that each update keeps.
     """
 
     epsilon: float
     momentum: float
 
     @nn.compact
-    def __call__(self, x: Array, activate: bool = False) -> Array:
-        """(B, H, W, C) -> (B, H, W, C) of x's dtype, SiLU of that if asked; float32 statistics."""
+    def __call__(
+        self, x: Float[Array, "b h w c"], activate: bool = False
+    ) -> Float[Array, "b h w c"]:
+        """Normalises x, with float32 statistics, and applies SiLU if asked. Keeps x's dtype."""
         scale, bias, *running = _variables(self, x.shape[-1])
         if activate:
             y, statistics = jax.lax.platform_dependent(
@@ -60,11 +66,13 @@ class BatchNorm(nn.Module):
         return y
 
     def _activated_on_cpu(
-        self, x: Array, scale: Array, bias: Array
-    ) -> tuple[Array, tuple[Array, Array]]:
+        self, x: Float[Array, "b h w c"], scale: Float32[Array, " c"], bias: Float32[Array, " c"]
+    ) -> tuple[Float[Array, "b h w c"], MeanAndVariance]:
         return normalise(x, scale, bias, self.epsilon, True)
 
-    def _activated(self, x: Array, scale: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
+    def _activated(
+        self, x: Float[Array, "b h w c"], scale: Float32[Array, " c"], bias: Float32[Array, " c"]
+    ) -> tuple[Float[Array, "b h w c"], MeanAndVariance]:
         y, statistics = normalise(x, scale, bias, self.epsilon, False)
         return nn.silu(y), statistics
 
@@ -81,35 +89,46 @@ def _variables(module: nn.Module, features: int) -> tuple[Array, Array, Any, Any
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def normalise(
-    x: Array, scale: Array, bias: Array, epsilon: float, activate: bool
-) -> tuple[Array, tuple[Array, Array]]:
-    """Each channel to mean `bias` and standard deviation `scale`, over the batch and positions.
+    x: Float[Array, "b h w c"],
+    scale: Float32[Array, " c"],
+    bias: Float32[Array, " c"],
+    epsilon: float,
+    activate: bool,
+) -> tuple[Float[Array, "b h w c"], MeanAndVariance]:
+    """Gives each channel mean `bias` and standard deviation `scale`, over batch and positions.
 
     Args:
-      x: (B, H, W, C), of any float dtype.
-      scale: (C,) float32.
-      bias: (C,) float32.
+      x: of any float dtype.
+      scale: of each channel.
+      bias: of each channel.
       epsilon: added to the variance.
       activate: apply SiLU, in the form for CPUs.
 
     Returns:
-      (B, H, W, C) of x's dtype, and the mean and the variance (C,) float32, which pass no gradient
-      on.
+      The result in x's dtype, and mean and variance, which pass no gradient on.
     """
     return _forward(x, scale, bias, epsilon, activate)[0]
 
 
+def _along_channels(values: Float32[Array, " c"]) -> Float32[Array, "1 1 1 c"]:
+    return values[None, None, None]
+
+
 def _forward(
-    x: Array, scale: Array, bias: Array, epsilon: float, activate: bool
-) -> tuple[tuple[Array, tuple[Array, Array]], tuple[Array, ...]]:
+    x: Float[Array, "b h w c"],
+    scale: Float32[Array, " c"],
+    bias: Float32[Array, " c"],
+    epsilon: float,
+    activate: bool,
+) -> tuple[tuple[Float[Array, "b h w c"], MeanAndVariance], tuple[Array, ...]]:
     wide = x.astype(jnp.float32)
     mean = wide.mean(_POSITIONS)
-    # Not from the differences to the mean, which would be one more pass over x.
+    # The differences to the mean would take one more pass over x.
     var = jnp.maximum(jnp.square(wide).mean(_POSITIONS) - jnp.square(mean), 0.0)
     inverse = jax.lax.rsqrt(var + epsilon)
     slope = scale * inverse
     shift = bias - mean * slope
-    y = wide * slope + shift
+    y = wide * _along_channels(slope) + _along_channels(shift)
     y = (silu.silu(y) if activate else y).astype(x.dtype)
     return (y, (mean, var)), (x, mean, inverse, slope, shift)
 
@@ -118,23 +137,25 @@ def _backward(
     epsilon: float,
     activate: bool,
     saved: tuple[Array, ...],
-    grads: tuple[Array, tuple[Array, Array]],
-) -> tuple[Array, Array, Array]:
-    """Two sums and one map over the activations; autodiff takes four sums (the paper's page 4)."""
+    grads: tuple[Float[Array, "b h w c"], MeanAndVariance],
+) -> tuple[Float[Array, "b h w c"], Float32[Array, " c"], Float32[Array, " c"]]:
+    """Takes two sums and one map over the activations. Autodiff takes four sums (paper, page 4)."""
     del epsilon
     x, mean, inverse, slope, shift = saved
     if activate:
-        x = jax.lax.optimization_barrier(x)  # See silu.
+        # Without the barrier, XLA keeps the forward pass's sigmoids, as in `silu.biased_silu`.
+        x = jax.lax.optimization_barrier(x)
     wide, grad = x.astype(jnp.float32), grads[0].astype(jnp.float32)
     if activate:
-        grad *= silu.slope(wide * slope + shift)
+        grad *= silu.slope(wide * _along_channels(slope) + _along_channels(shift))
     of_bias = grad.sum(_POSITIONS)
-    # Not with wide - mean inside, which XLA's CPU backend would write to memory for the sum.
+    # XLA's CPU backend would write wide - mean, inside the sum, to memory.
     of_scale = ((grad * wide).sum(_POSITIONS) - mean * of_bias) * inverse
     count = x.size // x.shape[-1]
     # Of x: slope * (grad - mean of grad - normalised x * mean of grad * normalised x).
     along = -slope * inverse * of_scale / count
-    of_x = slope * grad + along * (wide - mean) - slope * of_bias / count
+    of_x = _along_channels(slope) * grad + _along_channels(along) * (wide - _along_channels(mean))
+    of_x -= _along_channels(slope * of_bias / count)
     return of_x.astype(x.dtype), of_scale, of_bias
 
 

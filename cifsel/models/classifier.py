@@ -1,10 +1,10 @@
-"""Preprocessing, backbone and head as one module: uint8 images in, logits out."""
+"""The classifier: preprocessing, backbone and head as one module, from images to logits."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float, Float32, Num, PRNGKeyArray
 
 from cifsel.models.efficientnet_v2 import VARIANTS, EfficientNetV2
 from cifsel.models.mobilenet import MobileNet
@@ -17,15 +17,15 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def preprocess(images: jax.Array, name: str) -> jax.Array:
+def preprocess(images: Num[Array, "b h w 3"], name: str) -> Float32[Array, "b h w 3"]:
     """Scales RGB as the named model's published weights expect it.
 
     Args:
-      images: (B, H, W, 3) uint8, or float in [0, 255].
+      images: uint8, or float in [0, 255].
       name: one of MODELS.
 
     Returns:
-      (B, H, W, 3) float32: for MobileNet and the larger EfficientNetV2 about [-1, 1], for B0 to B3
+      For MobileNet and EfficientNetV2 S to L, values of about [-1, 1]. For B0 to B3, values
       standardised by ImageNet's mean and standard deviation.
     """
     images = images.astype(jnp.float32)
@@ -33,7 +33,9 @@ def preprocess(images: jax.Array, name: str) -> jax.Array:
         return images / 127.5 - 1.0
     if name.removeprefix("efficientnetv2-") in ("s", "m", "l"):
         return images / 128.0 - 1.0
-    return (images / 255.0 - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
+    mean = jnp.asarray(IMAGENET_MEAN)[None, None, None]
+    std = jnp.asarray(IMAGENET_STD)[None, None, None]
+    return (images / 255.0 - mean) / std
 
 
 class Head(nn.Module):
@@ -42,7 +44,7 @@ class Head(nn.Module):
     Attributes:
       num_classes: K.
       pool: 'average' over all positions, or 'flatten', which keeps them.
-      hidden: width of a ReLU layer before the logits; 0 for none.
+      hidden: width of a ReLU layer before the logits. 0 for none.
       dropout: rate in front of the logits.
     """
 
@@ -52,8 +54,10 @@ class Head(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, feature_map: jax.Array, train: bool = False) -> jax.Array:
-        """(B, h, w, D) -> (B, K) float32; sows `hidden_activations`."""
+    def __call__(
+        self, feature_map: Float[Array, "b h w d"], train: bool = False
+    ) -> Float32[Array, "b {self.num_classes}"]:
+        """Returns the logits. Sows `hidden_activations`."""
         x = feature_map.astype(jnp.float32)
         x = x.reshape(x.shape[0], -1) if self.pool == "flatten" else x.mean((1, 2))
         init = nn.initializers.glorot_uniform()
@@ -75,34 +79,33 @@ class Classifier(nn.Module):
     head: Head
 
     def __call__(
-        self, images: jax.Array, train: bool = False, frozen_bn: bool = False
-    ) -> jax.Array:
-        """Classifies images.
+        self, images: Num[Array, "b h w 3"], train: bool = False, frozen_bn: bool = False
+    ) -> Float32[Array, "b k"]:
+        """Computes the logits of images.
 
         Args:
-          images: (B, H, W, 3) uint8, or float in [0, 255].
+          images: uint8, or float in [0, 255].
           train: dropout, drop path, and batch statistics (with `batch_stats` mutable).
           frozen_bn: keep to the running batch statistics even when training.
-
-        Returns:
-          (B, K) float32 logits.
         """
         return self.head(self.feature_map(images, train, frozen_bn), train)
 
     def feature_map(
-        self, images: jax.Array, train: bool = False, frozen_bn: bool = False
-    ) -> jax.Array:
-        """(B, H, W, 3) uint8 or float in [0, 255] -> (B, h, w, D), the backbone's output."""
+        self, images: Num[Array, "b h w 3"], train: bool = False, frozen_bn: bool = False
+    ) -> Float[Array, "b _ _ d"]:
+        """Computes the backbone's output from images, uint8 or float in [0, 255]."""
         return self.backbone(preprocess(images, self.name_of_model), train, frozen_bn)
 
     def features(
-        self, images: jax.Array, train: bool = False, frozen_bn: bool = False
-    ) -> jax.Array:
-        """(B, H, W, 3) uint8 or float in [0, 255] -> (B, D) float32, averaged over positions."""
+        self, images: Num[Array, "b h w 3"], train: bool = False, frozen_bn: bool = False
+    ) -> Float32[Array, "b d"]:
+        """Computes the backbone's output, averaged over positions."""
         return self.feature_map(images, train, frozen_bn).astype(jnp.float32).mean((1, 2))
 
-    def classify(self, feature_map: jax.Array, train: bool = False) -> jax.Array:
-        """(B, h, w, D) -> (B, K) float32 logits: the head alone."""
+    def classify(
+        self, feature_map: Float[Array, "b h w d"], train: bool = False
+    ) -> Float32[Array, "b k"]:
+        """Computes logits from the backbone's output, by the head alone."""
         return self.head(feature_map, train)
 
 
@@ -125,8 +128,8 @@ def build(
       alpha: MobileNet's width multiplier.
       drop_path: EfficientNetV2's stochastic-depth rate.
       dropout: rate in front of the logits.
-      pool: see Head.
-      hidden: see Head.
+      pool: 'average' or 'flatten', as in Head.
+      hidden: width of a hidden layer of the head. 0 for none.
       dtype: of the backbone's activations.
 
     Raises:
@@ -143,10 +146,10 @@ def build(
     return Classifier(name, backbone, Head(num_classes, pool, hidden, dropout))
 
 
-def initial(model: Classifier, image_size: int, key: jax.Array) -> dict[str, Any]:
-    """Initial variables for square images of `image_size` pixels: `params` and `batch_stats`.
+def initial(model: Classifier, image_size: int, key: PRNGKeyArray) -> dict[str, Any]:
+    """Makes initial `params` and `batch_stats` for square images of `image_size` pixels.
 
-    Without batch norm a backbone has no statistics, which is {'backbone': {}}.
+    The `batch_stats` of a backbone without batch norm are {'backbone': {}}.
     """
-    found = model.init(key, jnp.zeros((1, image_size, image_size, 3)))
-    return {kind: found.get(kind, {"backbone": {}}) for kind in ("params", "batch_stats")}
+    variables = model.init(key, jnp.zeros((1, image_size, image_size, 3)))
+    return {kind: variables.get(kind, {"backbone": {}}) for kind in ("params", "batch_stats")}

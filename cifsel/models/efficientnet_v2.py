@@ -4,9 +4,9 @@ import dataclasses
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from cifsel.models import layers
 
@@ -19,11 +19,15 @@ SE_RATIO = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A row of the paper's table 4: `repeats` blocks, the first one with `stride`.
+    """A row of the paper's table 4.
 
     Attributes:
-      fused: a dense 3x3 convolution expands (Fused-MBConv) instead of 1x1 and depthwise 3x3
-        with squeeze-excite (MBConv).
+      repeats: number of blocks.
+      features: output channels.
+      expand: inner channels of a block, as a multiple of its input channels.
+      stride: of the first block.
+      fused: True for Fused-MBConv, in which a dense 3x3 convolution expands. False for MBConv, with
+        a 1x1 and a depthwise 3x3 convolution and squeeze-excite.
     """
 
     repeats: int
@@ -86,7 +90,7 @@ _L = (
     Stage(25, 384, 6, 2, fused=False),
     Stage(7, 640, 6, 1, fused=False),
 )
-# Ours, not the paper's: every kind of block once or twice, small enough to train on a laptop's CPU.
+# Ours, not the paper's: each kind of block once or twice. It is small enough for a laptop's CPU.
 _MINI = (
     Stage(1, 16, 1, 1, fused=True),
     Stage(1, 24, 2, 2, fused=True),
@@ -115,8 +119,8 @@ class EfficientNetV2(nn.Module):
 
     Attributes:
       variant: a key of VARIANTS.
-      drop_path: stochastic-depth rate of the last block; it grows linearly from 0 at the first.
-      dtype: of the activations; parameters and batch statistics stay float32.
+      drop_path: stochastic-depth rate of the last block. It grows linearly from 0 at the first.
+      dtype: of the activations. Parameters and batch statistics stay float32.
     """
 
     variant: str = "b0"
@@ -124,7 +128,7 @@ class EfficientNetV2(nn.Module):
     dtype: Any = jnp.float32
 
     def _blocks(self) -> list[tuple[str, Stage, int]]:
-        """(name, stage, stride) of every block, named as Keras names them: block1a, block2a, ..."""
+        """Returns (name, stage, stride) of each block. Names are Keras's: block1a, block2a, ..."""
         variant = VARIANTS[self.variant]
         return [
             (f"block{i}{chr(ord('a') + j)}", stage, stage.stride if j == 0 else 1)
@@ -138,16 +142,18 @@ class EfficientNetV2(nn.Module):
         return ("stem", *(name for name, _, _ in self._blocks()), "top")
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False, frozen_bn: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b h w 3"], train: bool = False, frozen_bn: bool = False
+    ) -> Float[Array, "b _ _ d"]:
         """Runs the backbone.
 
         Args:
-          x: (B, H, W, 3) preprocessed images; H and W of at least 1.
+          x: preprocessed images.
           train: normalise by batch statistics, update the running ones, and drop paths.
           frozen_bn: keep to the running statistics even when training.
 
         Returns:
-          (B, ceil(H / 32), ceil(W / 32), D) features; D is 1280 for B0, B1, S, M and L.
+          Features at ceil(h / 32) x ceil(w / 32) positions. D is 1280 for B0, B1, S, M and L.
         """
         variant = VARIANTS[self.variant]
         fixed = not train or frozen_bn
@@ -169,14 +175,14 @@ class EfficientNetV2(nn.Module):
 
 
 class _ConvBlock(nn.Module):
-    """The stem (3x3, stride 2) or the top (1x1): convolution, batch norm, SiLU."""
+    """Convolution, batch norm and SiLU: the stem (3x3, stride 2) or the top (1x1)."""
 
     features: int
     kernel_size: int
     norm: layers.Norm
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b H W {self.features}"]:
         dtype = self.norm.dtype
         if self.kernel_size == 3:
             conv: nn.Module = layers.Conv3x3(self.features, 2, dtype, name="conv")
@@ -186,7 +192,7 @@ class _ConvBlock(nn.Module):
 
 
 class _Block(nn.Module):
-    """MBConv or Fused-MBConv, with the residual connection where shapes allow it."""
+    """MBConv or Fused-MBConv, with a residual connection if shapes allow it."""
 
     features: int
     stage: Stage
@@ -195,7 +201,9 @@ class _Block(nn.Module):
     norm: layers.Norm
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b h w c"], train: bool
+    ) -> Float[Array, "b H W {self.features}"]:
         inputs = x
         wide = x.shape[-1] * self.stage.expand
         if not self.stage.fused:
@@ -216,17 +224,19 @@ class _Block(nn.Module):
         return x
 
     def _conv1x1(
-        self, x: jax.Array, features: int, name: str, *, activate: bool = False
-    ) -> jax.Array:
+        self, x: Float[Array, "b h w c"], features: int, name: str, *, activate: bool = False
+    ) -> Float[Array, "b h w {features}"]:
         conv = layers.PointwiseConv(features, dtype=self.norm.dtype, name=f"{name}_conv")
         return self.norm(x, conv, features, f"{name}_bn", activate=activate)
 
-    def _conv3x3(self, x: jax.Array, features: int, name: str) -> jax.Array:
+    def _conv3x3(
+        self, x: Float[Array, "b h w c"], features: int, name: str
+    ) -> Float[Array, "b H W {features}"]:
         conv = layers.Conv3x3(features, self.stride, self.norm.dtype, name=f"{name}_conv")
         return self.norm(x, conv, features, f"{name}_bn", activate=True)
 
-    def _squeeze_excite(self, x: jax.Array, reduced: int) -> jax.Array:
-        """Scales each channel by a gate computed from the means of all (Hu et al. 2018)."""
+    def _squeeze_excite(self, x: Float[Array, "b h w c"], reduced: int) -> Float[Array, "b h w c"]:
+        """Scales each channel by a gate that is computed from all means (Hu et al. 2018)."""
         dense = {"dtype": self.norm.dtype, "kernel_init": layers.conv_init}
         gate = jnp.mean(x, (1, 2), keepdims=True)
         gate = nn.silu(nn.Dense(reduced, name="se_reduce", **dense)(gate))

@@ -1,10 +1,11 @@
-"""The convolutions that both backbones are made of, with batch norm, and stochastic depth.
+"""The layers of both backbones: convolutions, batch norm behind them, stochastic depth.
 
-Some have two forms. XLA's own is the right one on TPU and GPU; on a CPU XLA runs a grouped
-convolution 4 to 22 times slower than the same sum written as one shifted multiply-add per kernel
-position, and is slow with images of three channels and with the gradients of kernels, so that a CPU
-gets the forms in `on_cpu`. The form is chosen by the platform that is compiled *for*, never by the
-machine that compiles, and both agree to float32 rounding, gradients included.
+Convolutions have two forms. XLA's own is the right one on TPU and GPU. On a CPU, XLA runs a grouped
+convolution 4 to 22 times slower than the same sum as one shifted multiply-add per kernel position.
+It is also slow with images of three channels, and with the gradients of kernels. A CPU therefore
+gets the forms in `cifsel.models.cpu`. The form is chosen by the platform that the program is
+compiled for, not by the machine that compiles it. Both forms agree to float32 rounding, gradients
+included.
 """
 
 import dataclasses
@@ -13,41 +14,45 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float, Float32
 
 from cifsel.models.batch_norm import BatchNorm, FixedNorm
 from cifsel.models.cpu import dense, depthwise, silu
 from cifsel.models.cpu.dense import xla_conv
 from cifsel.models.cpu.windows import Padding
 
-Array = jax.Array
+# A factor for each output channel of a kernel, which batch norm is folded into.
+Scale = Float32[Array, " d"] | float
 
-# He et al. 2015, over the outputs of a kernel: what EfficientNet trains from scratch with.
+# He et al. 2015, over the outputs of a kernel: EfficientNet's initialisation.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
-# A depthwise kernel has one input per channel; fan-out would count all channels and start at zero.
+# A depthwise kernel has one input per channel. Fan-out would count all channels and give almost 0.
 depthwise_init = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 
 
 def same_padding(height: int, width: int, kernel: int, stride: int) -> Padding:
-    """TensorFlow's SAME padding: the output has ceil(size / stride) positions, extra goes last."""
+    """Returns TensorFlow's SAME padding, for ceil(size / stride) outputs. An odd zero goes last."""
 
-    def one(size: int) -> tuple[int, int]:
+    def along_axis(size: int) -> tuple[int, int]:
         total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
         return total // 2, total - total // 2
 
-    return one(height), one(width)
+    return along_axis(height), along_axis(width)
 
 
-def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+def depthwise_conv(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"], stride: int, padding: Padding
+) -> Float[Array, "b H W c"]:
     """Convolves every channel with its own kernel.
 
     Args:
-      x: (B, H, W, C).
-      kernel: (k, k, 1, C), of x's dtype.
+      x: the input.
+      kernel: of x's dtype.
       stride: of both axes, in pixels.
       padding: zeros before and after each spatial axis, in pixels.
 
     Returns:
-      (B, H', W', C) with H' = (H + padding - k) // stride + 1, of x's dtype.
+      H = (h + padding - k) // stride + 1 rows and as many columns, of x's dtype.
     """
     return jax.lax.platform_dependent(
         x,
@@ -57,13 +62,15 @@ def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Ar
     )
 
 
-def grouped_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    """`depthwise_conv` as XLA's grouped convolution."""
+def grouped_conv(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"], stride: int, padding: Padding
+) -> Float[Array, "b H W c"]:
+    """Computes `depthwise_conv` as XLA's grouped convolution."""
     return xla_conv(x, kernel, stride, padding, groups=x.shape[-1])
 
 
 class DepthwiseConv(nn.Module):
-    """Depthwise convolution without bias; `kernel` is (k, k, 1, C).
+    """Depthwise convolution without bias. The parameter `kernel` is (k, k, 1, C).
 
     Attributes:
       kernel_size: k.
@@ -78,17 +85,17 @@ class DepthwiseConv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, scale: Array | float = 1.0) -> Array:
-        """(B, H, W, C) -> (B, H', W', C), times `scale` (C,)."""
+    def __call__(self, x: Float[Array, "b h w d"], scale: Scale = 1.0) -> Float[Array, "b H W d"]:
+        """Convolves x and multiplies the result by `scale`."""
         k = self.kernel_size
         kernel = self.param("kernel", depthwise_init, (k, k, 1, x.shape[-1]), jnp.float32)
         padding = self.padding or same_padding(x.shape[1], x.shape[2], k, self.stride)
-        kernel = (kernel * scale).astype(self.dtype)
+        kernel = _scaled(kernel, scale).astype(self.dtype)
         return depthwise_conv(x.astype(self.dtype), kernel, self.stride, padding)
 
 
 class PointwiseConv(nn.Module):
-    """1x1 convolution without bias, as the matrix product it is; `kernel` is (1, 1, C, D).
+    """1x1 convolution without bias, as a matrix product. The parameter `kernel` is (1, 1, C, D).
 
     Attributes:
       features: D, the number of output channels.
@@ -99,10 +106,10 @@ class PointwiseConv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, scale: Array | float = 1.0) -> Array:
-        """(B, H, W, C) -> (B, H, W, D), times `scale` (D,)."""
+    def __call__(self, x: Float[Array, "b h w c"], scale: Scale = 1.0) -> Float[Array, "b h w d"]:
+        """Convolves x and multiplies the result by `scale`."""
         kernel = self.param("kernel", conv_init, (1, 1, x.shape[-1], self.features), jnp.float32)
-        kernel = (kernel[0, 0] * scale).astype(self.dtype)
+        kernel = _scaled(kernel[0, 0], scale).astype(self.dtype)
         # As two matrices: XLA's CPU backend is slower with more axes.
         rows = x.astype(self.dtype).reshape(-1, x.shape[-1])
         y = jax.lax.platform_dependent(rows, kernel, cpu=dense.matmul, default=jnp.dot)
@@ -110,7 +117,9 @@ class PointwiseConv(nn.Module):
 
 
 class Conv3x3(nn.Module):
-    """Dense 3x3 convolution without bias, TensorFlow's SAME padding; `kernel` is (3, 3, C, D).
+    """Dense 3x3 convolution without bias, with TensorFlow's SAME padding.
+
+    The parameter `kernel` is (3, 3, C, D).
 
     Attributes:
       features: D, the number of output channels.
@@ -123,11 +132,11 @@ class Conv3x3(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, scale: Array | float = 1.0) -> Array:
-        """(B, H, W, C) -> (B, H', W', D), times `scale` (D,)."""
+    def __call__(self, x: Float[Array, "b h w c"], scale: Scale = 1.0) -> Float[Array, "b H W d"]:
+        """Convolves x and multiplies the result by `scale`."""
         kernel = self.param("kernel", conv_init, (3, 3, x.shape[-1], self.features), jnp.float32)
         padding = same_padding(x.shape[1], x.shape[2], 3, self.stride)
-        x, kernel = x.astype(self.dtype), (kernel * scale).astype(self.dtype)
+        x, kernel = x.astype(self.dtype), _scaled(kernel, scale).astype(self.dtype)
         return jax.lax.platform_dependent(
             x,
             kernel,
@@ -136,10 +145,18 @@ class Conv3x3(nn.Module):
         )
 
 
+def _scaled(kernel: Float32[Array, "*inputs d"], scale: Scale) -> Float32[Array, "*inputs d"]:
+    """Multiplies a kernel by `scale`, along its outputs."""
+    if isinstance(scale, float):
+        return kernel * scale
+    return kernel * jnp.expand_dims(scale, range(kernel.ndim - 1))
+
+
 class DropPath(nn.Module):
     """Stochastic depth (Huang et al. 2016): drops the residual branch of whole examples.
 
-    What is kept is divided by the keep rate, as Keras's Dropout with noise shape (B, 1, 1, 1) does.
+    The other branches are divided by the keep rate. Keras's Dropout with noise shape (B, 1, 1, 1)
+    does the same.
 
     Attributes:
       rate: probability of dropping an example's branch.
@@ -148,8 +165,8 @@ class DropPath(nn.Module):
     rate: float
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        """(B, H, W, C) -> (B, H, W, C); needs the 'dropout' random stream when it drops."""
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
+        """Drops branches when it trains, by the random stream 'dropout'."""
         return nn.Dropout(self.rate, broadcast_dims=(1, 2, 3))(x, deterministic=not train)
 
 
@@ -160,7 +177,7 @@ class Norm:
     Attributes:
       dtype: of the computation.
       fixed: normalise by the running statistics and leave them as they are.
-      momentum: of the running statistics: what is kept of them at each update.
+      momentum: share of the running statistics that each update keeps.
       epsilon: added to the variance.
     """
 
@@ -170,20 +187,29 @@ class Norm:
     epsilon: float
 
     def __call__(
-        self, x: Array, conv: nn.Module, features: int, name: str, *, activate: bool = False
-    ) -> Array:
-        """The convolution `conv` of x, normalised by the child `name` of the calling module.
+        self,
+        x: Float[Array, "b h w c"],
+        conv: nn.Module,
+        features: int,
+        name: str,
+        *,
+        activate: bool = False,
+    ) -> Float[Array, "b H W {features}"]:
+        """Convolves x by `conv` and normalises by the child `name` of the calling module.
 
-        With `activate`, SiLU of that, which has another form on a CPU.
+        With `activate`, SiLU is applied, which has another form on a CPU.
         """
         if self.fixed:
-            # Folded into the kernel: no pass over the activations of its own, forward or backward.
+            # The scale is folded into the kernel, which saves passes over the activations.
             scale, bias = FixedNorm(self.epsilon, name=name)(features)
             x, bias = conv(x, scale), bias.astype(self.dtype)
             if not activate:
-                return x + bias
+                return x + bias[None, None, None]
             return jax.lax.platform_dependent(
-                x, bias, cpu=silu.biased_silu, default=lambda x, bias: nn.silu(x + bias)
+                x,
+                bias,
+                cpu=silu.biased_silu,
+                default=lambda x, bias: nn.silu(x + bias[None, None, None]),
             )
         norm = BatchNorm(self.epsilon, self.momentum, name=name)
         return norm(conv(x), activate)

@@ -1,14 +1,14 @@
 """MobileNet V1 (Howard et al. 2017, arXiv:1704.04861) as keras.applications builds it.
 
-Differences between Keras's model and the paper that matter for its weights: ReLU6 for ReLU, and
-the stride-2 depthwise convolutions pad one row and column of zeros at the bottom and right.
+Keras's weights need two differences from the paper. ReLU6 stands for ReLU. The depthwise
+convolutions of stride 2 pad one row and column of zeros at the bottom and right.
 """
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from cifsel.models import layers
 
@@ -30,8 +30,8 @@ class MobileNet(nn.Module):
     """The convolutional part of MobileNet V1.
 
     Attributes:
-      alpha: width multiplier; every channel count is int(count * alpha).
-      dtype: of the activations; parameters and batch statistics stay float32.
+      alpha: width multiplier. Every channel count is int(count * alpha).
+      dtype: of the activations. Parameters and batch statistics stay float32.
     """
 
     alpha: float = 1.0
@@ -43,18 +43,20 @@ class MobileNet(nn.Module):
         return ("stem", *(f"block{i}" for i in range(1, len(BLOCKS) + 1)))
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False, frozen_bn: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b h w 3"], train: bool = False, frozen_bn: bool = False
+    ) -> Float[Array, "b _ _ d"]:
         """Runs the backbone.
 
         Args:
-          x: (B, H, W, 3) preprocessed images, in [-1, 1]; H and W of at least 31, or nothing is
-            left after the last stride.
+          x: preprocessed images, in [-1, 1]. With sides below 31, nothing is left after the last
+            stride.
           train: normalise by batch statistics and update the running ones.
           frozen_bn: keep to the running statistics even when training.
 
         Returns:
-          (B, ceil(H / 32), ceil(W / 32), 1024 * alpha) features; one less where an odd size meets
-          the one-sided padding.
+          1024 * alpha features at ceil(h / 32) x ceil(w / 32) positions. There is one position less
+          along a side if an odd size meets the one-sided padding.
         """
         fixed = not train or frozen_bn
         norm = layers.Norm(self.dtype, fixed, momentum=BN_MOMENTUM, epsilon=BN_EPSILON)
@@ -69,7 +71,7 @@ class _Stem(nn.Module):
     norm: layers.Norm
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b H W {self.features}"]:
         conv = layers.Conv3x3(self.features, 2, self.norm.dtype, name="conv")
         return nn.relu6(self.norm(x, conv, self.features, "conv_bn"))
 
@@ -80,7 +82,7 @@ class _Block(nn.Module):
     norm: layers.Norm
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b H W {self.features}"]:
         depthwise = layers.DepthwiseConv(
             stride=self.stride,
             padding=((0, 1), (0, 1)) if self.stride == 2 else None,

@@ -1,4 +1,4 @@
-"""Where in an image a class is seen: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391)."""
+"""Grad-CAM: heat maps of the evidence for a class (Selvaraju et al. 2017, arXiv:1610.02391)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, UInt8
 
 from cifsel.data import transforms
 from cifsel.evaluation import features
@@ -17,16 +18,18 @@ Array = jax.Array
 Tree = Any
 
 
-def heat(trained: TrainedModel, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def heat(
+    trained: TrainedModel, images: UInt8[np.ndarray, "n s s 3"], classes: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "n h w"]:
     """Evidence for one class per image, by position.
 
     Args:
       trained: a model.
-      images: (N, H, W, 3) uint8, N >= 1, at the size they are stored in.
-      classes: (N,) integer, whose evidence is shown.
+      images: at least one, at the size they are stored in.
+      classes: whose evidence is shown.
 
     Returns:
-      (N, h, w) float32, as `of_logits` gives it.
+      The heat maps of `of_logits`, float32.
     """
     compute = of_logits(trained.model, trained.view)
     return np.asarray(compute(trained.variables, jnp.asarray(images), jnp.asarray(classes)))
@@ -35,17 +38,17 @@ def heat(trained: TrainedModel, images: np.ndarray, classes: np.ndarray) -> np.n
 def of_logits(model: Classifier, view: features.View) -> Callable[[Tree, Array, Array], Array]:
     """Evidence in the backbone's last feature map, for the model's own head.
 
-    The map, weighted by the mean gradient of the class's logit with respect to each channel; only
-    what speaks for the class is kept.
+    Each channel is weighted by the mean gradient of the class's logit. The channels are added up,
+    and evidence against the class is set to 0.
 
     Args:
       model: the classifier.
-      view: how images are shown; without its mirroring.
+      view: how images are shown. Its mirroring is not used.
 
     Returns:
-      Jitted: (variables, images (B, H, W, 3) uint8, classes (B,) integer) -> (B, h, w) float32 in
-      [0, 1], each image scaled to its own maximum; all 0 where nothing speaks for the class. h and
-      w are those of the feature map, a 32nd of the image's size.
+      A jitted function of variables, images (b, s, s, 3) uint8 and classes (b,). It gives heat maps
+      (b, h, w) float32 in [0, 1], at the size of the feature map, a 32nd of the image's. The
+      maximum of each is 1, or 0 without evidence for the class.
     """
 
     def compute(variables: Tree, images: Array, classes: Array) -> Array:
@@ -54,7 +57,7 @@ def of_logits(model: Classifier, view: features.View) -> Callable[[Tree, Array, 
 
         def logit_sum(maps: Array) -> Array:
             logits = model.apply(variables, maps, method="classify")
-            # Images do not mix in the head, so the gradient of the sum is each one's own.
+            # Images do not mix in the head, so the gradient of the sum is that of each logit.
             return jnp.take_along_axis(jnp.asarray(logits), classes[:, None], axis=1).sum()
 
         weights = jax.grad(logit_sum)(maps).mean((1, 2), keepdims=True)
@@ -66,21 +69,22 @@ def of_logits(model: Classifier, view: features.View) -> Callable[[Tree, Array, 
 def of_cells(
     model: Classifier, view: features.View, places: Sequence[tuple[str, int]]
 ) -> Callable[[Tree, Array, Array, Array], Array]:
-    """Evidence in the inner layers that a linear head on `features.cells` looks at.
+    """Evidence in inner layers, for a linear head on the features of `features.cells`.
 
-    Each cell of a grid has weights of its own, so the gradient is not averaged over positions but
-    taken where it is (HiResCAM, Draelos and Carin 2020, arXiv:2011.08891). As all is linear from
-    the layers on, evidence for and against adds up to the logit exactly, but for the bias. A logit
-    counts from the mean of all classes, since softmax knows nothing but differences.
+    Each cell of a grid has its own weights, so the gradient is not averaged over positions
+    (HiResCAM, Draelos and Carin 2020, arXiv:2011.08891). The head is linear in the layers. So the
+    evidence for and against a class adds up to its logit, except for the bias. Logits are taken
+    relative to their mean over classes, which softmax does not depend on.
 
     Args:
       model: the classifier.
-      view: how images are shown; with `mirror`, evidence is that of both ways, averaged.
-      places: as in `features.cells`; several maps are added up at the size of the finest.
+      view: how images are shown. With `mirror`, the evidence is averaged over both ways.
+      places: pairs of layer and grid of `features.cells`. Their maps are added up at the size of
+        the finest.
 
     Returns:
-      Jitted: (variables, kernel (D, K) float32 of the head, images (B, H, W, 3) uint8, classes (B,)
-      integer) -> (B, h, w) float32, as `of_logits` gives it.
+      A jitted function of variables, the head's kernel (d, k) float32, images (b, s, s, 3) uint8
+      and classes (b,). It gives heat maps like those of `of_logits`.
     """
 
     def compute(variables: Tree, kernel: Array, images: Array, classes: Array) -> Array:
@@ -88,51 +92,51 @@ def of_cells(
 
         def logit_sum(maps: list[Array]) -> Array:
             pairs = zip(maps, places, strict=True)
-            cells = [features.pool(one, grid) for one, (_, grid) in pairs]
+            cells = [features.pool(layer_map, grid) for layer_map, (_, grid) in pairs]
             return (jnp.concatenate(cells, 1) * weights).sum()
 
         def evidence(images: Array) -> Array:
             maps = features.layer_maps(model, variables, images, [layer for layer, _ in places])
             gradients = jax.grad(logit_sum)(maps)
-            shares = [(one * by).sum(-1) for one, by in zip(maps, gradients, strict=True)]
-            return _sum_at_finest(shares)
+            pairs = zip(maps, gradients, strict=True)
+            return _sum_at_finest([(values * slopes).sum(-1) for values, slopes in pairs])
 
-        ways = [evidence(one) for one in view.of(images)]
-        ways[1:] = [way[:, :, ::-1] for way in ways[1:]]
-        return _to_own_maximum(jnp.stack(ways).mean(0))
+        # The second view is the mirror image, so its evidence is mirrored back.
+        views = [evidence(shown) for shown in view.of(images)]
+        views[1:] = [mirrored[:, :, ::-1] for mirrored in views[1:]]
+        return _to_own_maximum(jnp.stack(views).mean(0))
 
     return jax.jit(compute)
 
 
-def _sum_at_finest(maps: Sequence[Array]) -> Array:
-    """Adds (B, h, w) maps of one scene up at the size of the largest, keeping their totals."""
-    shape = max((one.shape for one in maps), key=math.prod)
+def _sum_at_finest(maps: Sequence[Float[Array, "b _ _"]]) -> Float[Array, "b h w"]:
+    """Adds maps up at the size of the largest, without changing their totals."""
+    shape = max((coarse.shape for coarse in maps), key=math.prod)
     scaled = [
-        jax.image.resize(one, shape, "linear") * (one.size / math.prod(shape)) for one in maps
+        jax.image.resize(coarse, shape, "linear") * (coarse.size / math.prod(shape))
+        for coarse in maps
     ]
     return jnp.stack(scaled).sum(0)
 
 
-def _to_own_maximum(evidence: Array) -> Array:
-    """Keeps what is above 0, and divides each (h, w) by its highest."""
+def _to_own_maximum(evidence: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
+    """Sets negative values to 0, and divides each map by its maximum."""
     evidence = jax.nn.relu(evidence)
     highest = evidence.max((1, 2), keepdims=True)
     return jnp.where(highest > 0, evidence / jnp.where(highest > 0, highest, 1.0), 0.0)
 
 
-def overlay(images: np.ndarray, heat: np.ndarray, size: int) -> np.ndarray:
-    """Dims each image where its heat is low, so that what is left in full colour is the evidence.
+def overlay(
+    images: UInt8[np.ndarray, "n s s 3"], heat: Float[np.ndarray, "n h w"], size: int
+) -> UInt8[np.ndarray, "n {size} {size} 3"]:
+    """Dims each image where its heat is low, so that the evidence is in full colour.
 
-    Without a colour map: colours of the image keep their meaning, and no kind of colour vision is
-    at a disadvantage.
+    There is no colour map. So the image keeps its colours, and colour blindness does not matter.
 
     Args:
-      images: (N, H, W, 3) uint8.
-      heat: (N, h, w) float in [0, 1].
+      images: of any size.
+      heat: in [0, 1].
       size: side of the result, in pixels.
-
-    Returns:
-      (N, size, size, 3) uint8.
     """
     large = transforms.resize(jnp.asarray(images), size, "nearest")
     shape = (len(heat), size, size)

@@ -1,18 +1,20 @@
-"""A checkpoint that answers: which class a photo shows, how surely, and what that was seen in.
+"""A restored model that predicts the class of a photo, with a probability and a heat map.
 
-Both kinds of checkpoint do: task 1's, which know small pictures of some classes, and task 2's,
-which know somebody's photos, and from which probability on they are to be believed.
+Checkpoints of both tasks become a `Predictor`. Task 1 is the comparison of two ImageNet networks on
+classes of CIFAR-100. Task 2 is a classifier of somebody's own photos, which also says from which
+probability on its answers are reliable.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jaxtyping import Bool, Float, Int, UInt8
 
 from cifsel import workdir
 from cifsel.data.photos.crops import Cropper
@@ -20,34 +22,38 @@ from cifsel.errors import UserError
 from cifsel.evaluation import features, inference, scoring
 from cifsel.models import classifier
 from cifsel.prediction import gradcam, trained_model
+from cifsel.prediction.trained_model import TrainedModel
 from cifsel.runtime import remote
 from cifsel.runtime.paths import exists, expanded
+from cifsel.workdir import model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
+from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SelfieMeta
 
 Tree = Any
-TASK1, SELFIE = "task1", "selfie"
+TASK1 = "task1"
 
 
 class NoFaceError(UserError):
-    """A photo without a face, for a model that was made from faces."""
+    """A photo has no face in it, and the model was trained on faces."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A restored model with everything between a photo and its answer.
+    """A restored model, from photos to probabilities and heat maps.
 
     Attributes:
       task: TASK1 or SELFIE.
       class_names: K names, in the order of the probabilities.
-      sure_from: the least highest probability that is to be believed; None if none is. It means
-          nothing for TASK1, whose validation does not say.
-      size: S, the side in pixels of what `show` gives.
-      detail: T, the side in pixels at which the model sees it, and of what `explain` gives.
+      sure_from: the least highest probability of a reliable answer. None if no answer is reliable.
+        Not used for TASK1.
+      size: s, the side in pixels of the images of `show`.
+      detail: t, the side in pixels of the model's input, and of the pictures of `explain`.
       temperature: by which logits are divided.
-      cropper: chooses the part of a photo that is shown.
-      needs_face: a photo in which there is no face is refused.
-      logits: (N, S, S, 3) uint8 -> (N, K) float, for any N from 1 on.
-      evidence: (1, S, S, 3) uint8 and (1,) classes -> (1, h, w) float32 in [0, 1].
+      cropper: cuts the part out of a photo that the model is shown.
+      needs_face: refuse a photo without a face.
+      logits: maps images (n, s, s, 3) uint8, n >= 1, to logits (n, k).
+      evidence: maps one image (1, s, s, 3) uint8 and its class (1,) to a heat map (1, h, w) float32
+        in [0, 1].
     """
 
     task: str
@@ -61,19 +67,18 @@ class Predictor:
     logits: Callable[[np.ndarray], np.ndarray]
     evidence: Callable[[jax.Array, jax.Array], jax.Array]
 
-    def show(self, images: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
-        """Cuts out of photos what the model is shown.
+    def show(
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], names: Sequence[str]
+    ) -> UInt8[np.ndarray, "n s s 3"]:
+        """Cuts the images that the model is shown out of photos.
 
         Args:
-          images: N photos, (H, W, 3) uint8 each, of any sizes.
-          names: theirs, for messages.
-
-        Returns:
-          (N, S, S, 3) uint8.
+          images: photos of any sizes.
+          names: of the photos, for messages.
 
         Raises:
-          NoFaceError: there is none in a photo, and the model knows faces only.
-          UserError: faces cannot be looked for, for want of OpenCV.
+          NoFaceError: a photo has no face, and the model was trained on faces.
+          UserError: OpenCV is not installed, which finds faces.
         """
         shown = self.cropper.show(images, names, self.size)
         if self.needs_face:
@@ -82,88 +87,83 @@ class Predictor:
                     raise NoFaceError(f"{name}: no face found, and this model judges nothing else")
         return shown.images
 
-    def probabilities(self, shown: np.ndarray) -> np.ndarray:
-        """(N, S, S, 3) uint8 as `show` gives them, N >= 1 -> (N, K) float64."""
+    def probabilities(self, shown: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, "n k"]:
+        """The probabilities of the classes, float64, of images of `show`."""
         return scoring.softmax(self.logits(shown) / self.temperature)
 
-    def unsure(self, probabilities: np.ndarray) -> np.ndarray:
-        """(N, K) -> (N,) bool: which answers are not to be believed; none of TASK1's."""
+    def unsure(self, probabilities: Float[np.ndarray, "n k"]) -> Bool[np.ndarray, " n"]:
+        """Which answers are not reliable. Task 1's checkpoints do not say, so none of theirs."""
         if self.task == TASK1:
             return np.zeros(len(probabilities), bool)
         least = np.inf if self.sure_from is None else self.sure_from
         return probabilities.max(1) < least
 
-    def heat(self, shown: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """What speaks for a class, by position (Grad-CAM).
+    def heat(
+        self, shown: UInt8[np.ndarray, "n s s 3"], classes: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n h w"]:
+        """Evidence for one class per image, by position (Grad-CAM).
 
         Args:
-          shown: (N, S, S, 3) uint8, as `show` gives them, N >= 1.
-          classes: (N,) integer.
+          shown: images of `show`, at least one.
+          classes: whose evidence is shown.
 
         Returns:
-          (N, h, w) float32 in [0, 1], the maximum of each 1 unless all is 0.
+          float32 in [0, 1]. The maximum of each image is 1, unless all is 0.
         """
         columns = jnp.asarray(classes, jnp.int32)[:, None]
-        one_by_one = zip(shown[:, None], columns, strict=True)  # compiles for one size only
-        return np.concatenate([self.evidence(jnp.asarray(a), b) for a, b in one_by_one])
+        # One image at a time, so that it compiles for one batch size only.
+        pairs = zip(shown[:, None], columns, strict=True)
+        return np.concatenate([self.evidence(jnp.asarray(image), label) for image, label in pairs])
 
-    def explain(self, shown: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """The same in pictures: in full colour what speaks for the class, the rest dimmed.
+    def explain(
+        self, shown: UInt8[np.ndarray, "n s s 3"], classes: Int[np.ndarray, " n"]
+    ) -> UInt8[np.ndarray, "n t t 3"]:
+        """Pictures of the evidence: in full colour where it is high, dimmed where it is low.
 
         Args:
-          shown: as for `heat`.
-          classes: as for `heat`.
-
-        Returns:
-          (N, T, T, 3) uint8.
+          shown: images of `show`, at least one.
+          classes: whose evidence is shown.
         """
         pairs = zip(shown[:, None], self.heat(shown, classes)[:, None], strict=True)
-        return np.concatenate([gradcam.overlay(one, heat, self.detail) for one, heat in pairs])
+        return np.concatenate([gradcam.overlay(image, heat, self.detail) for image, heat in pairs])
 
 
 def batch_size() -> int:
-    """Photos that go through the network at once, always as many so that it compiles once.
+    """Photos per forward pass. The number is fixed, so that it compiles once.
 
-    A CPU is as quick with one as with many (25 and 30 ms a photo for B0 at 224 px), so a small
-    number makes little of a single photo's wait.
+    A CPU is as quick with one photo at a time as with many. With a small number, a single photo
+    does not wait for the padding of its batch.
     """
     return 4 if jax.default_backend() == "cpu" else 32
 
 
 def load(folder: str) -> Predictor:
-    """Restores a model from its run.
+    """Restores the model of a run.
 
     Args:
-      folder: the workdir of a run of either task, or a comparison's folder, for the better model.
+      folder: the workdir of a run of either task, or the folder of a comparison, for the better
+        model.
 
     Raises:
-      UserError: there is no checkpoint, it is damaged, or of an unknown kind.
+      UserError: there is no checkpoint, or it is damaged, or of an unknown kind.
     """
     run = run_of(remote.place(expanded(folder)))
-    with Checkpoints(run, read_only=True) as saved:
-        about = saved.meta()
+    checkpoint = str(run / FOLDER)
+    with Checkpoints(run, read_only=True) as checkpoints:
+        meta = model_meta.parse(checkpoints.meta(), checkpoint)
+        if isinstance(meta, ClassifierMeta):
+            return _of_classifier(trained_model.restore_classifier(meta, checkpoints, checkpoint))
         try:
-            if about.get("task") == SELFIE:
-                return _selfie(about, saved)
-            if "task" not in about and "config" in about:
-                return _task1(run)
+            return _of_selfie(meta, checkpoints)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise UserError(
-                f"checkpoint {run / FOLDER} does not say what this version of cifsel needs to know"
-                f" ({reason}): use the version that wrote it"
-            ) from error
-    raise UserError(
-        f"checkpoint {run / FOLDER} is of task {about.get('task')!r}; expected one of task 1 or of"
-        " configs/selfie.py: a newer version of cifsel may know it"
-    )
+            raise model_meta.not_understood(checkpoint, error) from error
 
 
 def run_of(folder: epath.Path) -> epath.Path:
-    """Finds the run that is meant.
+    """The workdir of a run.
 
     Args:
-      folder: a workdir, or the folder of a comparison, whose best.json leads to one.
+      folder: the workdir, or the folder of a comparison, whose best.json names the run.
 
     Raises:
       UserError: there is no checkpoint.
@@ -172,8 +172,8 @@ def run_of(folder: epath.Path) -> epath.Path:
     if exists(folder / FOLDER):
         return folder
     if not exists(folder / workdir.BEST):
-        found = f"has neither {FOLDER}/ nor {workdir.BEST}" if exists(folder) else "is not there"
-        raise UserError(f"{folder} {found}: give the workdir of a run, or a comparison's folder")
+        lack = f"has neither {FOLDER}/ nor {workdir.BEST}" if exists(folder) else "is not there"
+        raise UserError(f"{folder} {lack}: give the workdir of a run, or a comparison's folder")
     named = workdir.read_json(folder / workdir.BEST).get("run")
     if not isinstance(named, str):
         raise UserError(f"{folder / workdir.BEST} does not name a run: make the comparison again")
@@ -187,67 +187,75 @@ def run_of(folder: epath.Path) -> epath.Path:
     return run
 
 
-def _task1(run: epath.Path) -> Predictor:
-    trained = trained_model.restore(run)
+def _of_classifier(trained: TrainedModel) -> Predictor:
+    """The predictor of a classifier of task 1."""
     forward = features.logits(trained.model, trained.view)
     evidence = gradcam.of_logits(trained.model, trained.view)
     return Predictor(
         task=TASK1,
         class_names=trained.class_names,
         sure_from=None,
-        # It knows what is left of a picture at this size; more would be new to it.
+        # It was trained on images of this size. Photos with more detail would be new to it.
         size=trained.image_side,
         detail=trained.view.image_size,
         temperature=1.0,
         cropper=Cropper("none", 1.0, fallback=True),
         needs_face=False,
-        logits=_mapped(functools.partial(forward, trained.variables)),
+        logits=_batched(functools.partial(forward, trained.variables)),
         evidence=functools.partial(evidence, trained.variables),
     )
 
 
-def _selfie(about: Mapping[str, Any], saved: Checkpoints) -> Predictor:
-    names, size, backbone = tuple(about["class_names"]), about["image_size"], about["backbone"]
-    view = features.View(size, about["resize"], about["mirror"])
-    places = [(layer, grid) for layer, grid in about["places"]]
-    model = classifier.build(backbone["model"], num_classes=len(names), alpha=backbone["alpha"])
+def _of_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> Predictor:
+    """The predictor of a classifier of task 2."""
+    name, size, places = meta.backbone.model, meta.image_size, meta.places
+    view = features.View(size, meta.resize, meta.mirror)
+    model = classifier.build(name, num_classes=len(meta.class_names), alpha=meta.backbone.alpha)
     if unknown := {layer for layer, _ in places} - set(model.backbone.layer_names):
-        raise ValueError(f"{backbone['model']} has no layer {', '.join(sorted(unknown))}")
+        raise ValueError(f"{name} has no layer {', '.join(sorted(unknown))}")
     cells = features.cells(model, view, places)
-
-    # Shapes alone: nothing is computed, or compiled, only to be replaced.
-    whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
-    template = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
-    batch = jax.ShapeDtypeStruct((batch_size(), size, size, 3), jnp.uint8)
-    shapes = (jax.eval_shape(cells, template, batch).shape[1], len(names)), (len(names),)
-    head = {
-        part: jax.ShapeDtypeStruct(shape, jnp.float32)
-        for part, shape in zip(("kernel", "bias"), shapes, strict=True)
-    }
-    tree = jax.tree.map(jnp.asarray, saved.model(template | {"head": head}))
-    if tree["head"]["kernel"].shape != shapes[0]:  # orbax checks those that were saved from JAX
-        raise ValueError(f"head has shape {tree['head']['kernel'].shape}, not {shapes[0]}")
-    variables = {kind: tree[kind] for kind in template}
-    kernel, bias = (np.asarray(tree["head"][part], np.float64) for part in ("kernel", "bias"))
-    outputs = _mapped(functools.partial(cells, variables))
-    crop = about["crop"]
+    variables, kernel, bias = _selfie_weights(model, cells, meta, checkpoints)
+    outputs = _batched(functools.partial(cells, variables))
+    kernel64, bias64 = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
     return Predictor(
         task=SELFIE,
-        class_names=names,
-        sure_from=about["sure_from"],
+        class_names=meta.class_names,
+        sure_from=meta.sure_from,
         size=size,
         detail=size,
-        temperature=about["temperature"],
-        # What is missing is told in terms of a photo, not of the config of a run.
-        cropper=Cropper(crop["kind"], crop["margin"], fallback=True),
-        needs_face=crop["kind"] == "face" and not crop["fallback"],
+        temperature=meta.temperature,
+        # `needs_face` refuses a photo without a face, in words that fit a photo.
+        cropper=Cropper(meta.crop.kind, meta.crop.margin, fallback=True),
+        needs_face=meta.crop.kind == "face" and not meta.crop.fallback,
         # In double precision on the host, where accelerators would round.
-        logits=lambda shown: outputs(shown) @ kernel + bias,
-        evidence=functools.partial(
-            gradcam.of_cells(model, view, places), variables, tree["head"]["kernel"]
-        ),
+        logits=lambda shown: outputs(shown) @ kernel64 + bias64,
+        evidence=functools.partial(gradcam.of_cells(model, view, places), variables, kernel),
     )
 
 
-def _mapped(forward: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
+def _selfie_weights(
+    model: classifier.Classifier,
+    cells: features.Forward,
+    meta: SelfieMeta,
+    checkpoints: Checkpoints,
+) -> tuple[Tree, Float[jax.Array, "d k"], Float[jax.Array, " k"]]:
+    """Restores the backbone's variables, and the kernel and bias of the head."""
+    size, num_classes = meta.image_size, len(meta.class_names)
+    # Shapes alone: nothing is computed or compiled only to be replaced.
+    whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
+    backbone = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
+    images = jax.ShapeDtypeStruct((batch_size(), size, size, 3), jnp.uint8)
+    kernel_shape = (jax.eval_shape(cells, backbone, images).shape[1], num_classes)
+    head = {
+        "kernel": jax.ShapeDtypeStruct(kernel_shape, jnp.float32),
+        "bias": jax.ShapeDtypeStruct((num_classes,), jnp.float32),
+    }
+    tree = jax.tree.map(jnp.asarray, checkpoints.model(backbone | {"head": head}))
+    kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
+    if kernel.shape != kernel_shape:  # orbax checks only arrays that were saved from JAX.
+        raise ValueError(f"head has shape {kernel.shape}, not {kernel_shape}")
+    return {kind: tree[kind] for kind in backbone}, kernel, bias
+
+
+def _batched(forward: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
     return lambda shown: inference.map_batches(forward, shown, batch_size())

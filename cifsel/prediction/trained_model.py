@@ -1,4 +1,4 @@
-"""A trained model from the checkpoint of its run, which is enough by itself."""
+"""The classifier of a run of task 1, restored from its checkpoint."""
 
 import dataclasses
 from typing import Any
@@ -11,16 +11,15 @@ from cifsel import build
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
+from cifsel.workdir import model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 
 Tree = Any
-# Of checkpoints that do not say: those of CIFAR-100 and of drawn images.
-_SIDE_BEFORE = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A model as its run left it.
+    """A classifier as its run left it.
 
     Attributes:
       model: the classifier.
@@ -51,12 +50,31 @@ def restore(run: epath.Path) -> TrainedModel:
     if not (run / FOLDER).exists():
         raise UserError(f"{run} has no checkpoint ({run / FOLDER} is not there)")
     with Checkpoints(run, read_only=True) as checkpoints:
-        about = checkpoints.meta()
-        if about["config"].get("task") == "selfie":
+        meta = model_meta.parse(checkpoints.meta(), str(run / FOLDER))
+        if isinstance(meta, model_meta.SelfieMeta):
             raise UserError(f"{run} is of task 2: give the workdir of a run of task 1")
-        config = ConfigDict(about["config"])
-        model, init = build.classifier(config, len(about["class_names"]))
-        variables = checkpoints.model(jax.eval_shape(init, jax.random.key(0)))
-    view = build.view(config)
-    side = about.get("image_side", _SIDE_BEFORE)
-    return TrainedModel(model, variables, view, side, tuple(about["class_names"]), config)
+        return restore_classifier(meta, checkpoints, str(run / FOLDER))
+
+
+def restore_classifier(
+    meta: model_meta.ClassifierMeta, checkpoints: Checkpoints, folder: str
+) -> TrainedModel:
+    """Restores the best variables from checkpoints whose `meta` has been read.
+
+    Args:
+      meta: of the newest checkpoint.
+      checkpoints: of the run.
+      folder: of the checkpoints, for messages.
+
+    Raises:
+      UserError: the checkpoint is damaged, or of another version of cifsel.
+    """
+    try:
+        config = ConfigDict(meta.config)
+        model, init = build.classifier(config, len(meta.class_names))
+        view = build.view(config)
+        template = jax.eval_shape(init, jax.random.key(0))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise model_meta.not_understood(folder, error) from error
+    variables = checkpoints.model(template)
+    return TrainedModel(model, variables, view, meta.image_side, meta.class_names, config)

@@ -14,6 +14,7 @@ from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
 from cifsel.runtime import sharding
 from cifsel.training import steps
+from cifsel.training.objective import Objective
 from cifsel.training.state import init_state
 
 Tree = Any
@@ -67,9 +68,8 @@ def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
     if config.init_head == "probe":
         programs.append(forward("features", pooled, calls(train, val)))
     tuning = build.fine_tuning(config, model, variables["params"], train, "tpu")
-    programs.append(
-        _training(tuning, mesh, model=model, variables=variables, view=view, examples=train)
-    )
+    training = _Training(model, variables, view, build.objective(config), tuning, train)
+    programs.append(training.program(mesh))
     scored = tuning.plan.epochs * calls(val) + calls(val, test)
     return [*programs, forward("logits", features.logits(model, view), scored)]
 
@@ -96,43 +96,60 @@ def split_sizes(config: ConfigDict) -> tuple[int, int, int]:
     return train, val, config.test_examples or test
 
 
-def _training(
-    tuning: build.FineTuning,
-    mesh: Mesh,
-    *,
-    model: Classifier,
-    variables: Tree,
-    view: features.View,
-    examples: int,
-) -> Program:
-    """Describes the scan over gradient steps."""
-    whole = NamedSharding(mesh, PartitionSpec())
-    divided = NamedSharding(mesh, PartitionSpec(None, sharding.AXIS))
-    objective, plan, tx = tuning.objective, tuning.plan, tuning.optimizer.tx
-    scan = steps.make_scan(model, tx, tuning.optimizer.rates, objective, whole)
-    state = jax.eval_shape(lambda v: init_state(v, tx, objective.ema_decay), variables)
-    stacked = (plan.steps_per_call, plan.batch_size)
-    inputs = _images(stacked, divided)
-    if objective.on_features:
-        maps = features.maps(model, dataclasses.replace(view, mirror=False))
-        output = jax.eval_shape(maps, variables, _images((1,), None))
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """The scan over gradient steps, before it has shapes.
+
+    Attributes:
+      model: the classifier.
+      variables: shapes of its variables.
+      view: how images are shown to it.
+      objective: the loss, and the inputs that it is computed on.
+      tuning: optimizer and plan.
+      examples: number of training images.
+    """
+
+    model: Classifier
+    variables: Tree
+    view: features.View
+    objective: Objective
+    tuning: build.FineTuning
+    examples: int
+
+    def program(self, mesh: Mesh) -> Program:
+        """Describes the scan with the shapes that a mesh calls it with."""
+        whole = NamedSharding(mesh, PartitionSpec())
+        divided = NamedSharding(mesh, PartitionSpec(None, sharding.AXIS))
+        objective, plan, optimizer = self.objective, self.tuning.plan, self.tuning.optimizer
+        scan = steps.make_scan(self.model, optimizer.tx, optimizer.rates, objective, whole)
+        state = jax.eval_shape(
+            lambda v: init_state(v, optimizer.tx, objective.ema_decay), self.variables
+        )
+        stacked = (plan.steps_per_call, plan.batch_size)
+        batches = {
+            "inputs": self._inputs(stacked, divided),
+            "labels": jax.ShapeDtypeStruct(stacked, jnp.int32, sharding=divided),
+            "mask": jax.ShapeDtypeStruct(stacked, jnp.float32, sharding=divided),
+        }
+        key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
+        return Program(
+            "training",
+            scan,
+            (_placed(state, whole), batches, key),
+            images=plan.batch_size,
+            steps=plan.steps_per_call,
+            runs=plan.epochs * plan.steps_per_epoch(self.examples),
+            parts=objective.accum_steps,
+        )
+
+    def _inputs(self, stacked: tuple[int, int], divided: NamedSharding) -> jax.ShapeDtypeStruct:
+        """Returns the shape of the images, or feature maps, of several steps."""
+        if not self.objective.on_features:
+            return _images(stacked, divided)
+        maps = features.maps(self.model, dataclasses.replace(self.view, mirror=False))
+        output = jax.eval_shape(maps, self.variables, _images((1,), None))
         shape = (*stacked, *output.shape[1:])
-        inputs = jax.ShapeDtypeStruct(shape, output.dtype, sharding=divided)
-    batches = {
-        "inputs": inputs,
-        "labels": jax.ShapeDtypeStruct(stacked, jnp.int32, sharding=divided),
-        "mask": jax.ShapeDtypeStruct(stacked, jnp.float32, sharding=divided),
-    }
-    key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
-    return Program(
-        "training",
-        scan,
-        (_placed(state, whole), batches, key),
-        images=plan.batch_size,
-        steps=plan.steps_per_call,
-        runs=plan.epochs * plan.steps_per_epoch(examples),
-        parts=objective.accum_steps,
-    )
+        return jax.ShapeDtypeStruct(shape, output.dtype, sharding=divided)
 
 
 def _images(shape: tuple[int, ...], placed: NamedSharding | None) -> jax.ShapeDtypeStruct:

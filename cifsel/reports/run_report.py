@@ -1,6 +1,5 @@
 """The report of a run of task 1: metrics.json, predictions, figures, summaries, the last table."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -75,8 +74,8 @@ class RunReport:
     def _curves(self, step: int, metrics: RunMetrics, solution: Solution | None) -> None:
         """Draws training curves, and the probe's loss by penalty."""
         if metrics.training.history:
-            history = [dataclasses.asdict(epoch) for epoch in metrics.training.history]
-            self._figure(step, "training_curves", figures.training_curves(history))
+            curves = figures.training_curves(metrics.training.history)
+            self._figure(step, "training_curves", curves)
         if solution:
             trials = solution.trials
             l2_path = figures.l2_path(
@@ -93,8 +92,7 @@ class RunReport:
         counts = scoring.confusion(labels, logits.argmax(1), len(dataset.class_names))
         names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
         self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names))
-        per_class = {name: dataclasses.asdict(score) for name, score in test.per_class.items()}
-        self._figure(step, "worst_classes", figures.worst_classes(per_class))
+        self._figure(step, "worst_classes", figures.worst_classes(test.per_class))
         probabilities = scoring.softmax(logits)
         table = scoring.calibration(probabilities, labels)
         self._figure(step, "reliability", figures.reliability(table))

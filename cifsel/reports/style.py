@@ -1,8 +1,8 @@
-"""How figures look, and how they become pixels and files.
+"""The style of figures, and their rendering to pixels, PNG and SVG.
 
-Nothing goes through pyplot, so there are no windows and no figures to close, and a user's own
-matplotlib settings change nothing. Colours are those of Okabe and Ito 2008, which people with any
-kind of colour vision can tell apart; what a colour says is said in words or signs as well.
+Nothing goes through pyplot, so there are no windows and no figures to close. The user's own
+matplotlib settings have no effect. Colours are those of Okabe and Ito 2008, which people with any
+kind of colour vision can tell apart. No meaning is carried by colour alone.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 from etils import epath
+from jaxtyping import UInt8
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,14 +23,14 @@ from PIL import Image
 
 from cifsel import workdir
 
-# Their bluish green is too pale for small print: this one is darker.
+# The bluish green of Okabe and Ito is too pale for small letters. This one is darker.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#00795A", "#8A8A8A", "#222222"
 _GRID = "#E6E6E6"
-DPI = 100  # TensorBoard shows one pixel as one pixel, so this is a screen's resolution
+DPI = 100  # That of a screen, as TensorBoard shows figures pixel by pixel.
 _STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look the same everywhere
+    "font.family": "DejaVu Sans",  # Comes with matplotlib, so it is everywhere.
     "font.size": 9,
-    "text.parse_math": False,  # a class may be called "$"
+    "text.parse_math": False,  # The name of a class may contain "$".
     "text.color": INK,
     "figure.dpi": DPI,
     "figure.facecolor": "white",
@@ -51,32 +52,32 @@ _STYLE = {
     "legend.framealpha": 0.85,
     "lines.linewidth": 1.8,
 }
-# Not only while drawing: ticks come into being at rendering, and take the settings of that moment.
+# Needed for rendering too, as ticks are made then, with the settings of that moment.
 styled = style.context(["default", _STYLE])
 PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 6):g} %")
 
 
 @styled
-def to_rgb(figure: Figure) -> np.ndarray:
-    """Renders to (H, W, 3) uint8, as TensorBoard takes it."""
+def to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:
+    """Renders a figure to pixels, as TensorBoard takes them."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def to_png(figure: Figure) -> bytes:
-    """Renders to a PNG file, without date or version: the same figure gives the same bytes."""
+    """Renders a figure to a PNG file. The same figure gives the same bytes."""
     return _png(to_rgb(figure))
 
 
-def _png(rgb: np.ndarray) -> bytes:
+def _png(rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "png")
     return buffer.getvalue()
 
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
-# What a page can set for its dark mode. The grid is ink too, only thin: grey lines that are faint
+# Colours that a page can replace in dark mode. The grid is thin ink, as grey lines that are faint
 # on white would glare on black.
 _IN_A_PAGE = {
     INK: "currentColor",
@@ -89,24 +90,24 @@ _IN_A_PAGE = {
 
 @styled
 def to_svg(figure: Figure, title: str) -> str:
-    """Renders to an <svg> element to stand within a page of HTML, light or dark.
+    """Renders a figure to an <svg> element for a page of HTML, light or dark.
 
-    Letters stay letters; what is INK takes the page's text colour, and BLUE, ORANGE and GREEN its
-    --blue, --orange and --green where it defines them. Nothing is painted behind the figure, so
-    one that paints white itself (a legend with a frame) is for light pages only. The element has
-    the class "chart", no size, only proportions, and is as wide as the page lets it be.
+    Text stays text. INK becomes the text colour of the page. BLUE, ORANGE and GREEN become its
+    variables --blue, --orange and --green where it defines them. Nothing is painted behind the
+    figure, so a figure that paints white itself (a legend with a frame) is for light pages only.
+    The element has the class "chart" and no size, only proportions: it is as wide as its parent.
 
     Args:
-      figure: What to draw; the same figure and title give the same text.
-      title: What a screen reader says in its place; differs between the charts of one page.
+      figure: the figure. The same figure and title give the same text.
+      title: read by screen readers. It must differ between the charts of a page.
     """
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cifsel"}):
-        nobody = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nobody)
-    root = ElementTree.fromstring(buffer.getvalue())  # leaves out prolog, doctype and comments
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
+    root = ElementTree.fromstring(buffer.getvalue())  # Leaves out prolog, doctype and comments.
     for parent in list(root.iter()):
-        # Within a page matplotlib's style sheet would hold for the whole page.
+        # matplotlib's style sheet would apply to the whole page.
         for sheet in parent.findall(f"{_SVG}style"):
             parent.remove(sheet)
     digest = hashlib.sha256(title.encode() + buffer.getvalue()).hexdigest()
@@ -117,7 +118,7 @@ def to_svg(figure: Figure, title: str) -> str:
             element.set("style", _page_style(element.attrib["style"]))
     box = root.attrib["viewBox"]
     root.attrib = {"xmlns": _SVG[1:-1], "class": "chart", "viewBox": box, "role": "img"}
-    # matplotlib leaves out the colour of what is black.
+    # matplotlib leaves out the colour of black elements.
     root.attrib |= {"fill": "currentColor", "stroke-linejoin": "round"}
     heading = ElementTree.Element("title")
     heading.text = title
@@ -126,7 +127,7 @@ def to_svg(figure: Figure, title: str) -> str:
 
 
 def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
-    """Keeps the ids that are referred to, under new names: all charts of a page share one space."""
+    """Renames the ids that are referred to, as charts of a page must not share any."""
     ids = {element.get("id"): f"{prefix}-{n}" for n, element in enumerate(root.iter())}
     used: set[str] = set()
 
@@ -146,27 +147,30 @@ def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
 
 
 def _page_style(declarations: str) -> str:
+    """Replaces colours and font of a style attribute by those of the page."""
     for colour, in_a_page in _IN_A_PAGE.items():
         declarations = declarations.replace(colour.lower(), in_a_page)
-    # Verdana is as wide, and on most phones and desktops; DejaVu Sans is not.
+    # Verdana is as wide as DejaVu Sans, and most phones and desktops have it.
     return declarations.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> np.ndarray:
-    """Writes a PNG, and returns the same as `to_rgb` does.
+def save(figure: Figure, path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+    """Writes a PNG file, which is whole or not there, and returns the pixels.
 
-    At no time is there a half-written file of that name. gs:// paths work.
+    Args:
+      figure: the figure.
+      path: of the file, local or gs://.
     """
     rgb = to_rgb(figure)
     workdir.write_bytes(epath.Path(path), _png(rgb))
     return rgb
 
 
-def plain(name: str) -> str:
-    """A class name as people write it."""
+def display_name(name: str) -> str:
+    """Writes the name of a class or field as people do, without underscores."""
     return name.replace("_", " ")
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """A share of 1 as text."""
+    """Writes a share of 1 as a percentage."""
     return f"{100 * share:.{digits}f} %"

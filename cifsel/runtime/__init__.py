@@ -1,1 +1,5 @@
 """Devices and processes, signals, memory, failures of the machine, and paths on gs://."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Where things are kept between runs, for all projects of a user."""
+"""The folder for downloads and compiled code, which all runs of a user share."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def folder() -> Path:
-    """CIFSEL_CACHE of the environment, else $XDG_CACHE_HOME/cifsel, else ~/.cache/cifsel."""
+    """$CIFSEL_CACHE, else $XDG_CACHE_HOME/cifsel, else ~/.cache/cifsel."""
     given = os.environ.get("CIFSEL_CACHE")
     return Path(
         given or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cifsel"
@@ -14,19 +14,19 @@ def folder() -> Path:
 
 
 def keep_compiled() -> None:
-    """Lets JAX keep compiled code between runs, where the environment does not say how, or not to.
+    """Lets JAX keep compiled code between runs. JAX's environment variables come first.
 
     JAX_ENABLE_COMPILATION_CACHE=false turns it off.
     """
-    import jax  # Only here: who asks for the folder need not wait for it.
+    import jax  # Not at the top: `folder` does not need it.
 
     compiled = folder() / "compiled"
     settings = {
         "jax_compilation_cache_dir": str(compiled),
-        # Many small programs take as long as a large one; JAX's own limit is a second.
+        # Many small programs take as long as a large one. JAX's default is a second.
         "jax_persistent_cache_min_compile_time_secs": 0.1,
     }
-    with contextlib.suppress(OSError):  # A home that cannot be written to costs time, no more.
+    with contextlib.suppress(OSError):  # A home that cannot be written only costs time.
         compiled.mkdir(parents=True, exist_ok=True)
         for name, value in settings.items():
             if name.upper() not in os.environ:

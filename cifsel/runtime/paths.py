@@ -1,4 +1,4 @@
-"""Paths as people, and files, give them."""
+"""Local paths as users and files give them: '~', names that cannot exist, pipes and devices."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from etils import epath
 
 
 def expanded(given: str) -> str:
-    """A path with the home folder in the place of '~'; addresses and unknown users' stay."""
+    """A path with the home folder in the place of '~'. Addresses and unknown users stay."""
     return os.path.expanduser(given)  # noqa: PTH111 - pathlib's fails for unknown users
 
 
 def exists(path: epath.Path | Path) -> bool:
-    """Whether there is such a file or folder; not if it cannot even be called that."""
+    """Whether there is such a file or folder. False for a name that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -20,10 +20,10 @@ def exists(path: epath.Path | Path) -> bool:
 
 
 def is_file(path: epath.Path | Path) -> bool:
-    """Whether there is a file that can be read to its end, unlike pipes and devices."""
+    """Whether there is such a regular file. False for pipes and devices, which have no end."""
     if "://" in os.fspath(path):
         return path.is_file()
-    # epath takes all for files that are no folders; pathlib fails for names that cannot be.
+    # epath says True for pipes. pathlib fails for names that no file can have.
     return os.path.isfile(path)  # noqa: PTH113
 
 

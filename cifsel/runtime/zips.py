@@ -1,7 +1,7 @@
-"""Zips, and .npz files, which are zips of arrays, that come from anywhere.
+"""Zips and .npz files from somebody else, read in bounded memory and without unpickling.
 
-Nothing is unpickled, and nothing grows without end: not the list of what is in a zip, which Python
-reads as a whole when it opens it, and not what a small file says that it holds.
+An .npz file is a zip of arrays. Two sizes are bounded. Python reads a zip's list of files as a
+whole when it opens the zip. And a small file may claim to hold huge arrays.
 """
 
 import io
@@ -16,12 +16,12 @@ from etils import epath
 from cifsel.errors import one_line
 from cifsel.runtime.paths import is_file
 
-# Of 80,000 files and more; many more than a zip of photos has.
+# Enough for 80,000 files. A zip of photos has far fewer.
 MAX_LIST_BYTES = 8_000_000
 
 
 class _Bounded:
-    """A file of which only so much is read at once."""
+    """A file that refuses to read more than `MAX_LIST_BYTES` at once."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -36,7 +36,7 @@ class _Bounded:
 
 
 def opened(file: IO[bytes]) -> zipfile.ZipFile:
-    """Opens a zip; members are to be read in pieces of a few MB at most.
+    """Opens a zip. Read its members in pieces of a few MB at most.
 
     Raises:
       Exception: of any kind, if it is damaged.
@@ -49,10 +49,10 @@ def read_arrays(path: epath.Path | Path, most: int) -> dict[str, np.ndarray]:
 
     Args:
       path: local or gs://.
-      most: bytes that the arrays may have together.
+      most: number of bytes of all arrays together.
 
     Returns:
-      By name; nothing is known of their shapes and types but that they are no objects.
+      The arrays by name, of any shapes and types but objects. The caller checks them.
 
     Raises:
       OSError: there is no such file, or it cannot be read.
@@ -64,7 +64,7 @@ def read_arrays(path: epath.Path | Path, most: int) -> dict[str, np.ndarray]:
         try:
             local = "://" not in os.fspath(path)
             return _arrays(file if local else io.BytesIO(file.read()), most)
-        except Exception as error:  # damaged zips and headers come as many kinds of them
+        except Exception as error:  # Damaged zips and headers raise many classes.
             raise ValueError(one_line(error)) from error
 
 
@@ -77,7 +77,7 @@ def _arrays(file: IO[bytes], most: int) -> dict[str, np.ndarray]:
         for member in members:
             with archive.open(member) as stream:
                 array = np.lib.format.read_array(stream, allow_pickle=False)
-            if array.size > most:  # There are types of no bytes.
+            if array.size > most:  # Elements of some types take no bytes.
                 raise ValueError(f"{member.filename} says that it has {array.size:,} elements")
             arrays[member.filename.removesuffix(".npy")] = array
     return arrays

@@ -169,7 +169,7 @@ def standardise(
     x: Float[Array, "n d"], mean: Float[Array, " d"], std: Float[Array, " d"]
 ) -> Float[Array, "n d"]:
     """Computes the distance from the mean in units of the standard deviation."""
-    return (x - mean) / std
+    return (x - mean[None]) / std[None]
 
 
 def zero_weights(features: int, num_classes: int) -> Weights:
@@ -181,7 +181,7 @@ def logits(weights: Weights, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     """Computes logits of standardised features."""
     # With its default precision, a TPU rounds the factors to bfloat16. That noise would end the
     # search early.
-    return jnp.matmul(x, weights["kernel"], precision="highest") + weights["bias"]
+    return jnp.matmul(x, weights["kernel"], precision="highest") + weights["bias"][None]
 
 
 def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, ""]:

@@ -157,7 +157,8 @@ def _gradient_of_part(
         for hidden in jax.tree.leaves(changed.get("intermediates", {})):
             activity = jnp.sum(jnp.abs(hidden), axis=-1)
             loss += objective.activity_l1 * jnp.sum(activity * mask) / images
-        correct = jnp.sum((logits.argmax(-1) == part["labels"]) * mask)
+        right = logits.argmax(-1) == part["labels"]
+        correct = jnp.sum(jnp.where(right, mask, 0.0))
         return loss, PassResult(total, correct, changed.get("batch_stats", batch_stats))
 
     return jax.grad(loss_fn, has_aux=True)(params)

@@ -1,3 +1,4 @@
+from .checkpoints import Checkpoints as Checkpoints
 from .files import BEST as BEST
 from .files import CACHE as CACHE
 from .files import CONFIG as CONFIG
@@ -17,5 +18,11 @@ from .files import try_writing as try_writing
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json
 from .files import write_npz as write_npz
+from .lock import alone as alone
+from .model_meta import ClassifierMeta as ClassifierMeta
+from .model_meta import SelfieMeta as SelfieMeta
 from .provenance import Provenance as Provenance
 from .provenance import environment as environment
+from .summaries import Summaries as Summaries
+from .summaries import Writer as Writer
+from .summaries import open_writer as open_writer

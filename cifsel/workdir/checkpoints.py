@@ -220,7 +220,7 @@ class Checkpoints:
         self._manager.reload()
 
     def _damaged(self) -> tuple[dict[int, str], int]:
-        """What is wrong with the newest checkpoints, and the newest step that is whole, or -1."""
+        """The damage of the newest checkpoints by step, and the newest whole step, or -1."""
         damaged: dict[int, str] = {}
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:

@@ -1,4 +1,8 @@
-"""The folder of a run: whose it is, and files that are whole or not there."""
+"""The files of a workdir. Each is complete or not there, whenever the process dies.
+
+Files may come from somebody else's run. Reading them is bounded in size and depth, and unpickles
+nothing.
+"""
 
 import contextlib
 import io
@@ -19,8 +23,8 @@ from cifsel.runtime.paths import exists, is_file
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 CACHE = "cache"
-BEST = "best.json"  # of a comparison: leads to the run of the better model
-# A run of two hundred epochs has a tenth of either.
+BEST = "best.json"  # of a comparison, names the run of the better model
+# A run of two hundred epochs has a tenth of these sizes.
 MAX_JSON_BYTES, MAX_ARRAY_BYTES, MAX_DEPTH = 16_000_000, 256_000_000, 20
 
 
@@ -45,10 +49,10 @@ def make(folder: epath.Path, flag: str) -> None:
     """Makes a folder, unless it is there, and makes sure that it can be written.
 
     Raises:
-      UserError: it cannot; the message names the flag that it was given with.
+      UserError: it cannot. The message names the flag that gave the folder.
     """
     remote.reach(folder)
-    # gcsfs has exceptions of its own.
+    # gcsfs has its own classes of exceptions.
     failures = Exception if remote.is_remote(folder) else OSError
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +65,7 @@ def make(folder: epath.Path, flag: str) -> None:
 
 
 def try_writing(folder: epath.Path) -> None:
-    """Writes an empty file into a folder and deletes it; raises whatever that raises."""
+    """Writes an empty file into a folder and deletes it. Raises whatever that raises."""
     probe = folder / f".{uuid.uuid4().hex}"
     probe.write_bytes(b"")
     probe.unlink()
@@ -90,13 +94,13 @@ def read_json(path: epath.Path) -> dict[str, Any]:
 
 
 def _check_json(content: Any) -> None:
-    """Raises ValueError for what Python's JSON has and files of ours have not."""
+    """Raises ValueError for deep nesting, and for NaN and infinity, which Python's JSON allows."""
     level, depth = [content], 0
     while level := [
-        below
-        for one in level
-        if isinstance(one, dict | list)
-        for below in (one.values() if isinstance(one, dict) else one)
+        child
+        for node in level
+        if isinstance(node, dict | list)
+        for child in (node.values() if isinstance(node, dict) else node)
     ]:
         depth += 1
         if depth > MAX_DEPTH:
@@ -106,9 +110,9 @@ def _check_json(content: Any) -> None:
 
 @contextlib.contextmanager
 def _replacing(path: epath.Path) -> Iterator[epath.Path]:
-    """A file to write to, which becomes `path` when it is whole."""
+    """A temporary file, which is renamed to `path` when it is complete."""
     if remote.is_remote(path):
-        # It appears when it is closed. A second name would only be copied, byte by byte.
+        # A file on gs:// appears when it is closed. Renaming it would copy it byte by byte.
         yield path
         return
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
@@ -118,7 +122,7 @@ def _replacing(path: epath.Path) -> Iterator[epath.Path]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):  # NumPy's has no number.
+        if isinstance(error, OSError):  # NumPy's has no `strerror`.
             raise UserError(
                 f"{path} could not be written ({error.strerror or one_line(error)}):"
                 f" {MAKE_ROOM}, and give the same command again"
@@ -127,9 +131,9 @@ def _replacing(path: epath.Path) -> Iterator[epath.Path]:
 
 
 def write_bytes(path: epath.Path, content: bytes) -> None:
-    """Writes a file that is whole or not there, whenever the process dies.
+    """Writes a file that is complete or not there, whenever the process dies.
 
-    Of several processes the first one writes, as all have the same to write.
+    Of several processes, only the first one writes, as all have the same content.
 
     Raises:
       UserError: there is no room, or no right to write.
@@ -141,14 +145,14 @@ def write_bytes(path: epath.Path, content: bytes) -> None:
 
 
 def write_json(path: epath.Path, content: dict[str, Any]) -> None:
-    """Writes an object; NaN and infinity, which JSON does not have, are a ValueError."""
+    """Writes an object. Raises ValueError for NaN and infinity, which JSON does not have."""
     write_bytes(path, json.dumps(content, indent=2, allow_nan=False).encode())
 
 
 def write_npz(path: epath.Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes arrays by name, compressed."""
     buffer = io.BytesIO()
-    # The array that it takes one of them for is an option of its own, and since NumPy 2 only.
+    # NumPy 2's stub takes one of the arrays for the option `allow_pickle`.
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
@@ -158,7 +162,7 @@ def read_npz(path: epath.Path) -> dict[str, np.ndarray]:
 
     Raises:
       OSError: there is no such file.
-      ValueError: it is damaged, or of something else.
+      ValueError: it is damaged, or no such file.
     """
     return zips.read_arrays(path, MAX_ARRAY_BYTES)
 
@@ -169,30 +173,29 @@ def cached_array(
     compute: Callable[[], np.ndarray],
     expected: Callable[[], jax.ShapeDtypeStruct],
 ) -> np.ndarray:
-    """Computes an array, or reads what an earlier, interrupted process of this run computed.
+    """Computes an array, or reads it if an interrupted process of this run has computed it.
 
-    The folder belongs to one config (see `check`), so that the file holds this very array, if it
-    is whole.
+    `check` makes sure that a folder belongs to one config. So a complete file holds this array.
 
     Args:
       run: the folder.
       name: of the array.
-      compute: gives it.
-      expected: says its shape and dtype; asked only if there is a file.
+      compute: computes the array.
+      expected: gives its shape and dtype. Called only if there is a file.
     """
     if jax.process_count() > 1:
-        return compute()  # All have a part in it, and the others may not see this one's files.
+        return compute()  # All take part in it, and may not see each other's files.
     path = run / CACHE / f"{name}.npy"
     if is_file(path):
         like = expected()
-        with contextlib.suppress(Exception):  # Damage comes as many kinds of them.
+        with contextlib.suppress(Exception):  # Damaged files raise many classes.
             array = _read_array(path)
             if (array.shape, array.dtype) == (like.shape, like.dtype):
                 return array
     array = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     if remote.is_remote(path):
-        # In one piece: a file on gs:// appears when it is closed, even by an exception.
+        # Written in one piece: a file on gs:// appears when it is closed, even by an exception.
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         path.write_bytes(buffer.getbuffer())
@@ -203,18 +206,18 @@ def cached_array(
 
 
 def _read_array(path: epath.Path) -> np.ndarray:
-    """Reads an .npy file; a local one page by page as needed, so that it takes no memory."""
+    """Reads an .npy file. A local file is memory-mapped."""
     if remote.is_remote(path):
         return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def remove_cached(run: epath.Path) -> None:
-    """Deletes what `cached_array` kept: a finished run needs it no longer."""
+    """Deletes the files of `cached_array`, which a finished run needs no longer."""
     if sharding.is_main() and (run / CACHE).exists():
         (run / CACHE).rmtree()
 
 
 def default(name: str, recipe: str) -> str:
-    """The folder of a run that was not given one."""
+    """The workdir of a run without --workdir."""
     return str(PurePath("runs") / f"{name}-{recipe}")

@@ -51,7 +51,8 @@ def alone(folder: epath.Path) -> Iterator[None]:
 
 def _acquire(path: Path) -> tuple[FileLock | None, str]:
     """The lock, None if the folder allows none, and who else holds it, '' for nobody."""
-    lock = FileLock(path, blocking=False, on_acquired=_sign)
+    # It tries a few times, in case the last holder deletes the file between opening and locking.
+    lock = FileLock(path, timeout=0.2, poll_interval=0.05, on_acquired=_sign)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

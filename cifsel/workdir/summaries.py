@@ -1,8 +1,8 @@
 """TensorBoard summaries through CLU, written in the background.
 
-The only importer of clu.metric_writers. That package imports TensorFlow, which takes seconds and
-gigabytes: it happens in the background when something is first written, not when this module is
-imported, and a machine without TensorFlow trains all the same, without summaries.
+No other module imports clu.metric_writers, which imports TensorFlow. That takes seconds and
+gigabytes. So it happens in the background, at the first write. Without TensorFlow, a run trains
+without summaries.
 """
 
 import concurrent.futures
@@ -26,17 +26,16 @@ from cifsel import terminal
 from cifsel.errors import one_line
 from cifsel.runtime import remote
 
-# What TensorFlow reads once, while it loads. The level alone leaves two lines about oneDNN on the
-# terminal (2.21 prints them before it looks at the level), and event files need no oneDNN.
+# TensorFlow reads these while it is imported. The log level alone leaves two lines about oneDNN on
+# the terminal: TensorFlow 2.21 prints them before it reads the level. Event files need no oneDNN.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
-# How often summaries are copied to gs:// while there are new ones.
-COPY_SECONDS = 60
+COPY_SECONDS = 60  # between copies of new summaries to gs://
 
 
 @runtime_checkable
 class Writer(Protocol):
-    """What training needs of a writer; `Summaries` is one, a test may bring its own."""
+    """The methods of a writer that training calls. `Summaries` has them. Tests bring their own."""
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes one number per name."""
@@ -51,14 +50,14 @@ class Writer(Protocol):
         """Writes the distribution of one array, of any shape, per name."""
 
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        """Writes the settings of the run; nested names are joined with dots."""
+        """Writes the settings of the run. Nested names are joined with dots."""
 
     def flush(self) -> None:
         """Waits until everything written so far is in the file."""
 
 
 class Summaries:
-    """Writes to a CLU metric writer, or nowhere if there is none. A context manager that closes.
+    """Writes to a CLU metric writer, or nowhere without one. A context manager that closes it.
 
     Args:
       clu_writer: A clu.metric_writers.MetricWriter, or None to write nothing.
@@ -86,7 +85,7 @@ class Summaries:
             self._clu.write_images(step, dict(images))
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        """Writes one Markdown text per name; see `code_block` for tables drawn in characters."""
+        """Writes one Markdown text per name. `code_block` keeps tables of characters."""
         if self._clu is not None:
             self._clu.write_texts(step, dict(texts))
 
@@ -96,7 +95,7 @@ class Summaries:
             self._clu.write_histograms(step, {name: np.asarray(a) for name, a in arrays.items()})
 
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        """Writes the settings of the run; nested names are joined with dots."""
+        """Writes the settings of the run. Nested names are joined with dots."""
         if self._clu is not None:
             self._clu.write_hparams(hparams)
 
@@ -106,7 +105,7 @@ class Summaries:
             self._clu.flush()
 
     def close(self) -> None:
-        """Flushes and closes; afterwards nothing more is written. Closing twice is fine."""
+        """Flushes and closes. Nothing is written afterwards. Closing twice is fine."""
         writer, self._clu = self._clu, None
         if writer is not None:
             writer.close()
@@ -130,31 +129,29 @@ def open_writer(workdir: str | os.PathLike[str]) -> Summaries:
     one warning says so.
 
     Args:
-      workdir: Folder for the event file; both are made when something is first written; gs:// paths
-        work.
+      workdir: Folder for the event file, local or gs://. Both are made at the first write.
 
     Returns:
-      The writer; use it in a `with`, or close it.
+      The writer. Use it in a `with`, or close it.
     """
     return Summaries(_InBackground(workdir) if jax.process_index() == 0 else None)
 
 
 class _InBackground:
-    """A CLU writer that is made, and used, in a thread of its own.
+    """A CLU writer in a thread of its own.
 
-    It is made when it has something to write, so that a run that finds out that it cannot start, or
-    has finished before, leaves no event file. The seconds that TensorFlow takes to import then pass
-    while the run begins.
+    It is made at the first write. So a run that cannot start, or has finished before, leaves no
+    event file. TensorFlow takes seconds to import, while the run goes on.
     """
 
     def __init__(self, workdir: str | os.PathLike[str]) -> None:
         self._workdir, self._used = workdir, False
-        # One worker, so in the order of the calls. It raises an error of one call at the next.
+        # One worker keeps the order of the calls. A call's error is raised at the next call.
         self._pool = asynclib.Pool("summaries", max_workers=1)
 
     @functools.cached_property
     def _writer(self) -> Any:
-        """Of the thread; None without TensorFlow."""
+        """The CLU writer, made and used in the thread. None without TensorFlow."""
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         try:
@@ -163,8 +160,8 @@ class _InBackground:
         except ImportError as error:
             terminal.warn(f"TensorBoard summaries are off: {error}. The run itself needs none.")
             return None
-        # It would take all memory of the GPU that jax trains on. Once it has started it no longer
-        # takes this setting, and the harm, if any, is done.
+        # TensorFlow would take all memory of the GPU that JAX trains on. It refuses this setting if
+        # it has been used before, when it is too late.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
         # CLU's default writer would also log every scalar and hyper-parameter to the terminal.
@@ -174,7 +171,7 @@ class _InBackground:
         return make(os.fspath(self._workdir))
 
     def __getattr__(self, name: str) -> Callable[..., object]:
-        """The method of that name of the CLU writer, which returns before anything is written."""
+        """A method of the CLU writer that returns before anything is written."""
         return functools.partial(self._later, name)
 
     def _later(self, name: str, *arguments: object) -> concurrent.futures.Future[None]:
@@ -188,7 +185,7 @@ class _InBackground:
     def flush(self) -> None:
         """Waits until everything is written."""
         if self._used:
-            # Not by the pool's join, which Ctrl-C would leave with a pool that takes nothing more.
+            # Ctrl-C in the pool's own join would leave a pool that refuses further work.
             self._later("flush").result()
 
     def close(self) -> None:
@@ -199,10 +196,10 @@ class _InBackground:
 
 
 class _Copied:
-    """A CLU writer of files on this machine that are copied to gs:// now and then, as a whole.
+    """A CLU writer to a local folder, whose files are copied to gs:// every `COPY_SECONDS`.
 
-    TensorFlow, left to write there by means of its own, would also send the whole file each time,
-    and knows no server but Google's.
+    TensorFlow can write to gs:// itself. It would also send the whole file each time, and reaches
+    no server but Google's.
     """
 
     def __init__(self, make: Callable[[str], Any], target: epath.Path) -> None:
@@ -212,7 +209,7 @@ class _Copied:
         self._copied = time.monotonic()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        """The method of that name of the CLU writer, after which it may be time to copy."""
+        """A method of the CLU writer, followed by a copy if it is time."""
 
         def call(*arguments: object) -> None:
             getattr(self._clu, name)(*arguments)
@@ -230,7 +227,7 @@ class _Copied:
         try:
             for file in Path(self._folder.name).iterdir():
                 (self._target / file.name).write_bytes(file.read_bytes())
-        except Exception as error:  # of gcsfs; the run itself needs no summaries
+        except Exception as error:  # gcsfs raises many classes, and the run needs no summaries.
             if not self._warned:
                 terminal.warn(
                     f"TensorBoard summaries are not in {self._target} ({one_line(error)})."
@@ -244,11 +241,11 @@ def parameter_overview(params: Mapping[str, Any]) -> str:
     """A table of the parameters: name, shape, dtype, size, and the total.
 
     Args:
-      params: Nested dict of arrays, numpy or jax, on any devices (they are not fetched).
+      params: Nested dict of arrays, NumPy or JAX, on any devices. They are not fetched.
     """
     return clu_parameter_overview.get_parameter_overview(params, include_stats=False)
 
 
 def code_block(text: str) -> str:
-    """Markdown that shows `text` in fixed width, as it is; TensorBoard would reflow it."""
+    """Markdown that shows `text` as it is, in fixed width. TensorBoard would reflow it."""
     return f"```\n{text}\n```"

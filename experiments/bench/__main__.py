@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         default=installed,
         type=peer,
         metavar="PEER",
-        help=f"which; the first is rated: {', '.join(work.PEERS)}, or cifsel@ and a checkout",
+        help=f"the first against the rest, of {', '.join(work.PEERS)}, or cifsel@ and a checkout",
     )
     add(
         "--models",

@@ -15,13 +15,19 @@ from etils import epath
 from PIL import ExifTags, Image
 
 from cifsel import config as config_lib
-from cifsel.comparison import runs, verdict
-from cifsel.comparison.runs import Candidate
+from cifsel.comparison.candidates import Candidate, candidate_names
+from cifsel.comparison.runs import SPLITS, read_run
+from cifsel.comparison.scores import candidate_cost, candidate_scores
 from cifsel.data.photos import decoding, grouping, labelled
 from cifsel.errors import UserError
+from cifsel.evaluation.cost import Cost
+from cifsel.evaluation.split_score import ClassScore, CoarseScore, SplitScore
 from cifsel.models.weights import h5_file
 from cifsel.prediction import predictor
 from cifsel.runtime import zips
+from cifsel.training.progress import Epoch, Progress
+from cifsel.training.results import RunMetrics
+from cifsel.workdir.provenance import Devices, Provenance
 from configs import effnet
 
 _rng = np.random.default_rng(0)
@@ -135,7 +141,7 @@ def _predictions() -> bytes:
     labels = np.arange(8, dtype=np.int32) % 2
     logits = np.eye(2, dtype=np.float32)[labels]
     arrays = {"class_names": np.array(["bear", "tiger"])}
-    for split in runs.SPLITS:
+    for split in SPLITS:
         arrays |= {f"{split}_logits": logits, f"{split}_labels": labels, f"{split}_ids": labels}
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -143,25 +149,46 @@ def _predictions() -> bytes:
 
 
 def _metrics() -> bytes:
-    scores = {"loss": 0.1, **dict.fromkeys(("top5", "macro_f1", "coarse_accuracy"), 1.0)}
-    split = {"accuracy": 1.0, "ece": 0.0, **scores}
-    cost = {"parameters": 9, "flops_per_image": 9.0, "passes_per_image": 2, "seconds": {"test": 1}}
-    metrics = {
-        "model": "mobilenet",
-        "config": config_lib.to_json(effnet.get_config()),
-        "fingerprint": "f" * 64,
-        "training": {"history": [{"epoch": 1, "val_loss": 0.1}]},
-        "command": "python",
-        "cost": cost | {"images_per_second": 9.0},
-        **dict.fromkeys(runs.SPLITS, split),
-    }
-    return json.dumps(metrics).encode()
+    score = SplitScore(
+        examples=8,
+        accuracy=1.0,
+        accuracy_interval=(0.7, 1.0),
+        top5=1.0,
+        loss=0.1,
+        macro_f1=1.0,
+        ece=0.0,
+        coarse_accuracy=1.0,
+        per_class={"bear": ClassScore(4, 1.0, (0.5, 1.0), 1.0, 1.0)},
+        per_coarse={"mammals": CoarseScore(8, 1.0, (0.7, 1.0), 1.0)},
+        top_confusions=(),
+    )
+    epoch = Epoch(1, 2, 0.2, 0.9, 0.1, 1.0, 1e-3, 0.5, 9.0)
+    metrics = RunMetrics(
+        name="effnet",
+        recipe="finetune",
+        model="mobilenet",
+        dataset="drawn",
+        examples={"train": 8, "val": 8, "test": 8},
+        fingerprint="f" * 64,
+        config=config_lib.to_json(effnet.get_config()),
+        val=score,
+        test=score,
+        training=Progress([epoch], epoch, 1.0),
+        probe=None,
+        cost=Cost(9, 9.0, 2, 9.0, {"test": 1.0}),
+        weights=None,
+        provenance=Provenance(
+            {"python": "3"}, Devices("cpu", "cpu", 1, "x86_64"), "python", None, "2026-01-01"
+        ),
+    )
+    return json.dumps(metrics.to_json()).encode()
 
 
 def _read_run(path: Path) -> None:
-    model = Candidate("model", (runs.read(str(path.parent)),))
-    for split in runs.SPLITS:
-        json.dumps([verdict.scores(model, split), verdict.cost(model), runs.names(model.runs)])
+    candidate = Candidate("model", (read_run(str(path.parent)),))
+    for split in SPLITS:
+        str([candidate_scores(candidate, split), candidate_cost(candidate)])
+    candidate_names(candidate.runs)
 
 
 def _read_pointer(path: Path) -> None:

@@ -20,6 +20,7 @@ PAGES = {"task1": task1.page, "ablation": ablation.page, "speed": speed.page, "t
 SECTIONS: dict[str, Section] = {
     "headlines": headlines.headlines,
     "task1": task1.summary,
+    "accuracies": task1.accuracies,
     "goals": lambda _: task1.goals(),
     "speed": lambda _: speed.ratios(),
     "time-to-result": lambda _: speed.times(),

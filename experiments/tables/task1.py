@@ -53,6 +53,8 @@ class Run:
       date: when it finished.
       commit: of the code.
       command: as given.
+      weights: name of the file with ImageNet weights.
+      jax: version.
     """
 
     name: str
@@ -73,6 +75,8 @@ class Run:
     date: str
     commit: str
     command: str
+    weights: str
+    jax: str
 
     @property
     def label(self) -> str:
@@ -104,6 +108,8 @@ def from_metrics(name: str, metrics: dict[str, Any]) -> Run:
         date=metrics["finished"][:10],
         commit=metrics["git_commit"][:7],
         command=metrics["command"],
+        weights=metrics["weights"]["file"],
+        jax=metrics["versions"]["jax"],
     )
 
 
@@ -181,6 +187,18 @@ def summary(link: Callable[[str], str]) -> str:
     return table(header, rows)
 
 
+def accuracies(link: Callable[[str], str]) -> str:
+    """The columns of `summary` that the README shows."""
+    rows = []
+    for same in by_key(runs()).values():
+        accuracy, low, high = mean_interval(same)
+        record = link(f"experiments/results/task1/{same[0].name}.json")
+        rows.append(
+            (same[0].label, percent(accuracy), interval(low, high), f"[{seeds(same)}]({record})")
+        )
+    return table(("model", "test accuracy", "95 % interval", "seeds"), rows)
+
+
 def every_run() -> str:
     """One row per run."""
     rows = (
@@ -246,11 +264,17 @@ def goals() -> str:
 
 def page() -> str:
     """results/task1.md."""
+    every = runs()
+    weights = " and ".join(f"`{name}`" for name in sorted({run.weights for run in every}))
+    versions = " and ".join(sorted({run.jax for run in every}))
     return f"""# Task 1
 
 Task 1 classifies the animals and people of CIFAR-100 into 50 classes. Choices are made on
 validation images. Test images are scored once per run. A run has 22,500 training, 2,500 validation
 and 5,000 test images. The notebook's recipe has 8,000, 2,000 and 2,000, drawn anew for each seed.
+
+The data are `cifar100:3.0.2` of tensorflow-datasets. The weights are {weights} of
+keras.applications. JAX was {versions}.
 
 ![Test accuracy of each run with its interval](task1/accuracy.png)
 

@@ -1,1 +1,1 @@
-"""Cloud TPU: scripts that launch, and what the compiler says beforehand."""
+"""Cloud TPUs: scripts that launch training, and the answers of the TPU compiler."""

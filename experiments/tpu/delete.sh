@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deletes the TPU of the same settings, whether or not something runs on it. The folder of the run on
+# Deletes the TPU of the same settings, whether or not something runs on it. The run on
 # gs:// stays.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=settings.sh

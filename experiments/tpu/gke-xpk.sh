@@ -12,8 +12,8 @@ set -euo pipefail
 
 need CLUSTER my-cluster
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
-# With exec, the SIGTERM from XPK reaches Python. It saves and exits with 75, or with 143 if there is
-# nothing to save.
+# With exec, the SIGTERM from XPK reaches Python, which saves and exits with 75. It exits with 143
+# if there is nothing to save.
 line="pip install --quiet '.[tpu]' && exec $(training python "$@")"
 run xpk workload create --cluster="$CLUSTER" --workload="$NAME" "${where[@]}" --tpu-type="$TYPE" \
   --num-slices=1 --base-docker-image=python:3.12 --script-dir="$checkout" --max-restarts=10 \

@@ -42,11 +42,11 @@ on_workers() { # Runs a line of shell on all VMs of the TPU at once, in the home
   run gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" --worker=all --command="$1"
 }
 
-on_idle_workers() { # The same if nothing trains there. Started processes hold the lock until they end.
+on_idle_workers() { # The same if nothing trains there. Started processes hold the lock.
   on_workers "exec 9> run.lock; flock -n 9 || { echo 'a run is under way' >&2; exit 1; }; $1"
 }
 
-training() { # training PYTHON ARGUMENT...: prints the line that trains, for a shell in the checkout.
+training() { # training PYTHON ARGUMENT...: prints the line that trains in the checkout.
   local python=$1 word variable given='' words=(PYTHONUNBUFFERED=1)
   shift
   need WORKDIR gs://my-bucket/effnet

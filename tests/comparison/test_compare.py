@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cifsel import build, compare, workdir
-from cifsel.comparison import content
+from cifsel.comparison.report import Report, make_page
 from cifsel.data import drawn_images, splits
 from cifsel.errors import UserError
 from cifsel.prediction import gradcam
@@ -59,7 +59,7 @@ def runs_of_both(make_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compared(stand_ins, runs_of_both):
-    """The folder of a comparison, and what it returned."""
+    """The folder of a comparison, and its result."""
     root, folders = runs_of_both
     return root, compare.compare(folders, str(root))
 
@@ -67,25 +67,58 @@ def compared(stand_ins, runs_of_both):
 def test_result_is_on_disk_as_returned(compared):
     root, result = compared
     text = (root / compare.COMPARISON).read_text()
-    assert json.loads(text, parse_constant=pytest.fail) == json.loads(json.dumps(result))
-    assert result["chosen"] == "EfficientNetV2-B0"
-    assert [one["name"] for one in result["candidates"]] == ["MobileNet", "EfficientNetV2-B0"]
-    assert result["differences"]["test"]["mean"] == pytest.approx((33 - 14) / 100)
-    assert len(result["per_coarse"]) == 10
-    assert result["differing_fields"] == {"model": ["mobilenet", "efficientnetv2-b0"]}
+    assert json.loads(text, parse_constant=pytest.fail) == json.loads(json.dumps(result.to_json()))
+    assert result.chosen == "EfficientNetV2-B0"
+    assert [entry.name for entry in result.candidates] == ["MobileNet", "EfficientNetV2-B0"]
+    assert result.differences["test"].mean == pytest.approx((33 - 14) / 100)
+    assert len(result.per_coarse) == 10
+    assert result.differing_fields == {"model": ["mobilenet", "efficientnetv2-b0"]}
 
 
-def test_known_twin_is_found(compared, dataset):
+SCORES = ["accuracy", "loss", "top5", "macro_f1", "ece", "coarse_accuracy"]
+COST = ["parameters", "flops_per_image", "views_per_image", "images_per_second"]
+DIFFERENCE = ["mean", "low", "high", "p", "from_images", "from_seeds"]
+
+
+def test_comparison_json_keeps_its_keys_and_their_order(compared):
+    root, _ = compared
+    content = json.loads((root / compare.COMPARISON).read_text())
+    assert list(content) == [
+        *("verdict", "on_test", "chosen", "rival", "within_noise", "differences", "candidates"),
+        *("per_coarse", "differing_fields", "duplicates", "suspects", "fingerprint"),
+    ]
+    assert list(content["differences"]) == ["val", "test"]
+    candidate, coarse = content["candidates"][0], content["per_coarse"][0]
+    assert list(candidate) == ["name", "runs", "val", "test", "cost"]
+    assert list(candidate["cost"]) == [*COST, "fitting_seconds", "total_seconds"]
+    assert list(coarse) == ["name", "examples", "a", "b", "difference"]
+    for split in ("val", "test"):
+        assert list(content["differences"][split]) == DIFFERENCE
+        assert list(candidate[split]) == SCORES
+        assert list(candidate[split]["accuracy"]) == ["mean", "low", "high", "by_seed", "spread"]
+    assert list(coarse["difference"]) == DIFFERENCE
+    assert list(content["duplicates"][0]) == ["test_id", "similarity", "exact"]
+    assert list(content["suspects"][0]) == ["test_id", "label", "predicted", "probability"]
+
+
+def test_best_json_keeps_its_keys_and_their_order(compared):
+    assert list(json.loads((compared[0] / workdir.BEST).read_text())) == [
+        *("run", "checkpoint", "model", "image_size", "resize", "class_names"),
+        *("validation_accuracy", "test_accuracy"),
+    ]
+
+
+def test_known_duplicate_is_listed(compared, dataset):
     _, result = compared
-    exact = [one for one in result["duplicates"] if one["exact"]]
-    assert [one["test_id"] for one in exact] == [int(dataset.test.ids[17])]
+    exact = [entry.test_id for entry in result.duplicates if entry.exact]
+    assert exact == [int(dataset.test.ids[17])]
 
 
-def test_suspects_are_what_all_runs_contradict(compared, dataset):
+def test_label_errors_are_suspected_where_all_runs_contradict(compared, dataset):
     _, result = compared
     # Both models and all seeds are wrong where both step widths meet.
     expected = {int(dataset.test.ids[i]) for i in range(0, 98, 21)}
-    assert {one["test_id"] for one in result["suspects"]} == expected
+    assert {entry.test_id for entry in result.suspects} == expected
 
 
 def test_best_json_leads_to_the_best_seed_wherever_the_folder_goes(compared, dataset):
@@ -109,7 +142,7 @@ def test_runs_elsewhere_are_named_in_full(stand_ins, runs_of_both, tmp_path, mon
 def test_markdown_has_the_verdict_and_all_figures(compared):
     root, result = compared
     text = (root / "report.md").read_text()
-    assert result["verdict"] in html.unescape(text)
+    assert result.verdict in html.unescape(text)
     shown = set(re.findall(r"\(figures/(\w+)\.png\)", text))
     assert shown >= CHARTS | GALLERIES
     for name in shown:
@@ -179,17 +212,21 @@ def test_page_is_whole_and_asks_for_nothing(compared, browser, width):
     assert browser.value(broken) == 0
     assert browser.value("document.images.length") > 50
     assert browser.value("document.querySelectorAll('figure svg').length") == 6
-    # Wide tables and matrices scroll in themselves; the page does not.
+    # Wide tables and matrices scroll in themselves, but the page does not.
     assert browser.value("document.documentElement.scrollWidth") == width
 
 
 def test_page_says_the_verdict_first(compared, browser):
     browser.open(compared[0] / "report.html", WIDTHS["wide"])
     text = browser.value("document.querySelector('.verdict').innerText")
-    assert text == compared[1]["verdict"]
+    assert text == compared[1].verdict
     whole = browser.value("document.body.innerText")
-    assert compared[1]["on_test"] in whole
-    for heading in ("Where they look", "Labels to doubt", "Test images with a twin in training"):
+    assert compared[1].on_test in whole
+    for heading in (
+        "Where they look",
+        "Suspected label errors",
+        "Test images with a duplicate in training",
+    ):
         assert heading in whole
 
 
@@ -208,8 +245,8 @@ def test_names_from_files_cannot_become_markup(compared):
     """Class names, paths and commands come from files that others may have written."""
     evil = "<img src=x onerror=alert(1)>|_"
     table = Table((evil,), ((evil,),))
-    said = content.Content(evil, evil, table, table, table, (), (), (evil,), table, (evil,))
-    page = content.page(said, evil)
+    report = Report(evil, evil, table, table, table, (), (), (evil,), table, (evil,))
+    page = make_page(report, evil)
     assert "<img" not in page.html().partition("<body>")[2]
     markdown = page.markdown().partition("```")[0]
     assert "<img" not in markdown

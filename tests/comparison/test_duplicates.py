@@ -1,3 +1,6 @@
+"""Altered copies are duplicates, strangers are not, and similarity is as the criterion says."""
+
+import inspect
 import io
 import itertools
 
@@ -6,19 +9,20 @@ import pytest
 from PIL import Image
 
 from cifsel.comparison import duplicates
+from cifsel.comparison.duplicates import Duplicate, find_duplicates
 from cifsel.data import cifar
 
 
 def photographs(count, seed, size=32):
-    """Pictures with content at several scales, as photographs have; no two alike."""
+    """Pictures with content at several scales, as photographs have. No two are alike."""
     rng = np.random.default_rng(seed)
     picture = np.full((count, size, size, 3), 128.0)
     for cells, strength in ((4, 40), (8, 30), (size // 2, 20)):
-        for one in picture:
+        for image in picture:
             small = rng.normal(0, strength, (cells, cells, 3))
             for channel in range(3):
                 grey = Image.fromarray(small[:, :, channel].astype(np.float32))
-                one[:, :, channel] += np.asarray(grey.resize((size, size), Image.BICUBIC))
+                image[:, :, channel] += np.asarray(grey.resize((size, size), Image.BICUBIC))
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -62,16 +66,16 @@ def test_altered_copies_are_found_and_nothing_else(alteration):
     originals = [250, 3, 117, 42]
     copies = np.stack([ALTERATIONS[alteration](TRAIN[position]) for position in originals])
     test = np.concatenate([OTHERS[:20], copies, OTHERS[20:]])
-    found = duplicates.find(test, TRAIN)
-    assert {one.test_position: one.train_position for one in found} == dict(
+    pairs = find_duplicates(test, TRAIN)
+    assert {pair.test_position: pair.train_position for pair in pairs} == dict(
         zip(range(20, 24), originals, strict=True)
     )
-    assert not any(one.exact for one in found)
-    assert all(duplicates.THRESHOLD <= one.similarity < 1 for one in found)
+    assert not any(pair.exact for pair in pairs)
+    assert all(duplicates.THRESHOLD <= pair.similarity < 1 for pair in pairs)
 
 
 def test_copies_shifted_further_are_not_found():
-    assert duplicates.find(np.roll(TRAIN[:4], 6, 1), TRAIN) == []
+    assert find_duplicates(np.roll(TRAIN[:4], 6, 1), TRAIN) == []
 
 
 def test_exact_copies_come_first_then_the_most_similar():
@@ -80,36 +84,36 @@ def test_exact_copies_come_first_then_the_most_similar():
     noise *= np.array(degrees)[:, None, None, None]
     near = np.clip(TRAIN[:3] + noise, 0, 255).astype(np.uint8)
     test = np.concatenate([near, OTHERS[:2], TRAIN[[9, 4]]])
-    found = duplicates.find(test, TRAIN)
-    assert [one.test_position for one in found] == [5, 6, 1, 0, 2]
-    assert [one.train_position for one in found] == [9, 4, 1, 0, 2]
-    assert [one.exact for one in found] == [True, True, False, False, False]
-    assert [one.similarity for one in found[:2]] == [1.0, 1.0]
+    pairs = find_duplicates(test, TRAIN)
+    assert [pair.test_position for pair in pairs] == [5, 6, 1, 0, 2]
+    assert [pair.train_position for pair in pairs] == [9, 4, 1, 0, 2]
+    assert [pair.exact for pair in pairs] == [True, True, False, False, False]
+    assert [pair.similarity for pair in pairs[:2]] == [1.0, 1.0]
 
 
 def test_of_several_copies_the_most_similar_is_given_and_exact_beats_near():
     image = OTHERS[:1]
     near, nearer = recompressed(image[0])[None], ALTERATIONS["brightened"](image)
     train = np.concatenate([TRAIN[:50], near, nearer])
-    (only,) = duplicates.find(image, train)
+    (only,) = find_duplicates(image, train)
     assert (only.test_position, only.train_position, only.exact) == (0, 51, False)
-    (only,) = duplicates.find(image, np.concatenate([train, image, image]))
-    assert only == duplicates.Duplicate(0, 52, 1.0, True)
+    (only,) = find_duplicates(image, np.concatenate([train, image, image]))
+    assert only == Duplicate(0, 52, 1.0, True)
 
 
 def test_a_mirror_image_is_not_exact():
     symmetric = np.concatenate([TRAIN[:1, :, :16], TRAIN[:1, :, 15::-1]], axis=2)
-    assert duplicates.find(symmetric, symmetric)[0].exact
-    (one,) = duplicates.find(TRAIN[:1, :, ::-1], TRAIN)
-    assert not one.exact
+    assert find_duplicates(symmetric, symmetric)[0].exact
+    (pair,) = find_duplicates(TRAIN[:1, :, ::-1], TRAIN)
+    assert not pair.exact
 
 
 def test_images_without_contrast_have_exact_duplicates_only():
     grey = np.full((1, 32, 32, 3), 200, np.uint8)
     train = np.concatenate([TRAIN[:5], grey + 1, grey])
-    assert duplicates.find(grey, train) == [duplicates.Duplicate(0, 6, 1.0, True)]
-    assert duplicates.find(grey, train[:6]) == []
-    assert duplicates.find(grey, train[:6], threshold=0.01) == []
+    assert find_duplicates(grey, train) == [Duplicate(0, 6, 1.0, True)]
+    assert find_duplicates(grey, train[:6]) == []
+    assert find_duplicates(grey, train[:6], threshold=0.01) == []
 
 
 # --- against a direct reading of the criterion ---------------------------------------------------
@@ -168,24 +172,24 @@ def test_similarity_is_what_the_criterion_says(shape):
     # Two strangers and two copies, one of them mirrored and moved.
     test = np.concatenate([pictures[6:8], train[1:2], np.roll(train[2:3, :, ::-1], 1, 2)])
     test = np.clip(test + rng.normal(0, 5, test.shape), 0, 255).astype(np.uint8)
-    found = {one.test_position: one for one in duplicates.find(test, train, threshold=-1.0)}
-    assert len(found) == 4
+    pairs = {pair.test_position: pair for pair in find_duplicates(test, train, threshold=-1.0)}
+    assert len(pairs) == 4
     for position, image in enumerate(test):
         expected = [
             max(similarity(image, other), similarity(image[:, ::-1], other)) for other in train
         ]
-        assert found[position].train_position == np.argmax(expected)
-        assert found[position].similarity == pytest.approx(max(expected), abs=1e-4)
+        assert pairs[position].train_position == np.argmax(expected)
+        assert pairs[position].similarity == pytest.approx(max(expected), abs=1e-4)
 
 
 def test_more_images_than_are_compared_at_a_time(monkeypatch):
     test = np.concatenate([OTHERS, np.stack([noisy(image) for image in TRAIN[:30]])])
-    expected = duplicates.find(test, TRAIN)
+    expected = find_duplicates(test, TRAIN)
     monkeypatch.setattr(duplicates, "_BLOCK", 7)
-    found = duplicates.find(test, TRAIN)
-    assert len(found) == 30
-    assert [(one.test_position, one.train_position) for one in found] == [
-        (one.test_position, one.train_position) for one in expected
+    pairs = find_duplicates(test, TRAIN)
+    assert len(pairs) == 30
+    assert [(pair.test_position, pair.train_position) for pair in pairs] == [
+        (pair.test_position, pair.train_position) for pair in expected
     ]
 
 
@@ -193,8 +197,8 @@ def test_more_images_than_are_compared_at_a_time(monkeypatch):
 
 
 def test_nothing_to_compare():
-    assert duplicates.find(TRAIN[:0], TRAIN) == []
-    assert duplicates.find(TRAIN[:3], TRAIN[:0]) == []
+    assert find_duplicates(TRAIN[:0], TRAIN) == []
+    assert find_duplicates(TRAIN[:3], TRAIN[:0]) == []
 
 
 @pytest.mark.parametrize(
@@ -209,24 +213,25 @@ def test_nothing_to_compare():
 )
 def test_refuses_what_is_not_images_of_one_size(test, train):
     with pytest.raises(ValueError, match="need"):
-        duplicates.find(test, train)
+        # Without the check of shapes at run time, which tests install.
+        inspect.unwrap(find_duplicates)(test, train)
 
 
 def test_duplicates_in_cifar(real_data):
     data = cifar.load_cifar(str(real_data / "tfds"))
     train = np.concatenate([data.train.images, data.val.images])
-    found = duplicates.find(data.test.images, train)
-    exact = [one for one in found if one.exact]
-    # CIFAR-100 is known to hold ten such test images; one shows none of the 50 classes.
+    pairs = find_duplicates(data.test.images, train)
+    exact = [pair for pair in pairs if pair.exact]
+    # CIFAR-100 is known to hold ten such test images. One of them is of none of the 50 classes.
     assert len(exact) == 9
-    for one in exact:
+    for pair in exact:
         np.testing.assert_array_equal(
-            data.test.images[one.test_position], train[one.train_position]
+            data.test.images[pair.test_position], train[pair.train_position]
         )
-    # As measured when the threshold was chosen; sums in another order may move a pair or two.
-    assert len(found) - len(exact) == pytest.approx(331, abs=3)
+    # As measured when the threshold was chosen. Sums in another order may move a pair or two.
+    assert len(pairs) - len(exact) == pytest.approx(331, abs=3)
     labels = np.concatenate([data.train.labels, data.val.labels])
-    near = [one for one in found if not one.exact]
+    near = [pair for pair in pairs if not pair.exact]
     # The criterion knows no labels: two images drawn at random agree in 2 % of cases.
-    same = [data.test.labels[one.test_position] == labels[one.train_position] for one in near]
+    same = [data.test.labels[pair.test_position] == labels[pair.train_position] for pair in near]
     assert np.mean(same) > 0.95

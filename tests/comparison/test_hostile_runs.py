@@ -1,6 +1,7 @@
 """Folders of runs with anything in them: compared, or refused in one line that names the file."""
 
 import copy
+import dataclasses
 import io
 import json
 import math
@@ -14,7 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifsel import compare, workdir
-from cifsel.comparison import runs, tables, verdict
+from cifsel.comparison import tables
+from cifsel.comparison.candidates import differing_fields, group_into_candidates
+from cifsel.comparison.runs import read_run
+from cifsel.comparison.scores import candidate_cost
+from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_validation
 from cifsel.errors import UserError, printable
 from cifsel.prediction import predictor
 
@@ -31,7 +36,7 @@ def two(make_run, tmp_path_factory):
         make_run(folder / "a", "mobilenet", mistakes),
         make_run(folder / "b", "efficientnetv2-b0", NONE_WRONG),
     ]
-    return [Path(one) for one in made]
+    return [Path(folder) for folder in made]
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +46,20 @@ def whole(two):
 
 
 def report(folders):
-    """What a comparison says before it draws anything; checks that all of it can be written."""
-    found = runs.candidates([runs.read(str(folder)) for folder in folders])
-    decided = verdict.decide(found)
-    said = [verdict.sentence(found, decided), verdict.on_test(found, decided)]
-    apart = np.ones(found[0].right("test").shape[1], bool)
+    """Makes the texts and tables of a comparison, without figures, and writes them as JSON."""
+    candidates = group_into_candidates([read_run(str(folder)) for folder in folders])
+    verdict = decide(candidates)
+    sentences = [sentence_on_validation(verdict), sentence_on_test(verdict)]
+    all_images = np.ones(candidates[0].right("test").shape[1], bool)
     shown = (
-        tables.scores(found, apart),
-        tables.pairs(found, decided),
-        tables.fairness(found),
-        tables.versions(found),
+        tables.score_table(candidates, all_images),
+        tables.difference_table(candidates, verdict),
+        tables.config_table(candidates),
+        tables.version_table(candidates),
     )
-    costs = [verdict.cost(one) for one in found]
-    json.dumps([said, costs, runs.differing_fields(found), [str(one) for one in shown]])
+    costs = [dataclasses.asdict(candidate_cost(candidate)) for candidate in candidates]
+    fields = differing_fields(candidates)
+    json.dumps([sentences, costs, fields, [str(table) for table in shown]])
 
 
 def refusal(two, file="metrics.json"):
@@ -68,12 +74,12 @@ def refusal(two, file="metrics.json"):
 
 def places(content, above=()):
     """The path of every value in JSON, the inner ones of lists but once."""
-    found = []
+    paths = []
     if isinstance(content, dict | list):
         pairs = content.items() if isinstance(content, dict) else list(enumerate(content))[:1]
         for name, value in pairs:
-            found += [(*above, name), *places(value, (*above, name))]
-    return found
+            paths += [(*above, name), *places(value, (*above, name))]
+    return paths
 
 
 def put(content, place, value):
@@ -143,9 +149,9 @@ def test_anything_missing_in_metrics(two, whole):
     [
         ("model", "\x1b[2Jnet", r"model is '\x1b[2Jnet', not one of mobilenet"),
         ("config", [], "there is no recipe"),
-        ("config.seed", "0", "config.seed is '0'; expected 0 to"),
+        ("config.seed", "0", "config.seed is '0'; expected int, 0 to"),
         ("config.seed", True, "config.seed is True"),
-        ("config.seed", 1.5, "config.seed is 1.5; expected a whole number"),
+        ("config.seed", 1.5, "config.seed is 1.5; expected int, 0 to"),
         ("config.a.b", 1, "config is of something else"),
         ("config.recipe", {"a": 1}, "recipe is {'a': 1}, not str"),
         ("test.accuracy", "high", "test.accuracy is 'high', not int or float"),
@@ -203,7 +209,7 @@ def test_json_that_is_none(tmp_path, kind, file):
         path.write_bytes(JSON[kind][0])
         said = JSON[kind][1]
     reads = {
-        workdir.METRICS: lambda: runs.read(str(tmp_path)),
+        workdir.METRICS: lambda: read_run(str(tmp_path)),
         workdir.BEST: lambda: predictor.run_of(epath.Path(tmp_path)),
         workdir.CONFIG: lambda: workdir.check(epath.Path(tmp_path), {}),
     }
@@ -297,7 +303,7 @@ def test_damaged_predictions(two, whole, changes):
     ids=["labels", "ids", "names"],
 )
 def test_what_fits_together_may_still_be_of_other_images(make_run, dataset, tmp_path, changes):
-    """Whatever the fingerprint says."""
+    """The fingerprint is equal, but that alone is not believed."""
     folders = [
         make_run(tmp_path / model, model, NONE_WRONG)
         for model in ("mobilenet", "efficientnetv2-b0")
@@ -312,7 +318,7 @@ def test_what_fits_together_may_still_be_of_other_images(make_run, dataset, tmp_
         metrics["test"]["accuracy"] = float(right.mean())
         Path(folder, workdir.METRICS).write_text(json.dumps(metrics))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare.prepare, "dataset", lambda _: dataset)
+        patch.setattr(compare.build, "dataset", lambda _: dataset)
         with pytest.raises(UserError, match=r"is not of the \w+ images of metrics\.json"):
             compare.compare(folders, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
@@ -352,14 +358,14 @@ def test_pointers_that_lead_nowhere(tmp_path, run, said):
 
 @pytest.mark.parametrize("address", ["http://example.org/run", "gs://", "gs://[", "s3://b/x"])
 def test_addresses_of_another_kind(address):
-    for read in (runs.read, predictor.load, lambda given: compare.compare(["/a", "/b"], given)):
+    for read in (read_run, predictor.load, lambda given: compare.compare(["/a", "/b"], given)):
         with pytest.raises(UserError, match="is neither a local path nor gs://BUCKET/NAME"):
             read(address)
 
 
 @pytest.mark.parametrize("folder", ["x" * 300, "nul\0", "~nobody-of-this-name/x", "a/" * 3_000])
 def test_folders_that_cannot_be(folder):
-    for read in (runs.read, predictor.load):
+    for read in (read_run, predictor.load):
         with pytest.raises(UserError, match=r"no run|not there") as caught:
             read(folder)
         assert str(caught.value).isprintable()

@@ -7,14 +7,15 @@ import pytest
 from etils import epath
 
 from cifsel import workdir
-from cifsel.comparison import runs
+from cifsel.comparison.candidates import differing_fields, group_into_candidates
+from cifsel.comparison.runs import read_run
 from cifsel.errors import UserError
 
 NONE_WRONG = {"val": [], "test": []}
 
 
 def change(folder, **fields):
-    """Changes metrics.json; a field may be nested, with dots."""
+    """Changes fields of metrics.json."""
     path = epath.Path(folder) / workdir.METRICS
     metrics = json.loads(path.read_text())
     for name, value in fields.items():
@@ -29,11 +30,13 @@ def change_arrays(folder, **arrays):
 
 def test_seeds_of_a_model_are_one_candidate(pair):
     # In any order.
-    found = runs.candidates([runs.read(folder) for folder in (pair[1], pair[3], pair[0], pair[2])])
-    assert [one.name for one in found] == ["MobileNet", "EfficientNetV2-B0"]
-    assert [[run.config["seed"] for run in one.runs] for one in found] == [[0, 1], [0, 1]]
-    assert found[0].right("test").shape == (2, 100)
-    np.testing.assert_array_equal(found[1].right("test").sum(1), [95, 95])
+    candidates = group_into_candidates(
+        [read_run(folder) for folder in (pair[1], pair[3], pair[0], pair[2])]
+    )
+    assert [candidate.name for candidate in candidates] == ["MobileNet", "EfficientNetV2-B0"]
+    assert [[run.config["seed"] for run in c.runs] for c in candidates] == [[0, 1], [0, 1]]
+    assert candidates[0].right("test").shape == (2, 100)
+    np.testing.assert_array_equal(candidates[1].right("test").sum(1), [95, 95])
 
 
 def test_equal_models_are_told_apart_by_what_differs(make_run, tmp_path):
@@ -42,10 +45,10 @@ def test_equal_models_are_told_apart_by_what_differs(make_run, tmp_path):
         make_run(tmp_path / "b", "mobilenet", NONE_WRONG, image_size=64),
         make_run(tmp_path / "c", "efficientnetv2-b0", NONE_WRONG),
     ]
-    found = runs.candidates([runs.read(folder) for folder in folders])
+    candidates = group_into_candidates([read_run(folder) for folder in folders])
     expected = ["MobileNet (image_size 32)", "MobileNet (image_size 64)", "EfficientNetV2-B0"]
-    assert [one.name for one in found] == expected
-    assert runs.differing_fields(found)["image_size"] == [32, 64, 32]
+    assert [candidate.name for candidate in candidates] == expected
+    assert differing_fields(candidates)["image_size"] == [32, 64, 32]
 
 
 def test_recipes_tell_equal_models_apart(make_run, tmp_path):
@@ -54,8 +57,11 @@ def test_recipes_tell_equal_models_apart(make_run, tmp_path):
         make_run(tmp_path / "a", "mobilenet", NONE_WRONG),
         make_run(tmp_path / "b", "mobilenet", NONE_WRONG, **fields),
     ]
-    found = runs.candidates([runs.read(folder) for folder in folders])
-    assert [one.name for one in found] == ["MobileNet (finetune)", "MobileNet (probe)"]
+    candidates = group_into_candidates([read_run(folder) for folder in folders])
+    assert [candidate.name for candidate in candidates] == [
+        "MobileNet (finetune)",
+        "MobileNet (probe)",
+    ]
 
 
 def test_best_run_is_the_seed_of_highest_validation_accuracy(make_run, tmp_path):
@@ -65,13 +71,13 @@ def test_best_run_is_the_seed_of_highest_validation_accuracy(make_run, tmp_path)
         for seed, mistakes in enumerate(wrong)
     ]
     folders.append(make_run(tmp_path / "other", "efficientnetv2-b0", NONE_WRONG))
-    found = runs.candidates([runs.read(folder) for folder in folders])
-    assert found[0].best_run().config["seed"] == 1
+    candidates = group_into_candidates([read_run(folder) for folder in folders])
+    assert candidates[0].best_run().config["seed"] == 1
 
 
 def refuses(folders, *words):
     with pytest.raises(UserError) as caught:
-        runs.candidates([runs.read(folder) for folder in folders])
+        group_into_candidates([read_run(folder) for folder in folders])
     message = str(caught.value)
     assert "\n" not in message
     for word in words:

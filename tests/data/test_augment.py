@@ -18,7 +18,7 @@ EVERYTHING = Policy(flip=True, shift=4, rotate=0.1, zoom=0.2, contrast=0.3, eras
 KEY = jax.random.key(0)
 
 # Called as a training step would call them, which is also quicker to test.
-augmented = jax.jit(augment.augment, static_argnums=(2, 3, 4))
+augmented = jax.jit(augment.augment_images, static_argnums=(2, 3, 4))
 mixed = jax.jit(augment.mix, static_argnums=3)
 
 
@@ -130,7 +130,7 @@ def test_one_random_change_is_one_of_six_equally_often():
     # Dull enough that nothing is clipped, as clipping would hide what was done.
     image = 90 + (SMOOTH[0] - 128) / 5 + np.array([20, 0, -20], np.float32)
     changed = np.asarray(many(Policy(one_random=1.0), image, count=600))
-    kinds = [kind_of_change(image, one) for one in changed]
+    kinds = [kind_of_change(image, other) for other in changed]
     shares = {kind: kinds.count(kind) / 600 for kind in set(kinds)}
     # Three standard errors of a sixth, and of two sixths.
     for kind in ("nothing", "brightness", "saturation", "contrast"):
@@ -200,10 +200,10 @@ def test_images_draw_their_own_numbers():
 def test_an_image_does_not_depend_on_the_others():
     images = jnp.asarray(NOISE)
     changed = images.at[1:].set(0.0)
-    one, other = (
+    first, second = (
         augmented(KEY, batch, EVERYTHING, 40, "bilinear")[0] for batch in (images, changed)
     )
-    np.testing.assert_allclose(one, other, atol=1e-3)
+    np.testing.assert_allclose(first, second, atol=1e-3)
 
 
 # --- mix
@@ -284,6 +284,6 @@ def test_with_both_each_batch_does_one_or_the_other():
 
 def test_mix_repeats_itself_for_a_key():
     first, again, other = (mixed(jax.random.key(k), CODED, IDENTITY, BOTH) for k in (0, 0, 1))
-    for one, two, three in zip(first, again, other, strict=True):
-        np.testing.assert_array_equal(one, two)
-        assert (np.asarray(one) != np.asarray(three)).any()
+    for left, same, right in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(left, same)
+        assert (np.asarray(left) != np.asarray(right)).any()

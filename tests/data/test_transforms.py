@@ -112,14 +112,14 @@ def test_warp_agrees_with_scipy(shape):
     scales = np.array([0.8, 1.2, 1.0, 0.5, 2.5, 1.9])
     result = warped(jnp.asarray(images), jnp.asarray(angles), jnp.asarray(scales))
     centre = (np.array(shape) - 1) / 2
-    for image, angle, scale, found in zip(images, angles, scales, result, strict=True):
+    for image, angle, scale, turned in zip(images, angles, scales, result, strict=True):
         sine, cosine = math.sin(angle), math.cos(angle)
         matrix = scale * np.array([[cosine, sine], [-sine, cosine]])
         for channel in range(3):
             expected = ndimage.affine_transform(
                 image[..., channel], matrix, centre - matrix @ centre, order=1, mode="reflect"
             )
-            np.testing.assert_allclose(found[..., channel], expected, atol=0.02)
+            np.testing.assert_allclose(turned[..., channel], expected, atol=0.02)
 
 
 def keras_layers():
@@ -171,21 +171,23 @@ def in_two_passes(images, angles, scales, largest_angle, largest_scale):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [1.0, 1.25, 1.9])
 def test_two_passes_scale_as_one_does(largest):
     scales = np.linspace(max(0.1, 2 - largest), largest, 6)
-    found = in_two_passes(NOISE, np.zeros(6), scales, 0.0, largest)
+    actual = in_two_passes(NOISE, np.zeros(6), scales, 0.0, largest)
     expected = warped(jnp.asarray(NOISE), jnp.zeros(6), jnp.asarray(scales, jnp.float32))
-    np.testing.assert_allclose(found, expected, atol=2)  # bfloat16, twice
-    assert np.abs(found - np.asarray(expected)).mean() < 0.3
+    np.testing.assert_allclose(actual, expected, atol=2)  # bfloat16, twice
+    assert np.abs(actual - np.asarray(expected)).mean() < 0.3
 
 
 def test_two_passes_turn_by_right_angles_exactly():
     for turns in (-3, -2, -1, 1, 2):
-        found = in_two_passes(NOISE, np.full(6, turns * math.pi / 2), np.ones(6), 5.0, 1.0)
-        np.testing.assert_allclose(found, np.rot90(NOISE, turns, axes=(1, 2)), atol=1)
+        actual = in_two_passes(NOISE, np.full(6, turns * math.pi / 2), np.ones(6), 5.0, 1.0)
+        np.testing.assert_allclose(actual, np.rot90(NOISE, turns, axes=(1, 2)), atol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("largest_angle", "largest_scale", "mean"),
     # 30 degrees and half the size, of which the recipe uses half; then as the notebook turns.
@@ -195,9 +197,9 @@ def test_two_passes_turn_smooth_images_as_one_does(largest_angle, largest_scale,
     images = transforms.resize(jnp.asarray(SMOOTH), 96, "bicubic")
     angles = np.linspace(-largest_angle, largest_angle, 6)
     scales = RNG.uniform(2 - largest_scale, largest_scale, 6)
-    found = np.asarray(in_two_passes(images, angles, scales, largest_angle, largest_scale))
+    actual = np.asarray(in_two_passes(images, angles, scales, largest_angle, largest_scale))
     expected = np.asarray(warped(images, jnp.asarray(angles), jnp.asarray(scales)))
-    assert np.abs(found - expected).mean() < mean
+    assert np.abs(actual - expected).mean() < mean
     # Beside what turning changes, of which this is little.
     assert np.abs(expected - images).mean() > 20 * mean
 

@@ -25,6 +25,13 @@ def test_links_lead_somewhere(document):
 
 
 @each_document
+def test_named_files_exist(document):
+    folders = "cifsel|configs|docs|experiments|tests"
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", document.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+@each_document
 def test_sentences_are_short(document):
     lengths = [len(sentence.split()) for sentence in sentences(document)]
     assert statistics.median(lengths) <= 15

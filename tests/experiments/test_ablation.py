@@ -1,4 +1,4 @@
-"""The ablation's record is enough for its table, whatever became of the runs."""
+"""The record of the ablation is enough for its table, without the runs."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""The benchmark does the work it names, and its table divides the right numbers."""
+"""The benchmark does the work that it names, and its table divides the right numbers."""
 
 import dataclasses
 

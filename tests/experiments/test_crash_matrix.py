@@ -1,4 +1,4 @@
-"""A few points of the crash matrix, and that it would notice what it looks for."""
+"""A few points of the crash matrix, and the checks that it makes."""
 
 import json
 import os
@@ -20,6 +20,8 @@ RUN = (
 )
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_run_that_is_disturbed_ends_like_one_that_is_not(tmp_path):
     ways = ["SIGKILL", "SIGTERM", "SIGINT"]
     ways += [way for way in ("full", "read-only") if crash_matrix.impossible(way) is None]

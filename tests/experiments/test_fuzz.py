@@ -1,4 +1,4 @@
-"""The fuzzer finds what is wrong, and goes on."""
+"""The fuzzer keeps inputs that fail, and continues."""
 
 import os
 import re
@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 REPO = Path(__file__).parents[2]
 
-# A reader that takes nothing amiss, one that raises, one that dies, and one that never ends.
+# Four readers: one reads everything, the others raise, die, and never end.
 CODE = """
 import os, sys, time
 from experiments.robustness import fuzz, whole_files

@@ -1,7 +1,6 @@
-"""The scripts of experiments/tpu: what they would run, and what they do with a cloud that is faked.
+"""The scripts of experiments/tpu: the commands of dry runs, and their work on a fake cloud.
 
-`gcloud` is a small script here, and its one VM a folder, in which the lines that are sent to it are
-run by a shell.
+`gcloud` is a small script here. Its VM is a folder, in which a shell runs the lines that it gets.
 """
 
 import os
@@ -15,6 +14,8 @@ import pytest
 import yaml
 
 from configs import common, effnet
+
+pytestmark = pytest.mark.process
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "tpu"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.sh"))
@@ -33,14 +34,14 @@ case "$*" in
   *) cd vm; for word; do [[ $word != --command=* ]] || bash -c "${word#*=}"; done ;;
 esac
 """
-# The VM's own Python, which makes an environment with what plays the training.
+# The Python of the VM. It makes an environment whose Python plays the training.
 PYTHON3 = r"""
 [[ $2 == uv ]] || exit 0
 mkdir -p vm/venv/bin
 cp bin/training vm/venv/bin/python
 cp "$(type -P true)" vm/venv/bin/pip
 """
-# Ends as the next line of `outcomes` says, which may be that the TPU is lost.
+# Ends as the next line of `outcomes` says. That may be the loss of the TPU.
 TRAINING = r"""
 printf '%s\0' "$@" >> arguments
 outcome=$(head -n 1 outcomes)

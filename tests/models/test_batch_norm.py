@@ -51,10 +51,10 @@ def test_it_is_flaxs_with_its_gradients(shape, mean, seed):
     x = jnp.asarray(rng.normal(mean, 1, shape), jnp.float32)
     weights = jnp.asarray(rng.normal(size=shape), jnp.float32)
     variables = some_variables(shape[-1], rng)
-    found, expected = (everything(norm, variables, x, weights) for norm in (OURS, FLAX))
+    actual, expected = (everything(norm, variables, x, weights) for norm in (OURS, FLAX))
     # Where all of a channel is one number, its gradients are what rounding leaves.
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), actual, expected
     )
 
 
@@ -79,9 +79,9 @@ def test_with_silu_it_is_flaxs_with_silu_behind_it():
     rng = np.random.default_rng(0)
     x, weights = jnp.asarray(rng.normal(3, 2, (2, 4, 3, 5, 7)), jnp.float32)
     variables = {part: {"norm": of} for part, of in some_variables(7, rng).items()}
-    found, expected = (everything(m(), variables, x, weights) for m in (OursAndSilu, FlaxAndSilu))
+    actual, expected = (everything(m(), variables, x, weights) for m in (OursAndSilu, FlaxAndSilu))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), actual, expected
     )
 
 
@@ -129,4 +129,5 @@ def test_a_fixed_norm_is_the_batch_norm_that_it_replaces():
     }
     scale, bias = batch_norm.FixedNorm(1e-3).apply(variables, 4)
     expected = nn.BatchNorm(use_running_average=True, epsilon=1e-3).apply(variables, x)
-    np.testing.assert_allclose(x * scale + bias, expected, rtol=1e-5, atol=1e-5)
+    along = (None, None, None)
+    np.testing.assert_allclose(x * scale[along] + bias[along], expected, rtol=1e-5, atol=1e-5)

@@ -18,12 +18,15 @@ import pytest
 from paths import DATA
 
 from cifsel.models import classifier
-from cifsel.models.weights import catalogue, keras_h5
+from cifsel.models.weights import catalogue, h5_file, keras_h5
 
 WEIGHTS = DATA / "weights"
 TOLERANCE = 1e-4
 # Keras's variables are older than this numpy.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.slow,
+]
 KERAS_NAMES = {
     "mobilenet": "MobileNet",
     **{
@@ -114,7 +117,8 @@ def without_dropout(reference: Any, keras: Any) -> Any:
 def ours(model: str, path: Path, *, head: bool, **kwargs: Any) -> tuple[classifier.Classifier, Any]:
     built = classifier.build(model, num_classes=1000, **kwargs)
     shapes = jax.eval_shape(built.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    return built, keras_h5.load(path, model, shapes, head=head)
+    tensors = h5_file.read_tensors(path)
+    return built, keras_h5.convert(tensors, shapes, model=model, head=head, path=path)
 
 
 @functools.cache
@@ -122,12 +126,12 @@ def _compiled(built: classifier.Classifier, method: str) -> Callable[..., jax.Ar
     return jax.jit(functools.partial(built.apply, method=method))
 
 
-def assert_close(found: Any, expected: Any, what: str) -> None:
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
+def assert_close(actual: Any, expected: Any, what: str) -> None:
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
     # A difference means nothing beside values that are all but zero.
     assert 0.1 < expected.std() < 100
-    difference = np.abs(found - expected).max()
+    difference = np.abs(actual - expected).max()
     print(
         f"{what}: max |difference| {difference:.1e}, std {expected.std():.2f},"
         f" max {np.abs(expected).max():.1f}"
@@ -160,8 +164,8 @@ def test_mobilenet_logits(keras: Any, tmp_path: Path, size: int) -> None:
     built, variables = ours("mobilenet", path, head=True)
     batch = images(size)
     expected = reference(prepared(reference, batch), training=False)
-    found = _compiled(built, "__call__")(variables, batch)
-    assert_close(found, expected, f"mobilenet {size}")
+    actual = _compiled(built, "__call__")(variables, batch)
+    assert_close(actual, expected, f"mobilenet {size}")
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +180,8 @@ def test_efficientnet_b0_features(b0: tuple[Any, Path], size: int) -> None:
     reference, path = b0
     built, variables = ours("efficientnetv2-b0", path, head=False)
     batch = images(size)
-    found = _compiled(built, "features")(variables, batch)
-    assert_close(found, reference(batch, training=False), f"efficientnetv2-b0 {size}")
+    actual = _compiled(built, "features")(variables, batch)
+    assert_close(actual, reference(batch, training=False), f"efficientnetv2-b0 {size}")
 
 
 @pytest.mark.parametrize(("variant", "size"), [("b1", 96), ("b2", 111), ("b3", 128), ("s", 96)])
@@ -187,8 +191,8 @@ def test_efficientnet_features(keras: Any, tmp_path: Path, variant: str, size: i
     path = randomised_file(reference, keras, tmp_path)
     built, variables = ours(model, path, head=False)
     batch = images(size)
-    found = _compiled(built, "features")(variables, batch)
-    assert_close(found, reference(batch, training=False), f"{model} {size}")
+    actual = _compiled(built, "features")(variables, batch)
+    assert_close(actual, reference(batch, training=False), f"{model} {size}")
 
 
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75])
@@ -198,8 +202,8 @@ def test_narrow_mobilenet_features(keras: Any, tmp_path: Path, alpha: float) -> 
     built, variables = ours("mobilenet", path, head=False, alpha=alpha)
     batch = images(65)
     expected = reference(prepared(reference, batch), training=False)
-    found = _compiled(built, "features")(variables, batch)
-    assert_close(found, expected, f"mobilenet {alpha}")
+    actual = _compiled(built, "features")(variables, batch)
+    assert_close(actual, expected, f"mobilenet {alpha}")
 
 
 @pytest.mark.parametrize("model", ["mobilenet", "efficientnetv2-b0"])
@@ -213,9 +217,9 @@ def test_training_updates_batch_statistics_as_keras_does(
     step = jax.jit(
         functools.partial(built.apply, train=True, method="features", mutable=["batch_stats"])
     )
-    found, updated = step(variables, batch)
+    actual, updated = step(variables, batch)
     expected = reference(prepared(reference, batch), training=True)
-    assert_close(found, expected, f"{model} training")
+    assert_close(actual, expected, f"{model} training")
 
     reference.save(tmp_path / "after.h5")
     _, after = ours(model, tmp_path / "after.h5", head=False)
@@ -292,6 +296,7 @@ def photo(name: str, size: int = 224) -> np.ndarray:
     return np.asarray(scaled).clip(0, 255).round().astype(np.uint8)[None]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(("name", "labels"), [("chelsea", CATS), ("coffee", [ESPRESSO])])
 def test_photos_are_recognised(name: str, labels: list[int]) -> None:
     path = WEIGHTS / "mobilenet_1_0_224_tf.h5"

@@ -29,16 +29,16 @@ def images():
 def test_heat_is_the_class_activation_map_of_a_linear_head(trained, images):
     """With average pooling and one linear layer, Grad-CAM is Zhou et al.'s map (2016)."""
     classes = np.array([0, 1, 2, 3, 4, 5])
-    found = gradcam.heat(trained, images, classes)
+    heat = gradcam.heat(trained, images, classes)
     resized = jax.image.resize(jnp.asarray(images, jnp.float32), (6, 64, 64, 3), "bilinear")
     maps = np.asarray(trained.model.apply(trained.variables, resized, method="feature_map"))
     kernel = np.asarray(trained.variables["params"]["head"]["logits"]["kernel"])
     expected = np.maximum(np.einsum("nhwd,dn->nhw", maps, kernel[:, classes]), 0)
     highest = expected.max((1, 2), keepdims=True)
     expected = np.divide(expected, highest, out=np.zeros_like(expected), where=highest > 0)
-    assert found.shape == (6, 4, 4)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert found.max() == 1.0
+    assert heat.shape == (6, 4, 4)
+    np.testing.assert_allclose(heat, expected, atol=1e-5)
+    assert heat.max() == 1.0
 
 
 def test_each_image_has_its_own_heat(trained, images):
@@ -114,11 +114,11 @@ def test_evidence_of_cells_is_what_the_logits_are_made_of(trained, images, layer
         expected = expected + (evidence[:, :, ::-1] if flipped else evidence) / len(ways)
     logits = (np.asarray(cells) @ kernel)[np.arange(6), classes]
     np.testing.assert_allclose(expected.sum((1, 2)), logits, atol=1e-4)
-    found = gradcam.of_cells(trained.model, view, places)(
+    heat = gradcam.of_cells(trained.model, view, places)(
         trained.variables, kernel + 5.0, images, classes
     )
     kept = np.maximum(expected, 0)
-    np.testing.assert_allclose(found, kept / kept.max((1, 2), keepdims=True), atol=1e-4)
+    np.testing.assert_allclose(heat, kept / kept.max((1, 2), keepdims=True), atol=1e-4)
 
 
 def test_several_layers_add_up_at_the_size_of_the_finest(trained, images):

@@ -18,12 +18,17 @@ from cifsel.evaluation import features
 from cifsel.models import classifier
 from cifsel.prediction import gradcam, predictor
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
+from cifsel.workdir.model_meta import SELFIE, ClassifierMeta
 from configs import effnet
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 MODEL, SIZE = "efficientnetv2-mini", 64
-ABOUT = {
+META = {
+    "l2": 0.01,
     "task": "selfie",
+    "method": "probe",
+    "init_from": "imagenet",
+    "config": {},
     "backbone": {"model": MODEL, "alpha": 1.0},
     "class_names": ["happy", "sad", "tired"],
     "places": [["block3a", 2]],
@@ -45,16 +50,16 @@ def variables(variables_of):
 
 @pytest.fixture(scope="module")
 def make(variables):
-    """(folder, changes of ABOUT) -> the folder, as the workdir of a run of task 2."""
+    """(folder, changes of META) -> the folder, as the workdir of a run of task 2."""
 
     def write(folder, *, without="", width=WIDTH, **changes):
         kernel = np.random.default_rng(0).normal(0, 0.3, (width, 3)).astype(np.float32)
         tree = {kind: {"backbone": variables[kind]["backbone"]} for kind in variables}
         tree["head"] = {"kernel": kernel, "bias": np.array([0.2, -0.1, 0.0], np.float32)}
-        about = ABOUT | changes
-        about.pop(without, None)
+        meta = META | changes
+        meta.pop(without, None)
         with Checkpoints(epath.Path(folder)) as saved:
-            saved.save(0, model=tree, meta=about)
+            saved.save(0, model=tree, meta=meta)
         return folder
 
     return write
@@ -71,7 +76,9 @@ def task1(variables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("task1")
     config = effnet.get_config()
     config.update({"model": MODEL, "image_size": SIZE, "resize": "bilinear", "mirror": True})
-    meta = {"config": config_lib.to_json(config), "class_names": NAMES}
+    meta = ClassifierMeta(
+        config_lib.to_json(config), tuple(NAMES), ("all",), (0,) * len(NAMES), 32, "none", None
+    ).to_json()
     with Checkpoints(epath.Path(folder / "best run")) as saved:
         saved.save(3, model=variables, meta=meta)
     (folder / "best.json").write_text(json.dumps({"run": "best run", "model": MODEL}))
@@ -98,7 +105,7 @@ def softmax(logits):
 
 def test_answers_of_task_2_are_those_of_its_parts(selfie, photos, variables):
     made = predictor.load(str(selfie))
-    assert (made.task, made.class_names) == (predictor.SELFIE, ("happy", "sad", "tired"))
+    assert (made.task, made.class_names) == (SELFIE, ("happy", "sad", "tired"))
     shown = made.show(photos, names(photos))
     np.testing.assert_array_equal(shown, [crops.centre(photo, SIZE) for photo in photos])
     model = classifier.build(MODEL, num_classes=1)
@@ -106,12 +113,14 @@ def test_answers_of_task_2_are_those_of_its_parts(selfie, photos, variables):
     cells = features.cells(model, view, [("block3a", 2)])(variables, jnp.asarray(shown))
     kernel = np.random.default_rng(0).normal(0, 0.3, (WIDTH, 3)).astype(np.float32)
     expected = softmax((np.asarray(cells) @ kernel + [0.2, -0.1, 0.0]) / 1.6)
-    found = made.probabilities(shown)
-    assert (found.shape, found.dtype) == ((9, 3), np.float64)
-    assert found.std(0).max() > 0.1
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    for one in (0, 8):
-        np.testing.assert_allclose(made.probabilities(shown[[one]]), found[[one]], atol=1e-5)
+    probabilities = made.probabilities(shown)
+    assert (probabilities.shape, probabilities.dtype) == ((9, 3), np.float64)
+    assert probabilities.std(0).max() > 0.1
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    for row in (0, 8):
+        np.testing.assert_allclose(
+            made.probabilities(shown[[row]]), probabilities[[row]], atol=1e-5
+        )
 
 
 def test_photos_are_shown_as_small_as_the_images_of_task_1(task1, variables, photos, tmp_path):
@@ -132,9 +141,9 @@ def test_answers_of_task_1_are_those_of_its_model(task1, photos, variables):
     model = classifier.build(MODEL, num_classes=len(NAMES))
     apply = jax.jit(model.apply)
     logits = [apply(variables, way) for way in (large, large[:, :, ::-1])]
-    found = made.probabilities(shown)
-    np.testing.assert_allclose(found, softmax(np.mean(logits, 0)), atol=1e-4)
-    assert not made.unsure(found).any()
+    probabilities = made.probabilities(shown)
+    np.testing.assert_allclose(probabilities, softmax(np.mean(logits, 0)), atol=1e-4)
+    assert not made.unsure(probabilities).any()
 
 
 @pytest.mark.parametrize(
@@ -229,8 +238,11 @@ def test_damaged_checkpoints(make, tmp_path, part):
     ("changes", "expected"),
     [
         ({"task": "task3"}, "'task3'"),
-        ({"without": "task"}, "None"),
+        ({"without": "task"}, "KeyError: 'weights'"),
         ({"without": "temperature"}, "KeyError: 'temperature'"),
+        ({"temperature": "warm"}, "TypeError: 'temperature' is a str, not a number"),
+        ({"class_names": ["happy", 1, "tired"]}, "'class_names' has a int in it, not a str"),
+        ({"places": [["block3a"]]}, "ValueError"),
         ({"backbone": {"model": "resnet", "alpha": 1.0}}, "resnet"),
         ({"backbone": {"model": "mobilenet", "alpha": 0.25}, "places": [["block3", 2]]}, "another"),
         ({"places": [["block9z", 2]]}, "block9z"),

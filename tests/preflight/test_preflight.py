@@ -143,6 +143,7 @@ def test_split_sizes_are_those_of_the_data():
 # --- by the compiler -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_libtpu
 def test_lowered_for_the_target_not_for_this_machine():
     """On a machine with CPUs only: bfloat16, and XLA's own grouped convolution."""
@@ -155,6 +156,7 @@ def test_lowered_for_the_target_not_for_this_machine():
     assert jax.default_backend() == "cpu"
 
 
+@pytest.mark.slow
 @needs_libtpu
 def test_each_chip_has_its_share():
     one = rows("v5e:1x1", batch_size=16)["training"]
@@ -167,6 +169,7 @@ def test_each_chip_has_its_share():
     assert all(one.bytes > 0 for one in four.found.largest)
 
 
+@pytest.mark.slow
 @needs_libtpu
 def test_the_programs_of_a_run():
     found = rows()
@@ -180,6 +183,7 @@ def test_the_programs_of_a_run():
     assert list(rows(method="probe")) == ["features"]
 
 
+@pytest.mark.slow
 @needs_libtpu
 def test_what_is_too_large_gets_advice():
     changes = {"image_size": 512, "batch_size": 16_384, "train_examples": 20_000}
@@ -201,6 +205,7 @@ def test_a_batch_that_the_slice_cannot_share():
         preflight.examine(tiny(batch_size=18), "v5e:2x2")
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @needs_libtpu
 def test_the_command(tmp_path):

@@ -1,87 +1,42 @@
-import io
+"""Figures of a run show the numbers, and their texts stay apart."""
+
 import itertools
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
-from PIL import Image
 
-from cifsel.errors import UserError
-from cifsel.evaluation import scoring
+from cifsel.evaluation import scoring, split_score
+from cifsel.evaluation.split_score import ClassScore
 from cifsel.reports import figures, style
+from cifsel.training.progress import Epoch
 
-# Alphabetical, as in the data; grouped it must read cod, eel, ant, bee.
+# Alphabetical, as in the data. Grouped they are cod, eel, ant, bee.
 NAMES = ("ant", "bee", "cod_fish", "eel")
 COARSE = ("fish", "insects")
 COARSE_OF = np.array([1, 1, 0, 0], np.int32)
 COUNTS = np.array([[6, 2, 2, 0], [0, 5, 0, 0], [0, 1, 3, 0], [0, 0, 0, 0]])
 
 
-def decode(png):
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-
-
 def history(epochs):
     return [
-        {
-            "epoch": epoch,
-            "train_loss": 3.0 / epoch,
-            "val_loss": 3.2 / epoch,
-            "train_accuracy": 1 - 0.9 / epoch,
-            "val_accuracy": 0.8 - 0.01 * abs(epoch - 4),
-            "learning_rate": 1e-3 / epoch,
-        }
+        Epoch(
+            epoch=epoch,
+            step=10 * epoch,
+            train_loss=3.0 / epoch,
+            train_accuracy=1 - 0.9 / epoch,
+            val_loss=3.2 / epoch,
+            val_accuracy=0.8 - 0.01 * abs(epoch - 4),
+            learning_rate=1e-3 / epoch,
+            grad_norm=1.0,
+            images_per_second=100.0,
+        )
         for epoch in range(1, epochs + 1)
     ]
 
 
 def labels(ticks):
     return [tick.get_text() for tick in ticks]
-
-
-class TestRendering:
-    def test_png_and_array_show_the_same_picture_at_the_asked_size(self):
-        figure = figures.training_curves(history(3))
-        width, height = figure.get_size_inches() * style.DPI
-        rgb = style.to_rgb(figure)
-        assert rgb.dtype == np.uint8
-        assert rgb.shape == (round(height), round(width), 3)
-        np.testing.assert_array_equal(decode(style.to_png(figure)), rgb)
-
-    def test_a_users_own_settings_change_nothing_and_stay_as_they_are(self):
-        plain = style.to_png(figures.training_curves(history(3)))
-        own = {"font.size": 30, "axes.facecolor": "black", "savefig.dpi": 30, "xtick.labelsize": 2}
-        with mpl.rc_context(own):
-            assert style.to_png(figures.training_curves(history(3))) == plain
-            assert {key: mpl.rcParams[key] for key in own} == own
-
-    def test_names_are_never_read_as_formulas(self):
-        entry = {"examples": 1, "accuracy": 0.0, "interval": [0.0, 0.8]}
-        style.to_rgb(figures.worst_classes({r"$\nosuch$": entry}))  # as a formula it would raise
-
-    def test_save_writes_the_png_and_nothing_else(self, tmp_path):
-        figure = figures.image_grid(np.zeros((1, 4, 4, 3), np.uint8))
-        path = tmp_path / "grid.png"
-        path.write_bytes(b"an older one")
-        style.save(figure, path)
-        assert path.read_bytes() == style.to_png(figure)
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_save_that_fails_leaves_the_old_file_whole(self, tmp_path, monkeypatch):
-        path = tmp_path / "grid.png"
-        path.write_bytes(b"an older one")
-
-        def half_written(self, data):
-            with open(self, "wb") as file:  # noqa: PTH123 - Path.write_bytes is what this replaces
-                file.write(data[: len(data) // 2])
-            raise OSError("disk full")
-
-        monkeypatch.setattr(type(style.epath.Path(path)), "write_bytes", half_written)
-        with pytest.raises(UserError, match="disk full"):
-            style.save(figures.image_grid(np.zeros((1, 4, 4, 3), np.uint8)), path)
-        assert path.read_bytes() == b"an older one"
-        assert list(tmp_path.iterdir()) == [path]
 
 
 class TestImageGrid:
@@ -126,7 +81,7 @@ class TestImageGrid:
 
 
 def find(picture, patch):
-    """Where patch lies in picture, exactly; fails unless it is there."""
+    """Finds the place of a patch in a picture. Fails unless it is there."""
     height, width = patch.shape[:2]
     corner = np.all(picture == patch[0, 0], axis=-1)
     for top, left in np.argwhere(corner):
@@ -146,7 +101,7 @@ class TestTrainingCurves:
             for part, name in (("train", "training"), ("val", "validation")):
                 (line,) = [line for line in axes.lines if line.get_label() == name]
                 np.testing.assert_allclose(
-                    line.get_ydata(), [epoch[f"{part}_{key}"] for epoch in history(6)]
+                    line.get_ydata(), [getattr(epoch, f"{part}_{key}") for epoch in history(6)]
                 )
         np.testing.assert_allclose(rate.lines[0].get_ydata(), 1e-3 / np.arange(1, 7))
 
@@ -158,16 +113,6 @@ class TestTrainingCurves:
         for axes in figure.axes:
             low, high = axes.get_xlim()
             assert [t for t in axes.get_xticks() if low <= t <= high] == [1]
-
-    def test_missing_values_leave_gaps(self):
-        gappy = [{"epoch": 1, "val_accuracy": None}, {"epoch": 2, "val_accuracy": 0.5}]
-        figure = figures.training_curves(gappy)
-        style.to_rgb(figure)
-        assert "epoch 2" in figure.axes[1].get_title(loc="right")
-
-    def test_nothing_is_marked_without_validation(self):
-        figure = figures.training_curves([{"epoch": 1, "train_accuracy": 0.5}])
-        assert figure.axes[1].get_title(loc="right") == ""
 
 
 class TestConfusionMatrix:
@@ -228,25 +173,25 @@ class TestConfusionMatrix:
 
 class TestWorstClasses:
     def test_the_worst_come_first_with_their_intervals(self):
-        scored = scoring.score(
+        scored = split_score.score(
             np.eye(4, dtype=np.float32)[[0, 1, 1, 2, 1, 2]],
             np.array([0, 0, 0, 2, 2, 2]),
             NAMES,
             COARSE,
             COARSE_OF,
         )
-        axes = figures.worst_classes(scored["per_class"]).axes[0]
+        axes = figures.worst_classes(scored.per_class).axes[0]
         assert labels(axes.get_yticklabels()) == ["ant   33 %", "cod fish   67 %"]
         assert axes.yaxis_inverted()
         assert [bar.get_width() for bar in axes.patches] == pytest.approx([1 / 3, 2 / 3])
         (_, _, (whiskers,)) = axes.containers[1]
         for (start, end), name in zip(whiskers.get_segments(), ("ant", "cod_fish"), strict=True):
-            assert [start[0], end[0]] == pytest.approx(scored["per_class"][name]["interval"])
+            assert [start[0], end[0]] == pytest.approx(scored.per_class[name].interval)
         assert "all 2 classes, 50.0 %" in axes.get_title(loc="right")
 
     def test_shows_as_many_as_asked(self):
-        entry = {"examples": 4, "accuracy": 0.5, "interval": [0.2, 0.8]}
-        axes = figures.worst_classes({f"c{k}": entry for k in range(9)}, n=5).axes[0]
+        score = ClassScore(4, 0.5, (0.2, 0.8), None, None)
+        axes = figures.worst_classes({f"c{k}": score for k in range(9)}, n=5).axes[0]
         assert len(axes.patches) == 5
 
 

@@ -68,12 +68,12 @@ def test_what_gs_says_in_the_end_is_worth_another_try(capsys):
     try:
         try:
             raise aiohttp.ClientConnectionError("Cannot connect to host")
-        except aiohttp.ClientConnectionError as lost:
-            raise ValueError("no metadata") from lost
+        except aiohttp.ClientConnectionError as cause:
+            raise ValueError("no metadata") from cause
     except ValueError as error:
-        found = error
+        lost = error
     with pytest.raises(SystemExit) as ended:
-        command.guarded(failing(found))
+        command.guarded(failing(lost))
     assert ended.value.code == 75
     assert "gs:// cannot be reached any more (Cannot connect to host)" in capsys.readouterr().err
 

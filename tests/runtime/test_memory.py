@@ -40,8 +40,8 @@ print(full - freed, full - used())
 )  # fmt: skip
 def test_what_is_freed_is_kept_until_memory_is_short(kept, short, given_back):
     command = [sys.executable, "-c", SCRIPT, kept, short]
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    assert tuple(float(megabytes) > 150 for megabytes in found) == given_back
+    freed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert tuple(float(megabytes) > 150 for megabytes in freed) == given_back
 
 
 PROGRAM = """
@@ -70,8 +70,8 @@ def test_what_a_compiled_program_uses_in_between_is_kept_for_its_next_call(kept,
     # 144 MB are 35,000 pages.
     command = [sys.executable, "-c", PROGRAM, kept]
     env = os.environ | {"JAX_PLATFORMS": "cpu"}
-    found = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
-    assert least <= int(found) <= most
+    faults = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    assert least <= int(faults) <= most
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import ports
 import pytest
 from paths import REPO
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 WAIT = 3.0
 # Meets the others, then does what its last argument says.
@@ -52,8 +52,8 @@ def start(port, count, number, what="leave", wait=WAIT):
 
 def ends(*running):
     """(status, stdout, stderr) of each."""
-    said = [one.communicate(timeout=60) for one in running]
-    return [(one.returncode, *both) for one, both in zip(running, said, strict=True)]
+    said = [process.communicate(timeout=60) for process in running]
+    return [(process.returncode, *both) for process, both in zip(running, said, strict=True)]
 
 
 def test_all_meet_in_any_order_and_leave(port):
@@ -134,8 +134,8 @@ def test_who_fails_ends_with_the_status_of_that(port):
 
 def test_the_others_end_when_one_is_killed(port):
     running = [start(port, 2, n, "wait") for n in range(2)]
-    for one in running:
-        assert one.stdout.readline() == "met\n"
+    for process in running:
+        assert process.stdout.readline() == "met\n"
     running[1].kill()
     (status, _, wrong), _ = ends(*running)
     assert status == 75
@@ -145,8 +145,8 @@ def test_the_others_end_when_one_is_killed(port):
 def test_what_fails_because_another_is_gone_is_not_the_reason(port):
     """JAX may notice it first, and its error says nothing of who is gone."""
     running = [start(port, 2, 0, "fail later"), start(port, 2, 1, "wait")]
-    for one in running:
-        assert one.stdout.readline() == "met\n"
+    for process in running:
+        assert process.stdout.readline() == "met\n"
     running[0].stdin.write("now\n")
     running[0].stdin.flush()
     time.sleep(0.5)

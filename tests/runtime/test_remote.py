@@ -13,12 +13,11 @@ import h5py
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import logging
 from etils import epath
 from paths import REPO
 
 from cifsel import predict, workdir
-from cifsel.comparison import runs
+from cifsel.comparison.runs import read_run
 from cifsel.data import cifar
 from cifsel.data.photos import grouping, labelled, search
 from cifsel.errors import UserError
@@ -75,21 +74,21 @@ PREPARED = ("a.tfrecord", "dataset_info.json", "z.txt")
 @pytest.fixture
 def reads(monkeypatch):
     """Stands in for tfds, which prepares what it does not find; the names that it found."""
-    found = []
+    copies = []
 
     def read(source, try_gcs):
         folder = source / "cifar100" / "3.0.2"
         folder.mkdir(parents=True, exist_ok=True)
-        found.append(sorted(file.name for file in folder.iterdir()))
+        copies.append(sorted(file.name for file in folder.iterdir()))
         for name in PREPARED:
-            if not found[-1]:
+            if not copies[-1]:
                 (folder / name).write_text(name)
             elif (folder / name).read_text() != name:
                 raise UserError(f"{source} is damaged")
         return {"images": np.zeros(3)}
 
     monkeypatch.setattr(cifar, "_read_tfds", read)
-    return found
+    return copies
 
 
 def test_data_are_read_from_gs_and_put_there_if_they_were_not(gs, reads):
@@ -139,8 +138,8 @@ def test_an_array_is_computed_once_and_removed_in_the_end(gs):
         return np.arange(5)
 
     for _ in range(2):
-        found = workdir.cached_array(folder, "x", compute, lambda: np.arange(5))
-        np.testing.assert_array_equal(found, np.arange(5))
+        array = workdir.cached_array(folder, "x", compute, lambda: np.arange(5))
+        np.testing.assert_array_equal(array, np.arange(5))
     assert len(calls) == 1
     assert gs.names("arrays/") == ["arrays/cache/x.npy"]
     workdir.remove_cached(folder)
@@ -175,18 +174,16 @@ def test_summaries_are_copied_now_and_then(gs, monkeypatch):
     assert (epath.Path(BUCKET) / "events" / "events").read_text() == "1 2 3 "
 
 
-def test_summaries_that_cannot_be_written_are_one_warning(gs, monkeypatch):
+def test_summaries_that_cannot_be_written_are_one_warning(gs, capsys):
     remote.reach(BUCKET)
-    warnings = []
-    monkeypatch.setattr(logging, "warning", lambda text, *args: warnings.append(text % args))
     writer = summaries._Copied(File, epath.Path("gs://forbidden/run"))
     writer.write_scalars(1, {})
     writer.flush()
     writer.close()
-    (said,) = warnings
-    assert "gs://forbidden/run" in said
-    assert "no permission" in said
-    assert "\n" not in said
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "gs://forbidden/run" in err
+    assert "no permission" in err
 
 
 # --- what is wrong is one line, at once -----------------------------------------------------------
@@ -201,14 +198,14 @@ def weights_in(address):
     download.find_weights("mobilenet", weights_dir=address, **options)
 
 
-def found(address):
+def missing(address):
     with contextlib.ExitStack() as stack:
         items = search.find_photos([address], stack)
-        raise UserError(f"{address}: {predict._there(items[0]).problem}")
+        raise UserError(f"{address}: {predict._missing(items[0])}")
 
 
 READERS = (
-    labelled.load_photos, people, found, runs.read, predictor.load, download.use_file, weights_in,
+    labelled.load_photos, people, missing, read_run, predictor.load, download.use_file, weights_in,
 )  # fmt: skip
 
 

@@ -100,8 +100,8 @@ class Layout:
 
     def saved(self) -> list[Path]:
         """The folders of whole checkpoints, the newest last."""
-        found = (self.workdir / "run" / "checkpoints").glob("*")
-        return sorted((path for path in found if path.name.isdigit()), key=lambda p: int(p.name))
+        paths = (self.workdir / "run" / "checkpoints").glob("*")
+        return sorted((path for path in paths if path.name.isdigit()), key=lambda p: int(p.name))
 
     def result(self) -> tuple[dict, dict]:
         """metrics.json and predictions.npz; fails with what was said."""
@@ -121,8 +121,8 @@ def alone(cache, tmp_path_factory):
     return Layout(cache, tmp_path_factory.mktemp("alone"), 1, 1).result()
 
 
-def assert_same(found, expected):
-    metrics, arrays = found
+def assert_same(result, expected):
+    metrics, arrays = result
     expected_metrics, expected_arrays = expected
     assert len(metrics["training"]["history"]) == EPOCHS
     for entry, other in zip(
@@ -141,33 +141,37 @@ def assert_same(found, expected):
     assert len(set(arrays["test_ids"].tolist())) == 50
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(alone, cache, tmp_path):
-    found = Layout(cache, tmp_path, 1, 8).result()
-    assert found[0]["devices"]["count"] == 8
-    assert_same(found, alone)
+    result = Layout(cache, tmp_path, 1, 8).result()
+    assert result[0]["devices"]["count"] == 8
+    assert_same(result, alone)
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(alone, cache, tmp_path):
     both = Layout(cache, tmp_path, 2, 2)
-    found = both.result()
-    assert found[0]["devices"]["count"] == 4
-    assert_same(found, alone)
+    result = both.result()
+    assert result[0]["devices"]["count"] == 4
+    assert_same(result, alone)
     # The second process neither speaks nor writes.
     assert "epoch" not in both.logs[1].read_text()
     assert "images/s" not in both.logs[1].read_text()
     assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 1
 
 
+@pytest.mark.slow
 def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, cache, tmp_path):
     both = Layout(cache, tmp_path, 2, 2)
     both.wait_for("epoch   1/")
     both.all[1].send_signal(signal.SIGTERM)
     assert both.wait() == [75, 75], [log.read_text() for log in both.logs]
-    found = Layout(cache, tmp_path, 1, 1)
-    assert_same(found.result(), alone)
-    assert "resuming after 1 epochs" in found.logs[0].read_text()
+    layout = Layout(cache, tmp_path, 1, 1)
+    assert_same(layout.result(), alone)
+    assert "resuming after 1 epochs" in layout.logs[0].read_text()
 
 
+@pytest.mark.slow
 def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_path):
     both = Layout(cache, tmp_path, 2, 2, "--config.checkpoint_minutes=0", slurm=True)
     both.wait_for("epoch   1/")
@@ -192,6 +196,7 @@ def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_p
     assert newest.with_name(f"damaged-{newest.name}").is_dir()
 
 
+@pytest.mark.slow
 def test_sigterm_before_training_ends_all(cache, tmp_path):
     """JAX would catch it, and the run would go on."""
     both = Layout(cache, tmp_path, 2, 2)
@@ -201,6 +206,7 @@ def test_sigterm_before_training_ends_all(cache, tmp_path):
     assert "process 1 is gone" in both.logs[0].read_text()
 
 
+@pytest.mark.slow
 def test_a_process_may_compile_for_longer_than_gloo_waits():
     """All devices are connected at the start, not by the first sum that a program needs."""
     port = ports.free()

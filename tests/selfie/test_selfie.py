@@ -25,7 +25,7 @@ from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
 from configs import selfie as selfie_config
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
 MODEL, SIZE = "efficientnetv2-mini", 64
 QUICK = {
     "image_size": SIZE,

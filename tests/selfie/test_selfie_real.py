@@ -11,6 +11,8 @@ from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from configs import selfie as selfie_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def photos(real_data):

@@ -65,6 +65,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", DAMAGES)
 def test_damaged_newest_checkpoint_changes_nothing_in_the_end(
     real, undisturbed, interrupted, tmp_path, pattern
@@ -184,6 +185,7 @@ def run(folder, result):
     np.savez(result, w=best["params"]["w"], losses=losses, best=progress.best.epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_killed_at_any_moment_of_a_save(tmp_path):
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])

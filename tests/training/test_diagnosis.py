@@ -70,6 +70,7 @@ def path_to_kernel(params, layer):
     return ("params", "backbone", layer, *(key.key for key in keys))
 
 
+@pytest.mark.slow
 def test_nothing_of_a_failed_step_is_kept(parts):
     _, variables, _ = parts
     state, after = failed_state(parts, with_value(variables, path(variables, "second"), 3e38))
@@ -81,6 +82,7 @@ def path(variables, layer):
     return path_to_kernel(variables["params"], layer)
 
 
+@pytest.mark.slow
 def test_later_steps_of_the_same_call_do_nothing(parts):
     """The rate is infinite in the second of three steps, so that the third meets what is no number.
 
@@ -94,6 +96,7 @@ def test_later_steps_of_the_same_call_do_nothing(parts):
     assert np.isfinite([after.sums.loss, after.sums.grad_norm]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["first", "second"])
 def test_an_output_that_overflows(parts, layer):
     _, variables, needed = parts

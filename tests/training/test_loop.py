@@ -116,6 +116,7 @@ def test_ctrl_c_saves_and_the_same_run_goes_on(real, undisturbed, tmp_path, at, 
     assert f"resuming after {at // 3} epochs and {at % 3} steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_crash_costs_no_more_than_the_time_between_checkpoints(real, undisturbed, tmp_path):
     scan, predict, initial = real
 
@@ -191,6 +192,7 @@ def test_every_image_counts_once_an_epoch_in_an_order_of_its_own(tmp_path):
     assert [epoch.train_loss for epoch in progress.history] == [1.0] * EPOCHS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_call", [0, 2])
 def test_steps_per_call_changes_nothing_else(tmp_path, steps_per_call):
     """Three steps an epoch do not divide into pairs."""

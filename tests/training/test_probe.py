@@ -73,7 +73,7 @@ def test_solves_the_problem(l2):
     assert norm <= 1e-5
 
     def objective(weights):
-        logits = jax.nn.log_softmax(x @ weights["kernel"] + weights["bias"])
+        logits = jax.nn.log_softmax(x @ weights["kernel"] + weights["bias"][None])
         return -logits[jnp.arange(150), labels].mean() + l2 / 2 * jnp.sum(weights["kernel"] ** 2)
 
     gradient = jax.tree.leaves(jax.grad(objective)(weights))
@@ -121,6 +121,7 @@ def test_grid_grows_until_the_best_is_inside():
     assert from_above.val_loss == pytest.approx(from_below.val_loss, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_grid_ends_somewhere():
     """Features that only mislead, and features that tell everything."""
     x, labels = problem(150, 1)
@@ -132,6 +133,7 @@ def test_grid_ends_somewhere():
     assert perfect.chosen.val_accuracy == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 0.1, 57.3])
 def test_constant_feature_changes_nothing(value):
     train, val = problem(150, 1), problem(80, 2)

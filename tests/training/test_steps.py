@@ -68,8 +68,9 @@ def written_out(model, variables, batch, *, smoothing=0.0, activity_l1=0.0):
             method="feature_map",
         )
         pooled, head = maps.mean((1, 2)), params["head"]
-        hidden = jnp.maximum(pooled @ head["hidden"]["kernel"] + head["hidden"]["bias"], 0)
-        return hidden @ head["logits"]["kernel"] + head["logits"]["bias"], hidden
+        hidden = pooled @ head["hidden"]["kernel"] + head["hidden"]["bias"][None]
+        hidden = jnp.maximum(hidden, 0)
+        return hidden @ head["logits"]["kernel"] + head["logits"]["bias"][None], hidden
 
     def loss(params):
         logits, hidden = logits_of(params)
@@ -142,6 +143,7 @@ def test_layers_of_rate_zero_stay(model, variables):
     assert all(differ(after["backbone"]["second"], before["backbone"]["second"]))
 
 
+@pytest.mark.slow
 def test_frozen_backbone_trains_the_head_and_feature_maps_do_the_same(build_tiny, variables):
     """With dropout: both ways draw the same."""
     model = build_tiny(num_classes=CLASSES, hidden=7, dropout=0.5)
@@ -174,6 +176,7 @@ def test_average_follows_its_recursion(model, variables):
     assert any(differ(state.average["params"], state.params))
 
 
+@pytest.mark.slow
 def test_scan_takes_the_same_steps_and_leaves_its_starting_point(model, variables):
     rates = jax.tree.map(lambda _: 1.0, variables["params"])
     tx = optim.make("sgd", lambda step: RATE, rates=rates, weight_decay=0.0, clip_norm=0.0)
@@ -209,6 +212,7 @@ def test_every_step_draws_anew_and_a_repeated_one_the_same(model, variables):
     assert len({round(loss, 3) for loss in losses}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 3])
 def test_a_batch_in_parts_gives_the_same_step(model, variables, parts):
     """With fixed batch norm: otherwise each part has statistics of its own."""
@@ -224,6 +228,7 @@ def test_a_batch_in_parts_gives_the_same_step(model, variables, parts):
     assert after[1].sums.images == 7
 
 
+@pytest.mark.slow
 def test_parts_hand_their_batch_statistics_on(model, variables):
     objective = dataclasses.replace(PLAIN, frozen_bn=False)
     state, step = setup(model, variables, dataclasses.replace(objective, accum_steps=2), rate=0.0)
@@ -245,6 +250,7 @@ class Plain(nn.Module):
         return nn.relu(nn.Conv(4, (3, 3), (8, 8), name="only")(x))
 
 
+@pytest.mark.slow
 def test_backbone_without_batch_norm():
     plain = Classifier("mobilenet", Plain(), Head(CLASSES))
     variables = initial(plain, SIZE, jax.random.key(0))

@@ -51,11 +51,11 @@ def test_another_process_finds_what_was_saved(tmp_path):
     with Checkpoints(folder) as saved:
         assert saved.latest is None
         saved.save(7, model=make_model(1), meta=META, training=make_state(2))
-    with Checkpoints(folder) as found:
-        assert found.latest == 7
-        assert found.meta() == META
-        assert_same(found.model(zeros(make_model())), make_model(1))
-        assert_same(found.training(zeros(make_state())), make_state(2))
+    with Checkpoints(folder) as reopened:
+        assert reopened.latest == 7
+        assert reopened.meta() == META
+        assert_same(reopened.model(zeros(make_model())), make_model(1))
+        assert_same(reopened.training(zeros(make_state())), make_state(2))
 
 
 def test_backbone_without_batch_norm(tmp_path):
@@ -64,9 +64,9 @@ def test_backbone_without_batch_norm(tmp_path):
     state = init_state(model, optax.adamw(1e-3), 0.9)
     with Checkpoints(epath.Path(tmp_path)) as saved:
         saved.save(1, model=model, meta=META, training=state)
-    with Checkpoints(epath.Path(tmp_path)) as found:
-        assert_same(found.model(zeros(model)), model)
-        assert_same(found.training(zeros(state)), state)
+    with Checkpoints(epath.Path(tmp_path)) as reopened:
+        assert_same(reopened.model(zeros(model)), model)
+        assert_same(reopened.training(zeros(state)), state)
 
 
 def test_the_newest_two_are_kept(tmp_path):
@@ -118,8 +118,8 @@ def test_what_was_being_written_is_there_when_the_block_is_left(tmp_path):
     with pytest.raises(KeyError), Checkpoints(epath.Path(tmp_path)) as saved:
         saved.save(1, model=make_model(1), meta=META)
         raise KeyError
-    with Checkpoints(epath.Path(tmp_path)) as found:
-        assert found.latest == 1
+    with Checkpoints(epath.Path(tmp_path)) as reopened:
+        assert reopened.latest == 1
 
 
 @contextlib.contextmanager
@@ -154,10 +154,10 @@ def test_error_of_the_background_is_told_once_at_the_next_occasion(tmp_path, the
         write()
     if then != "fail":
         assert_one_line(error, f"{tmp_path}/checkpoints/2", "File too large", "same command again")
-    with Checkpoints(folder) as found:
-        assert found.latest == 1
-        assert_same(found.model(zeros(make_model())), make_model(1))
-        found.save(2, model=make_model(2), meta=META)
+    with Checkpoints(folder) as reopened:
+        assert reopened.latest == 1
+        assert_same(reopened.model(zeros(make_model())), make_model(1))
+        reopened.save(2, model=make_model(2), meta=META)
     assert names(tmp_path / checkpoints.FOLDER) == ["1", "2"]  # Nothing half-written is left.
 
 
@@ -189,12 +189,12 @@ def saved(tmp_path):
     ids=["shape", "less", "more"],
 )
 def test_another_model(saved, template):
-    with Checkpoints(saved) as found, pytest.raises(UserError) as error:
-        found.model(template)
+    with Checkpoints(saved) as reopened, pytest.raises(UserError) as error:
+        reopened.model(template)
     assert_one_line(error, str(saved), "of another model")
 
 
 def test_part_that_was_not_saved(saved):
-    with Checkpoints(saved) as found, pytest.raises(UserError) as error:
-        found.training(make_state())
+    with Checkpoints(saved) as reopened, pytest.raises(UserError) as error:
+        reopened.training(make_state())
     assert_one_line(error, "'training'", "missing")

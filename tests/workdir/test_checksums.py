@@ -39,11 +39,11 @@ def make_parts(step):
     return {"model": make_model(step), "training": make_state(step), "meta": META | {"step": step}}
 
 
-def assert_parts(found, step):
-    assert found.latest == step
-    assert found.meta() == META | {"step": step}
-    assert_same(found.model(zeros(make_model())), make_model(step))
-    assert_same(found.training(zeros(make_state())), make_state(step))
+def assert_parts(reopened, step):
+    assert reopened.latest == step
+    assert reopened.meta() == META | {"step": step}
+    assert_same(reopened.model(zeros(make_model())), make_model(step))
+    assert_same(reopened.training(zeros(make_state())), make_state(step))
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +74,12 @@ def test_any_damaged_file_of_the_newest_makes_the_one_before_be_used(
         folder = tmp_path / str(number)
         shutil.copytree(twice, folder)
         DAMAGES[damage](folder / checkpoints.FOLDER / "2" / file)
-        with Checkpoints(epath.Path(folder)) as found:
-            if found.latest == 2:
-                assert_parts(found, 2)
+        with Checkpoints(epath.Path(folder)) as reopened:
+            if reopened.latest == 2:
+                assert_parts(reopened, 2)
                 assert "/" not in str(file)
                 continue
-            assert found.latest == found.meta()["step"] == 1
+            assert reopened.latest == reopened.meta()["step"] == 1
         assert names(folder / checkpoints.FOLDER) == ["1", "damaged-2"]
         said = capsys.readouterr().out
         assert said.count("\n") == 1
@@ -92,27 +92,27 @@ def test_any_damaged_file_of_the_newest_makes_the_one_before_be_used(
 
 def test_the_run_comes_to_the_damaged_step_again(copied):
     flip(copied / checkpoints.FOLDER / "2" / "training" / "manifest.ocdbt")
-    with Checkpoints(epath.Path(copied)) as found:
-        assert_parts(found, 1)
-        found.save(2, **make_parts(2))
-        assert_parts(found, 2)
+    with Checkpoints(epath.Path(copied)) as reopened:
+        assert_parts(reopened, 1)
+        reopened.save(2, **make_parts(2))
+        assert_parts(reopened, 2)
     assert names(copied / checkpoints.FOLDER) == ["1", "2", "damaged-2"]
 
 
 def test_gutted_checkpoint(copied, capsys):
     for path in (copied / checkpoints.FOLDER / "2").iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with Checkpoints(epath.Path(copied)) as found:
-        assert_parts(found, 1)
+    with Checkpoints(epath.Path(copied)) as reopened:
+        assert_parts(reopened, 1)
     assert "checksums.json is missing" in capsys.readouterr().out
 
 
 def test_every_damaged_one_gets_a_name_of_its_own(copied):
     (copied / checkpoints.FOLDER / "damaged-2").mkdir()
     flip(copied / checkpoints.FOLDER / "2" / "meta" / "metadata")
-    with Checkpoints(epath.Path(copied)) as found:
-        found.save(5, **make_parts(5))
-        found.save(6, **make_parts(6))
+    with Checkpoints(epath.Path(copied)) as reopened:
+        reopened.save(5, **make_parts(5))
+        reopened.save(6, **make_parts(6))
     assert names(copied / checkpoints.FOLDER) == ["5", "6", "damaged-2", "damaged-2-2"]
 
 
@@ -126,8 +126,11 @@ def test_nothing_is_renamed_when_all_are_damaged(copied):
 
 
 def test_another_model_is_not_damage(copied):
-    with Checkpoints(epath.Path(copied)) as found, pytest.raises(UserError, match="another model"):
-        found.model(make_model(width=5))
+    with (
+        Checkpoints(epath.Path(copied)) as reopened,
+        pytest.raises(UserError, match="another model"),
+    ):
+        reopened.model(make_model(width=5))
     assert names(copied / checkpoints.FOLDER) == ["1", "2"]
 
 
@@ -138,11 +141,11 @@ def test_reading_refuses_a_damaged_newest(copied, part, damage):
     folder = copied / checkpoints.FOLDER / "2" / part
     DAMAGES[damage](max(folder.rglob("*"), key=lambda path: path.stat().st_size * path.is_file()))
     before = files(copied)
-    with Checkpoints(epath.Path(copied), read_only=True) as found:
+    with Checkpoints(epath.Path(copied), read_only=True) as reopened:
         with pytest.raises(UserError) as error:
-            found.meta() if part == "meta" else found.model(make_model())
+            reopened.meta() if part == "meta" else reopened.model(make_model())
         # What is whole can be used.
-        assert_same(found.training(zeros(make_state())), make_state(2))
+        assert_same(reopened.training(zeros(make_state())), make_state(2))
     assert_one_line(error, f"{copied}/checkpoints/2", repr(part))
     assert files(copied) == before
 
@@ -153,16 +156,16 @@ def test_reading_changes_nothing_while_a_run_saves(copied):
     shutil.copytree(copied / checkpoints.FOLDER / "2", half)
 
     def state():
-        found = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
-        return found | {copied: copied.stat().st_mtime_ns}
+        times = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+        return times | {copied: copied.stat().st_mtime_ns}
 
     before = state()
-    with Checkpoints(epath.Path(copied), read_only=True) as found:
-        assert_parts(found, 2)
+    with Checkpoints(epath.Path(copied), read_only=True) as reopened:
+        assert_parts(reopened, 2)
     assert state() == before
-    with Checkpoints(epath.Path(copied)) as found:
-        assert_parts(found, 2)
-        found.save(4, **make_parts(4))
+    with Checkpoints(epath.Path(copied)) as reopened:
+        assert_parts(reopened, 2)
+        reopened.save(4, **make_parts(4))
     assert not half.exists()
 
 

@@ -130,10 +130,10 @@ def test_arrays_come_back(run):
     run.mkdir(parents=True)
     arrays = {"logits": np.arange(6.0).reshape(2, 3), "names": np.array(["a", "bc"])}
     workdir.write_npz(run / "a.npz", arrays)
-    with np.load(run / "a.npz", allow_pickle=False) as found:
-        assert set(found.files) == set(arrays)
+    with np.load(run / "a.npz", allow_pickle=False) as saved:
+        assert set(saved.files) == set(arrays)
         for name, array in arrays.items():
-            np.testing.assert_array_equal(found[name], array)
+            np.testing.assert_array_equal(saved[name], array)
 
 
 # --- the cache -----------------------------------------------------------------------------------

@@ -1,1 +1,5 @@
-"""Photo files, folders and zips, as pixels with labels; copies, bursts, and crops."""
+"""Photos of any kind as pixels: decoding, files and zips, labels, groups, crops."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

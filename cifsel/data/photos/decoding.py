@@ -1,7 +1,7 @@
-"""One photo from its bytes: any format that phones write, as an upright sRGB array.
+"""Decodes a photo: from the bytes of any format that phones write to an upright sRGB array.
 
-What a file is is judged by its content, and its size is checked before anything is decoded. Only
-formats that are images and nothing else are tried: Pillow would run Ghostscript for EPS.
+The content tells the format, not the name. The size is checked before anything is decoded. Only
+formats that hold nothing but images are tried, as Pillow would run Ghostscript for EPS.
 """
 
 import contextlib
@@ -16,29 +16,30 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
 
 from cifsel.errors import UserError, one_line
 
-# More than twice what any of the models looks at, so that a face can be cropped out.
+# More than twice the pixels of any model's input, so that a face can be cropped out.
 MAX_SIDE = 768
-# Phones make up to 108 megapixels unless told otherwise. Pillow takes 4 bytes for each, and some
-# formats four times as much: 1.9 GB at most was measured, for animated WebP.
+# Phones make up to 108 megapixels by default. Pillow takes 4 bytes for each pixel, and some formats
+# four times as much. The most that was measured is 1.9 GB, for animated WebP.
 MAX_PIXELS = 120_000_000
 # Smaller or longer than this are icons, rulers and tracking pixels.
 MIN_SIDE, MAX_ELONGATION = 8, 20
 MAX_FILE_BYTES = 200_000_000
-# What takes long for its size. An encoder makes about 10 scans of a progressive JPEG, each of which
-# the decoder goes through for all pixels. Pillow reads a photo of 60 MB in 3,000 pieces, and what a
-# TIFF says beside its pixels twice, making an object of each number.
+# Limits for files that take long to decode for their size. An encoder makes about 10 scans of a
+# progressive JPEG, and the decoder goes through all pixels in each. Pillow reads a photo of 60 MB
+# in 3,000 pieces. It reads the tags of a TIFF twice, and makes an object of each number in them.
 MAX_SCANS, MAX_PIECES, MAX_TAG_BYTES = 100, 200_000, 8_000_000
-# A part of a JPEG has room for no more.
+# The size of a JPEG's segment.
 MAX_EXIF_BYTES = 2**16
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _ICC_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-# A marker that a length follows: no fill, and none within the data of a scan.
+# A marker that a length follows. Fill bytes and markers within a scan's data have none.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _END, _SCAN = b"\xd9", b"\xda"
 _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels: reduce it"
@@ -49,27 +50,28 @@ class Photo:
     """One decoded photo.
 
     Attributes:
-      pixels: (H, W, 3) uint8, sRGB, upright, no side longer than `MAX_SIDE`.
-      taken: EXIF's DateTimeOriginal, with a time zone only if the camera noted one; or None.
+      pixels: sRGB, upright, with no side longer than `MAX_SIDE`.
+      taken: EXIF's DateTimeOriginal, with a time zone only if the camera noted one, or None.
     """
 
-    pixels: np.ndarray
+    pixels: UInt8[np.ndarray, "h w 3"]
     taken: datetime | None
 
 
 def decode(source: bytes | os.PathLike[str], name: str) -> Photo:
     """Decodes a photo: JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF, HEIC or AVIF.
 
-    EXIF's orientation is applied, colours are converted to sRGB by the embedded profile (a broken
-    one is ignored), and what is transparent shows white.
+    EXIF's orientation is applied. Colours are converted to sRGB by the embedded profile, unless it
+    is broken. Transparent pixels become white.
 
     Args:
       source: the bytes of the file, or its path.
       name: of the photo, for messages.
 
     Raises:
-      UserError: no such file, damaged, cut short or no photo, more than `MAX_PIXELS`, very small
-        or very long, made to be slow to decode, or of a format that needs the extra 'heic'.
+      UserError: there is no such file, or it is damaged, cut short or no photo. Or it has more than
+        `MAX_PIXELS`, is very small or very long, is made to be slow to decode, or needs the extra
+        'heic'.
     """
     try:
         data = source if isinstance(source, bytes) else _file_bytes(Path(source))
@@ -85,17 +87,17 @@ def decode(source: bytes | os.PathLike[str], name: str) -> Photo:
     except Image.DecompressionBombError:  # Pillow's own limit is higher, but comes first
         raise UserError(f"{name}: {_TOO_LARGE}") from None
     except UnidentifiedImageError:
-        found = "not a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF image, or a damaged one"
-        raise UserError(f"{name}: {found}") from None
-    except Exception as error:  # Pillow's parsers fall over damage in every kind of way
+        problem = "not a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF image, or a damaged one"
+        raise UserError(f"{name}: {problem}") from None
+    except Exception as error:  # Pillow's parsers raise many kinds of exceptions for damage
         raise UserError(f"{name}: damaged or cut short ({one_line(error)})") from error
 
 
 class _Pieces(io.BytesIO):
-    """A file for Pillow, which it cannot be made to read without end.
+    """A file for Pillow that limits how much, and in how many pieces, Pillow reads.
 
     Attributes:
-      tag_bytes: how many more may be read; all there are, except of a TIFF that is being opened.
+      tag_bytes: how many more bytes may be read. It is limited only while a TIFF is opened.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -104,30 +106,30 @@ class _Pieces(io.BytesIO):
         self.tag_bytes: float = MAX_TAG_BYTES if data[:2] in (b"II", b"MM") else math.inf
 
     def read(self, size: int | None = -1, /) -> bytes:
-        found = super().read(size)
+        data = super().read(size)
         self._pieces -= 1
-        self.tag_bytes -= len(found)
+        self.tag_bytes -= len(data)
         if self._pieces < 0 or self.tag_bytes < 0:
             raise UserError("in too many pieces, or with too much beside the image: save it anew")
-        return found
+        return data
 
 
 def _file_bytes(path: Path) -> bytes:
-    if not path.is_file():  # reading from a pipe would never end
+    if not path.is_file():  # Reading from a pipe would never end.
         problem = "not a regular file" if path.exists() else "no such file"
         raise UserError("a broken link" if path.is_symlink() and not path.exists() else problem)
     if (size := path.stat().st_size) > MAX_FILE_BYTES:
         raise UserError(f"{size / 1e6:.0f} MB; expected {MAX_FILE_BYTES / 1e6:.0f} at most")
     with path.open("rb") as file:
-        return file.read(size)  # those of /proc that never end have size 0
+        return file.read(size)  # Files of /proc that never end have size 0.
 
 
 def _formats(data: bytes) -> tuple[str, ...]:
-    """Pillow's names of the formats that the data may have."""
+    """Returns Pillow's names of the formats that the data may have."""
     if not data:
         raise UserError("an empty file")
     brands: set[bytes] = set()
-    if data[4:8] == b"ftyp":  # HEIC and AVIF say by a list of brands what they are; so do videos
+    if data[4:8] == b"ftyp":  # HEIC and AVIF begin with a list of brands, as videos do.
         end = min(int.from_bytes(data[:4], "big"), 256)
         brands = {data[start : start + 4] for start in range(8, end, 4)}
     if brands & {b"avif", b"avis"}:
@@ -171,10 +173,10 @@ def _photo(image: ImageFile.ImageFile) -> Photo:
             f"{MAX_ELONGATION} times the other"
         )
     if long > MAX_SIDE:
-        # JPEG is decoded much quicker at a fraction of its size; the filter below does the rest.
+        # A JPEG is decoded much quicker at a fraction of its size. The filter below does the rest.
         enough = 2 * MAX_SIDE / long
         image.draft(None, (math.ceil(image.width * enough), math.ceil(image.height * enough)))
-    if any(tile[0] == "bmp_rle" for tile in image.tile):  # read pixel by pixel, in Python
+    if any(tile[0] == "bmp_rle" for tile in image.tile):  # Pillow reads it pixel by pixel.
         raise UserError("a compressed BMP: save it as a PNG")
     with _silence() if image.format == "TIFF" else contextlib.nullcontext():
         image.load()
@@ -200,25 +202,25 @@ def _photo(image: ImageFile.ImageFile) -> Photo:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps from standard error what libtiff, of its own, has to say of each damaged line."""
-    said = os.dup(2)
+    """Keeps libtiff's own messages about damaged lines off standard error."""
+    stderr = os.dup(2)
     try:
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device, not a path
             os.dup2(nothing.fileno(), 2)
         yield
     finally:
-        os.dup2(said, 2)
-        os.close(said)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """An image in 8-bit L, LA, RGB, RGBA or CMYK, from any mode."""
+    """Converts an image of any mode to 8-bit L, LA, RGB, RGBA or CMYK."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         # In place, as it may be large.
         values = np.array(image, np.float32)
         np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
-        # Nothing says what white is in other files than these, so it is the least usual value
-        # that nothing exceeds.
+        # Only these files define white. In others it is the least usual value that no pixel
+        # exceeds.
         fixed = image.format == "PNG" or image.mode.startswith("I;16")
         usual = (65535.0,) if fixed else (1.0, 255.0, 65535.0, 2.0**32)
         white = next((white for white in usual if values.max() <= white), values.max())
@@ -235,11 +237,11 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Converts L, RGB or CMYK to RGB in sRGB; without a usable profile as if it were that."""
+    """Converts L, RGB or CMYK to sRGB. Without a usable profile, it is taken for sRGB."""
     with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError, KeyError):
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
         mode = _ICC_MODES[source.profile.xcolor_space.strip()]
-        if mode == "RGB" and image.mode == "L":  # turned grey by a program that kept the profile
+        if mode == "RGB" and image.mode == "L":  # A program made it grey and kept the profile.
             image = image.convert("RGB")
         if mode == image.mode:
             srgb = ImageCms.createProfile("sRGB")
@@ -249,7 +251,7 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _taken(exif: Mapping[int, object]) -> datetime | None:
-    """The time in an EXIF directory, to the fraction of a second and with the zone if noted."""
+    """Reads the time in an EXIF directory, to the fraction of a second, with the zone if noted."""
     tags = ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal
     when, fraction, zone = (
         str(exif.get(tag, "")).strip("\0 ") for tag in (*tags, ExifTags.Base.OffsetTimeOriginal)

@@ -1,6 +1,6 @@
-"""Files in folders and zips, of this machine or on gs://, from which photos are to be read.
+"""Lists and reads files in folders and zips, of this machine or on gs://.
 
-They come from anywhere. Zips are read where they are: nothing is extracted, executed or unpickled.
+The files are untrusted. Zips are read in place: nothing is extracted, executed or unpickled.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from cifsel.runtime import remote, zips
 from cifsel.runtime.paths import exists, is_file, is_folder
 from cifsel.runtime.remote import AnyPath
 
-# Photos hardly compress any further; small drawings may.
+# Photos hardly compress any further, but small drawings may.
 MAX_ZIP_RATIO, ANY_RATIO_BYTES = 200, 1_000_000
 MAX_DEPTH = 40
 _PIECE_BYTES = 2**20
@@ -32,14 +32,14 @@ _LITTER = {"__macosx", "thumbs.db", "desktop.ini"}
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file on disk, or a member of a zip; with a problem, it is not read.
+    """A file on disk, or a member of a zip.
 
     Attributes:
       name: for people, printable.
       path: of the file, or of the zip.
       archive: the open zip that it is a member of.
-      member: which one.
-      problem: why it had better not be read; empty if it can be.
+      member: its entry in the zip.
+      problem: why it is not to be read. Empty if it can be read.
     """
 
     name: str
@@ -50,25 +50,25 @@ class File:
 
 
 def listing(path: AnyPath, prefix: str, stack: contextlib.ExitStack) -> Iterator[File]:
-    """Yields the files in a folder, level by level in sorted order, or in a zip, in its order.
+    """Yields the files in a folder, in sorted order, or in a zip, in its order.
 
-    Hidden files and what Windows and macOS leave behind are passed over.
+    Hidden files, and those that Windows and macOS leave behind, are passed over.
 
     Args:
-      path: a folder, searched to any depth, or a zip; zips in a folder are files like any other.
+      path: a folder, which is searched to any depth, or a zip. Zips in a folder are plain files.
       prefix: of the names.
       stack: closes the zip.
 
     Raises:
-      UserError: neither of them, a folder that cannot be listed or is too deep, or a zip that is
-        damaged or leads out of itself.
+      UserError: `path` is neither of them, a folder cannot be listed or is too deep, or a zip is
+        damaged or has a member whose path leads out of it.
     """
     if prefix.count("/") > MAX_DEPTH:
         raise UserError(f"{path}: more than {MAX_DEPTH} folders deep; {LAYOUT}")
     if is_zip(path):
         try:
             archive = stack.enter_context(zips.opened(stack.enter_context(path.open("rb"))))
-        except Exception as error:  # damaged directories come as many kinds of them
+        except Exception as error:  # Damaged zips raise many kinds of exceptions.
             raise UserError(
                 f"{path}: not a zip, or a damaged one ({one_line(error)}): fetch it again"
             ) from error
@@ -82,12 +82,12 @@ def listing(path: AnyPath, prefix: str, stack: contextlib.ExitStack) -> Iterator
             else:
                 yield File(f"{prefix}{printable(child.name)}", child)
     else:
-        found = "not a folder or .zip file" if exists(path) else "no such folder or zip"
-        raise UserError(f"{path}: {found}; {LAYOUT}")
+        problem = "not a folder or .zip file" if exists(path) else "no such folder or zip"
+        raise UserError(f"{path}: {problem}; {LAYOUT}")
 
 
 def _children(folder: AnyPath, *, follow_links: bool) -> list[tuple[AnyPath, bool]]:
-    """What is in a folder, sorted, and whether each is to be searched like a folder."""
+    """Returns the paths in a folder, sorted, and whether each is to be searched like a folder."""
     try:
         if remote.is_remote(folder):
             return [(folder / name, below) for name, below in remote.children(folder)]
@@ -102,7 +102,7 @@ def _children(folder: AnyPath, *, follow_links: bool) -> list[tuple[AnyPath, boo
 
 
 def _members(archive: zipfile.ZipFile, path: AnyPath, prefix: str) -> Iterator[File]:
-    """Yields the files in an open zip, those that had better not be read with a problem."""
+    """Yields the files in an open zip, with a problem for each that is not to be read."""
     seen: set[str] = set()
     room = epath.Path(path).stat().length
     for info in archive.infolist():
@@ -139,7 +139,7 @@ def _members(archive: zipfile.ZipFile, path: AnyPath, prefix: str) -> Iterator[F
 
 
 def content(file: File) -> bytes | Path:
-    """What `decode` is to decode.
+    """Returns the bytes of a file, or the path of one that is on this machine's disk.
 
     Raises:
       UserError: the file has a problem, or is damaged in its zip.
@@ -150,9 +150,9 @@ def content(file: File) -> bytes | Path:
         return _fetched(file) if remote.is_remote(file.path) else Path(file.path)
     try:
         with file.archive.open(file.member) as stream:
-            # No more than is promised, which is all that is checked.
+            # In pieces, zipfile gives no more bytes than the zip states.
             data = b"".join(iter(lambda: stream.read(_PIECE_BYTES), b""))
-    except Exception as error:  # damage comes as many kinds of them
+    except Exception as error:  # Damage raises many kinds of exceptions.
         raise UserError(f"{file.name}: damaged in the zip ({one_line(error)})") from error
     if len(data) != file.member.file_size:
         raise UserError(f"{file.name}: damaged in the zip (not of the size that it says)")
@@ -160,7 +160,7 @@ def content(file: File) -> bytes | Path:
 
 
 def _fetched(file: File) -> bytes:
-    """The bytes of a file on gs://."""
+    """Reads a file on gs://."""
     path = epath.Path(file.path)
     try:
         size = path.stat().length
@@ -168,7 +168,7 @@ def _fetched(file: File) -> bytes:
             return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{file.name}: no such file") from None
-    except Exception as error:  # gcsfs has exceptions of its own
+    except Exception as error:  # gcsfs has exceptions of its own.
         raise UserError(f"{file.name}: cannot be read ({one_line(error)})") from error
     raise UserError(f"{file.name}: {_too_large(size)}")
 
@@ -178,10 +178,10 @@ def _too_large(size: int) -> str:
 
 
 def is_zip(path: AnyPath) -> bool:
-    """Whether `listing` takes it for a zip: a file that is named so."""
+    """True for a file with the suffix .zip, which `listing` takes for a zip."""
     return path.suffix.lower() == ".zip" and is_file(path)
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of that name is hidden, or left behind by Windows or macOS."""
+    """True for the name of a hidden file or folder, or one that Windows or macOS leaves behind."""
     return name.startswith(".") or name.casefold() in _LITTER

@@ -1,12 +1,11 @@
-"""Which photos must stay on one side of a split: copies of each other, bursts, the same person.
+"""Groups photos that must stay on one side of a split: copies, bursts, photos of the same person.
 
-Copies are found by a fingerprint of 32 x 32 grey levels that is compared window by window. The
-hashes of 64 bits that are usual for this (ImageHash's, for instance) are quicker, which does not
-matter for some hundreds of photos, but cannot tell a copy from another expression of the same
-person in the same place. On the 24 faces that this was tried on, a 64-bit DCT hash of a copy with
-more contrast differed in up to 6 bits, of a face whose mouth and eyes were bent by about 10 of
-350 pixels in 0 to 8. Were such photos joined, one person's would all be one group, and there
-would be nothing to test on.
+A fingerprint of 32 x 32 grey levels, compared window by window, finds copies. The usual hashes of
+64 bits, as ImageHash has them, are quicker. But they cannot tell a copy from another expression of
+the same person in the same place. This was tried on 24 faces. A 64-bit DCT hash of a copy with more
+contrast differed in up to 6 bits. For a face whose mouth and eyes were bent by about 10 of 350
+pixels, it differed in 0 to 8. If such photos were joined, all photos of a person could be one
+group, and none would be left to test on.
 """
 
 import csv
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 from scipy import sparse
 from scipy.sparse import csgraph
@@ -31,26 +31,29 @@ from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 
-# The windows of least correlation of copies (compressed to quality 10, halved, mirrored, 20 %
-# brighter or darker, 30 % more contrast) correlate by .989 or more, of the bent faces above by .982
-# or less, of photos of different people by .54 or less.
+# The least correlation of two windows is .989 or more for copies (compressed to quality 10, halved,
+# mirrored, 20 % brighter or darker, 30 % more contrast). It is .982 or less for the bent faces
+# above, and .54 or less for photos of different people.
 THRESHOLD = 0.985
 
 MAX_CSV_BYTES = 10_000_000
 _SIZE, _WINDOW, _STEP = 32, 16, 8  # pixels
-_NOISE = 4.0  # grey levels: what compression alone may change, so that flat windows agree
+_NOISE = 4.0  # grey levels that compression alone may change, so that flat windows agree
 
 
-def near_duplicates(images: Sequence[np.ndarray]) -> list[tuple[int, int, bool]]:
+def near_duplicates(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+) -> list[tuple[int, int, bool]]:
     """Finds copies: equal images, and those rescaled, recompressed, mirrored, tinted or brightened.
 
-    What is cropped, or taken anew, is not a copy. Images without contrast have equal ones only.
+    A cropped photo, or another shot of the same scene, is not a copy. An image without contrast is
+    a copy of equal images only.
 
     Args:
-      images: (H, W, 3) uint8 each, of any sizes.
+      images: of any sizes.
 
     Returns:
-      (i, j, exact) with i < j for each pair, sorted; exact where all pixels are equal.
+      (i, j, exact) with i < j for each pair, sorted. `exact` is True if all pixels are equal.
     """
     if not images:
         return []
@@ -65,14 +68,16 @@ def near_duplicates(images: Sequence[np.ndarray]) -> list[tuple[int, int, bool]]
     return [(int(i), int(j), bool(equal[i, j])) for i, j in pairs]
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
+def _grey(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "32 32"]:
     grey = Image.fromarray(image).convert("L")
-    # The filter is that of an area average for whatever size the copy was.
+    # This filter averages over areas, whatever size the copy has.
     return np.asarray(grey.resize((_SIZE, _SIZE), Image.Resampling.BOX), np.float32)
 
 
-def _agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The least correlation within a window, (N, M), of (N, 32, 32) with (M, 32, 32) float32."""
+def _agreement(
+    first: Float32[np.ndarray, "n 32 32"], second: Float32[np.ndarray, "m 32 32"]
+) -> Float32[np.ndarray, "n m"]:
+    """Computes the least correlation of two prints within a window."""
     least = np.ones((len(first), len(second)), np.float32)
     starts = range(0, _SIZE - _WINDOW + 1, _STEP)
     for top, left in itertools.product(starts, starts):
@@ -88,18 +93,18 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def groups(
     photos: Photos, *, burst_seconds: float, people: Mapping[str, str] | None = None
-) -> np.ndarray:
-    """Numbers groups of photos of which none may be tested on when another was trained on.
+) -> Int32[np.ndarray, " n"]:
+    """Numbers groups of photos. A split must not divide a group.
 
     Args:
       photos: N photos.
-      burst_seconds: photos taken within this time of each other belong together; 0 or more. Times
-          in different zones are compared as such; if a zone is missing, the clocks' faces are.
-      people: name of a photo -> who is on it; photos that it lacks show someone else each.
+      burst_seconds: photos taken within this time of each other belong together, 0 or more. Zones
+          of time count if both photos have one. Otherwise local times are compared.
+      people: name of a photo -> the person on it. Each photo that it lacks shows another person.
 
     Returns:
-      int32 (N,), 0..G-1 in order of first appearance. Chains are one group: of three photos, each
-      within the time of the next, the first and last belong together as well.
+      Numbers 0..G-1, in order of first appearance. Chains are one group: of three photos, each
+      within the time of the next, the first and last belong together too.
 
     Raises:
       UserError: `burst_seconds` is negative or not a number.
@@ -133,14 +138,15 @@ def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:
     """Reads who is on which photo.
 
     Args:
-      path: a CSV file in UTF-8 whose first line is 'photo,person'; photos are named as in
+      path: a CSV file in UTF-8 whose first line is 'photo,person'. Photos are named as in
           `Photos.names`.
 
     Returns:
       Name of a photo -> person.
 
     Raises:
-      UserError: no such file, other columns, an empty field, or two people for one photo.
+      UserError: there is no such file, or it has other columns, an empty field, or two people for
+        the same photo.
     """
     people: dict[str, str] = {}
     try:
@@ -178,7 +184,7 @@ def _text(path: str | os.PathLike[str]) -> TextIO:
     if remote.is_remote(path):
         return io.StringIO(remote.path(path).read_bytes().decode("utf-8-sig"), newline="")
     source = Path(expanded(os.fspath(path)))
-    # Opening a pipe would wait for ever, and a device never ends.
+    # Opening a pipe would wait without end, and a device never ends.
     if source.exists() and not (source.is_file() and source.stat().st_size <= MAX_CSV_BYTES):
         raise OSError(f"not a file of {MAX_CSV_BYTES / 1e6:.0f} MB at most")
     return source.open(encoding="utf-8-sig", newline="")
@@ -187,12 +193,12 @@ def _text(path: str | os.PathLike[str]) -> TextIO:
 def check_people(
     people: Mapping[str, str], names: Sequence[str], path: str | os.PathLike[str]
 ) -> None:
-    """Checks that people are named for photos that there are.
+    """Checks that the photos of `people` exist.
 
     Args:
       people: as `people_from_csv` returns it.
       names: `Photos.names`.
-      path: where `people` comes from, for the message.
+      path: of the file with `people`, for the message.
 
     Raises:
       UserError: some photo is not among `names`.
@@ -206,18 +212,18 @@ def check_people(
 
 
 def people_from_names(names: Sequence[str], pattern: str) -> dict[str, str]:
-    """Takes from the names of photos who is on them.
+    """Reads who is on a photo from its name.
 
     Args:
       names: `Photos.names`.
-      pattern: a regular expression, searched in each name, whose one group is the person: with
+      pattern: a regular expression, searched in each name. Its group is the person: with
           '/([a-z]+)_' the photo 'happy/anna_3.jpg' shows 'anna'.
 
     Returns:
       Name of a photo -> person, without the photos whose name does not match.
 
     Raises:
-      UserError: not a regular expression with one group, or it matches no name.
+      UserError: `pattern` is no regular expression with one group, or it matches no name.
     """
     try:
         compiled = re.compile(pattern)

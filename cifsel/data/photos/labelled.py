@@ -1,4 +1,4 @@
-"""Photos as people keep them, in folders and zips, with a label for each."""
+"""Reads labelled photos from folders and zips: each folder or zip is a class."""
 
 import contextlib
 import dataclasses
@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int32, UInt8
 
 from cifsel.data.photos.decoding import Photo, decode
 from cifsel.data.photos.files import LAYOUT, File, content, is_zip, listing
@@ -17,7 +18,7 @@ from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 
 MAX_FILES, MAX_ZIP_BYTES = 5_000, 2_000_000_000
-# Of memory, for photos of which each has 2 MB at most: some thousands of them.
+# Memory for some thousands of photos, which take 2 MB each at most.
 MAX_DECODED_BYTES = 4_000_000_000
 
 
@@ -26,17 +27,17 @@ class Photos:
     """N labelled photos, sorted by class and name.
 
     Attributes:
-      images: as `photo.Photo.pixels`, of different sizes.
-      labels: int32 (N,), in 0..K-1.
+      images: as `decoding.Photo.pixels`, of different sizes.
+      labels: in 0..K-1.
       names: distinct paths within the source, as 'happy/IMG_1.jpg' or 'happy12.zip/IMG_1.jpg',
           with unprintable characters escaped.
       class_names: K sorted names.
-      taken: as `photo.Photo.taken`.
+      taken: as `decoding.Photo.taken`.
       skipped: 'name: reason' for each file that was left out.
     """
 
-    images: tuple[np.ndarray, ...]
-    labels: np.ndarray
+    images: tuple[UInt8[np.ndarray, "_ _ 3"], ...]
+    labels: Int32[np.ndarray, " n"]
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     taken: tuple[datetime | None, ...]
@@ -44,28 +45,26 @@ class Photos:
 
 
 def load_photos(source: str, *, skip_unreadable: bool = False) -> Photos:
-    """Reads labelled photos.
+    """Reads and decodes labelled photos.
 
     Args:
-      source: a folder with a sub-folder or zip for each class, a zip with a folder for each, or
-          folders and zips joined by commas, each of which is a class. A folder names its class;
-          so does a zip, without the digits, spaces, '-' and '_' that end its name. Hidden files
-          and what Windows and macOS leave behind are passed over.
-      skip_unreadable: leave out what cannot be read as a photo rather than stop.
-
-    Returns:
-      The photos, decoded once.
+      source: a folder with a sub-folder or zip for each class, or a zip with a folder for each, or
+          a folder or zip for each class, joined by commas. The name of a folder is its class. So is
+          that of a zip, without the digits, spaces, '-' and '_' that end it. Hidden files, and
+          those that Windows and macOS leave behind, are passed over.
+      skip_unreadable: leave out files that cannot be read as photos, and do not stop at them.
 
     Raises:
-      UserError: nothing there, fewer than two classes or than two photos of one, two sources of
-        one class, more than `MAX_FILES` files, `MAX_ZIP_BYTES` in zips or `MAX_DECODED_BYTES` of
-        pixels, or a file that cannot be read as a photo and is not to be skipped.
+      UserError: there is nothing, or fewer than two classes, or fewer than two photos of a class,
+        or two sources of the same class. Or there are more than `MAX_FILES` files, `MAX_ZIP_BYTES`
+        in zips or `MAX_DECODED_BYTES` of pixels. Or a file cannot be read as a photo and is not to
+        be skipped.
     """
     photos: list[tuple[str, str, Photo]] = []
     unreadable: list[str] = []
     room = MAX_DECODED_BYTES
     with contextlib.ExitStack() as stack:
-        files = _find(source, stack)
+        files = _labelled_files(source, stack)
         for label, file in files:
             try:
                 photos.append((label, file.name, decode(content(file), file.name)))
@@ -106,8 +105,8 @@ def _check_counts(source: str, class_names: list[str], counts: Mapping[str, int]
         )
 
 
-def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
-    """All files of the source, each with its class ('' for none), sorted by both."""
+def _labelled_files(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
+    """Lists all files of the source, each with its class ('' for none), sorted by both."""
     files: list[tuple[str, File]] = []
     owners: dict[str, str] = {}
     size = 0
@@ -128,8 +127,8 @@ def _find(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
             )
     labels = sorted({label for label, _ in files} - {""})
     if len(labels) < 2:
-        found = f"one class, '{labels[0]}'" if labels else f"{len(files)} files, no classes"
-        raise UserError(f"{source}: {found}; {LAYOUT}")
+        summary = f"one class, '{labels[0]}'" if labels else f"{len(files)} files, no classes"
+        raise UserError(f"{source}: {summary}; {LAYOUT}")
     return sorted(files, key=lambda pair: (pair[0], pair[1].name))
 
 
@@ -149,7 +148,7 @@ def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, File
     files: Iterable[File] = listing(paths[0], "", stack)
     if is_zip(paths[0]):
         files, wrapper = list(files), f"{paths[0].stem}/"
-        # Zipped as a whole, a folder is all that is in the zip.
+        # A folder that was zipped as a whole is alone in the zip.
         if all(file.name.startswith(wrapper) for file in files):
             files = [dataclasses.replace(f, name=f.name.removeprefix(wrapper)) for f in files]
     for file in files:
@@ -171,9 +170,9 @@ def _is_there(source: str) -> bool:
 
 
 def _label(owner: str) -> str:
-    """'photos/happy12.zip' -> 'happy', but 'photos/happy12', a folder -> 'happy12'."""
+    """Returns the class: 'happy' of the zip 'happy12.zip', 'happy12' of the folder 'happy12'."""
     path = Path(printable(owner))
     if path.suffix.lower() != ".zip":
         return path.name
-    # Brackets as well: a browser calls what is downloaded twice 'happy12 (1).zip'.
+    # Brackets too, as a browser calls a second download 'happy12 (1).zip'.
     return path.stem.rstrip("0123456789 _-()") or path.stem

@@ -1,4 +1,4 @@
-"""Which photos are meant by paths, patterns, folders and zips."""
+"""Finds the photos that are named by paths, patterns, folders and zips."""
 
 import contextlib
 import dataclasses
@@ -19,11 +19,11 @@ from cifsel.runtime.remote import AnyPath
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A photo to look at.
+    """A photo to predict on.
 
     Attributes:
-      photo: its path, as it was given or found.
-      file: what to read; its name is `photo`, printable.
+      photo: its path, as it was given, or as a pattern or folder gave it.
+      file: the file to read. Its name is `photo`, printable.
     """
 
     photo: str
@@ -31,42 +31,41 @@ class Item:
 
 
 def find_photos(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:
-    """Finds the photos that are meant, in the order given; folders and patterns in sorted order.
+    """Finds photos, in the order of the arguments, and sorted within folders and patterns.
 
     Args:
       arguments: paths of files, folders and zips, or patterns of them.
       stack: closes the zips.
 
     Raises:
-      UserError: a folder or zip in which there is nothing to look at, or that cannot be listed or
-        searched.
+      UserError: a folder or zip holds no files, or cannot be listed or searched.
     """
     items: list[Item] = []
     for argument in arguments:
         path = expanded(argument)
-        # A shell that finds nothing, or is none, hands patterns on.
+        # A shell hands on a pattern that matches nothing on its machine.
         if not _is_there(_path(path)) and (matches := _matches(path)):
             below = itertools.chain.from_iterable(
-                _inside(one, _path(one), stack) for one in matches
+                _inside(match, _path(match), stack) for match in matches
             )
-            # '**' finds folders as well as what is in them.
-            found = list({item.photo: item for item in below}.values())
+            # '**' matches folders as well as the files in them.
+            named = list({item.photo: item for item in below}.values())
         else:
-            found = _inside(argument, _path(path), stack)
-        if not found:
+            named = _inside(argument, _path(path), stack)
+        if not named:
             raise UserError(f"{argument}: no files in it; expected photos")
-        items += found
+        items += named
     return items
 
 
 def _matches(pattern: str) -> list[str]:
-    """What a pattern finds, without what is passed over in folders too."""
-    said = Path(pattern).parts
-    found = _remote_matches(pattern) if remote.is_remote(pattern) else _local_matches(pattern)
+    """Returns the paths that match a pattern, without those that a folder's listing passes over."""
+    given = Path(pattern).parts
+    matches = _remote_matches(pattern) if remote.is_remote(pattern) else _local_matches(pattern)
     return [
-        one
-        for one in found
-        if not any(files.is_litter(part) for part in Path(one).parts if part not in said)
+        match
+        for match in matches
+        if not any(files.is_litter(part) for part in Path(match).parts if part not in given)
     ]
 
 
@@ -75,7 +74,7 @@ def _local_matches(pattern: str) -> list[str]:
         return []
     start = Path(Path(pattern).anchor)
     try:
-        # Unlike glob, pathlib follows no links that lead in circles.
+        # pathlib follows no links that lead in circles, but glob does.
         return sorted(map(str, start.glob(str(Path(pattern).relative_to(start)))))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{pattern}: cannot be searched ({one_line(error)})") from error
@@ -103,24 +102,23 @@ def _is_there(path: AnyPath) -> bool:
 
 
 def _inside(photo: str, path: AnyPath, stack: contextlib.ExitStack) -> list[Item]:
-    """A file itself, or what is in a folder or zip, zips in a folder included."""
+    """Returns a file itself, or the files in a folder or zip, and in the zips of a folder."""
     if not is_folder(path) and not files.is_zip(path):
-        # Of this machine, `decode` says more of what is wrong with it.
+        # For a file of this machine, `decode` has a better message.
         missing = remote.is_remote(path) and not path.exists()
         problem = "no such file" if missing else ""
         return [Item(photo, files.File(printable(photo), path, problem=problem))]
     items = []
     for file in files.listing(path, "", stack):
         zipped = file.archive is None and files.is_zip(file.path)
-        for one in _in_zip(file.path, stack) if zipped else [file]:
-            inner = f"/{one.member.filename}" if one.member else ""
-            name = f"{one.path}{inner}"
-            items.append(Item(name, dataclasses.replace(one, name=printable(name))))
+        for inner in _in_zip(file.path, stack) if zipped else [file]:
+            name = f"{inner.path}/{inner.member.filename}" if inner.member else f"{inner.path}"
+            items.append(Item(name, dataclasses.replace(inner, name=printable(name))))
     return items
 
 
 def _in_zip(path: AnyPath, stack: contextlib.ExitStack) -> list[files.File]:
-    """The photos in a zip that is one file of many; one that is damaged is an unreadable file."""
+    """Returns the photos in a zip of a folder. A damaged zip is a file with a problem."""
     try:
         return list(files.listing(path, "", stack))
     except UserError as error:
@@ -128,5 +126,5 @@ def _in_zip(path: AnyPath, stack: contextlib.ExitStack) -> list[files.File]:
 
 
 def reason(error: UserError, name: object) -> str:
-    """What an error says of a file, without the file's name."""
+    """Returns the message of an error about a file, without the file's name."""
     return str(error).removeprefix(f"{printable(name)}: ")

@@ -10,17 +10,18 @@ _SUMS_BY_YNNPACK = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE
 
 @functools.cache
 def compiler_options() -> dict[str, str] | None:
-    """What to compile forward passes and training steps with, on a CPU, where XLA has the option.
+    """Returns the options to compile forward passes and training steps with.
 
-    Since JAX 0.10.1, XLA hands sums, matrix products and dense convolutions to YNNPACK on a CPU.
-    Without its sums, training steps take twice as long; but dense convolutions are quicker by
-    Eigen, which has them otherwise: EfficientNetV2's forward pass takes 0.82 of the time, its
-    training steps 0.92 (experiments/README.md).
+    They are None on accelerators, and for an XLA that does not know them. Since JAX 0.10.1, XLA
+    hands sums, matrix products and dense convolutions to the library YNNPACK on a CPU. Its sums
+    make training steps twice as fast. Dense convolutions are quicker by Eigen, which computes them
+    if YNNPACK is given the sums alone. EfficientNetV2's forward pass then takes 0.82 of the time,
+    and its training steps 0.92 (experiments/README.md).
     """
     if jax.default_backend() != "cpu":
         return None
     try:
         jax.jit(lambda x: x, compiler_options=_SUMS_BY_YNNPACK)(0.0)
-    except jax.errors.JaxRuntimeError:  # An XLA without the option has no YNNPACK, either.
+    except jax.errors.JaxRuntimeError:  # An XLA without the option has no YNNPACK either.
         return None
     return _SUMS_BY_YNNPACK

@@ -1,9 +1,9 @@
 """Dense convolutions and matrix products in the forms that XLA's CPU backend runs fast.
 
-XLA's own convolution is quick on a CPU, except for images of three channels. What autodiff makes of
-it is not: the gradient of a 1x1 kernel becomes a matrix product with the wide operand transposed,
-and that of a 3x3 kernel a convolution with windows as large as the image. So the gradients are
-written out here. experiments/bench measures what this brings.
+XLA's own convolution is quick on a CPU, except for images of three channels. Its gradients by
+autodiff are slow. The gradient of a 1x1 kernel becomes a matrix product with the wide operand
+transposed. That of a 3x3 kernel becomes a convolution with windows as large as the image. So the
+gradients are written out here. experiments/bench measures what this brings.
 """
 
 import functools
@@ -11,11 +11,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from cifsel.models.cpu import windows
 from cifsel.models.cpu.windows import Padding
-
-Array = jax.Array
 
 # Channels up to which a dense convolution is one matrix product: those of an image.
 _FEW = 3
@@ -23,8 +22,8 @@ _FEW = 3
 _OVER_ROWS, _OVER_COLUMNS = (((0,), (0,)), ((), ())), (((1,), (1,)), ((), ()))
 
 
-def _over_rows(a: Array, b: Array) -> Array:
-    """a.T @ b. The left operand is transposed on the way, so let it be the narrow one."""
+def _over_rows(a: Float[Array, "n c"], b: Float[Array, "n d"]) -> Float[Array, "c d"]:
+    """Computes a.T @ b. XLA transposes the left operand on the way, so that is the narrow one."""
     if a.shape[1] <= b.shape[1]:
         return jax.lax.dot_general(a, b, _OVER_ROWS)
     # The barrier keeps XLA from exchanging them again.
@@ -32,12 +31,14 @@ def _over_rows(a: Array, b: Array) -> Array:
 
 
 @jax.custom_vjp
-def matmul(x: Array, kernel: Array) -> Array:
-    """(N, C) times (C, D)."""
+def matmul(x: Float[Array, "n c"], kernel: Float[Array, "c d"]) -> Float[Array, "n d"]:
+    """Computes x @ kernel, with gradients in the form for CPUs."""
     return jnp.dot(x, kernel)
 
 
-def _matmul_backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
+def _matmul_backward(
+    saved: tuple[Array, Array], grads: Float[Array, "n d"]
+) -> tuple[Float[Array, "n c"], Float[Array, "c d"]]:
     x, kernel = saved
     return jax.lax.dot_general(grads, kernel, _OVER_COLUMNS), _over_rows(x, grads)
 
@@ -45,11 +46,13 @@ def _matmul_backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, A
 matmul.defvjp(windows.keeping_inputs(matmul), _matmul_backward)
 
 
-def dense_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    """Dense convolution, (B, H, W, C) with (k, k, C, D) -> (B, H', W', D).
+def dense_conv(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c d"], stride: int, padding: Padding
+) -> Float[Array, "b H W d"]:
+    """Computes a dense convolution.
 
-    XLA's own where there are channels enough. With an image's three colours it would reach a tenth
-    of that speed, and so becomes one matrix product with all windows side by side.
+    With more than three channels it is XLA's own. With an image's three colours XLA reaches a tenth
+    of that speed. It is then one matrix product with all windows side by side.
     """
     k, _, channels, features = kernel.shape
     if channels > _FEW:
@@ -61,13 +64,15 @@ def dense_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+def _xla_conv(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c d"], stride: int, padding: Padding
+) -> Float[Array, "b H W d"]:
     return xla_conv(x, kernel, stride, padding)
 
 
 def _conv_backward(
-    stride: int, padding: Padding, saved: tuple[Array, Array], grads: Array
-) -> tuple[Array, Array]:
+    stride: int, padding: Padding, saved: tuple[Array, Array], grads: Float[Array, "b H W d"]
+) -> tuple[Float[Array, "b h w c"], Float[Array, "k k c d"]]:
     x, kernel = saved
     return (
         _dense_input_gradient(x, kernel, grads, stride, padding),
@@ -78,8 +83,14 @@ def _conv_backward(
 _xla_conv.defvjp(windows.keeping_inputs(_xla_conv), _conv_backward)
 
 
-def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
-    """XLA's convolution, (B, H, W, C) with (k, k, C / groups, D) -> (B, H', W', D)."""
+def xla_conv(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k c//{groups} d"],
+    stride: int,
+    padding: Padding,
+    groups: int = 1,
+) -> Float[Array, "b H W d"]:
+    """Computes a convolution by XLA's own operation."""
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -91,12 +102,17 @@ def xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int
 
 
 def _dense_input_gradient(
-    x: Array, kernel: Array, grads: Array, stride: int, padding: Padding
-) -> Array:
-    """(B, H, W, C): where the kernel widens, one matrix product for all of its positions.
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k c d"],
+    grads: Float[Array, "b H W d"],
+    stride: int,
+    padding: Padding,
+) -> Float[Array, "b h w c"]:
+    """Computes the gradient of a dense convolution's input.
 
-    XLA's own fills a stride with zeros, and is slower even where there are none to fill. Where the
-    kernel narrows, the product would be wider than the gradients many times over.
+    If the kernel widens (D > C), it is one matrix product for all positions of the kernel. XLA's
+    own gradient fills a stride with zeros, and is slower even without a stride. If the kernel
+    narrows, the product would be many times wider than the gradients, and XLA's own is used.
     """
     k, _, channels, features = kernel.shape
     if features <= channels:
@@ -112,11 +128,18 @@ def _dense_input_gradient(
     return windows.input_gradient(grads, send, k=k, stride=stride, padding=padding, shape=x.shape)
 
 
-def _dense_kernel_gradient(x: Array, grads: Array, stride: int, padding: Padding, k: int) -> Array:
-    """(k, k, C, D): a matrix product for each row of the kernel.
+def _dense_kernel_gradient(
+    x: Float[Array, "b h w c"],
+    grads: Float[Array, "b H W d"],
+    stride: int,
+    padding: Padding,
+    k: int,
+) -> Float[Array, "{k} {k} c d"]:
+    """Computes the gradient of a dense convolution's kernel, as a matrix product for each row.
 
-    XLA makes of it a convolution whose kernel is as large as the image, which takes up to 15 times
-    as long (experiments/README.md). What is shifted is copied k times: let it be the narrower one.
+    XLA's own is a convolution with a kernel as large as the image. It takes up to 15 times as long
+    (experiments/README.md). The operand that is shifted is copied k times, so that is the narrower
+    one.
     """
     channels, features = x.shape[3], grads.shape[3]
     if stride == 1 and features < channels:

@@ -10,39 +10,41 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from cifsel.models.cpu import windows
 from cifsel.models.cpu.windows import Padding
 
-Array = jax.Array
-
-# Products that one partial sum of a kernel's gradient adds up: more would need more registers than
-# a CPU has, fewer leave more partial sums to write and read. Best of 2 to 32 on AVX-512.
+# Products that one partial sum of a kernel's gradient adds up. More need more registers than a CPU
+# has. Fewer leave more partial sums to write and read. Best of 2 to 32 on AVX-512.
 _TERMS = 16
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def depthwise_conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    """`layers.depthwise_conv` as one shifted multiply-add per kernel position."""
+def depthwise_conv(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"], stride: int, padding: Padding
+) -> Float[Array, "b H W c"]:
+    """Computes `layers.depthwise_conv` as one shifted multiply-add per kernel position."""
     x = windows.pad(x, padding)
     k = kernel.shape[0]
     size = windows.output_size(x, k, stride)
     total = jnp.zeros((), x.dtype)
     for i, j in windows.positions(k):
-        total += windows.window(x, (i, j), size, (stride, stride)) * kernel[i, j, 0]
+        pixels = windows.window(x, (i, j), size, (stride, stride))
+        total += pixels * kernel[i, j, 0][None, None, None]
     return total
 
 
 def _depthwise_backward(
-    stride: int, padding: Padding, saved: tuple[Array, Array], grads: Array
-) -> tuple[Array, Array]:
+    stride: int, padding: Padding, saved: tuple[Array, Array], grads: Float[Array, "b H W c"]
+) -> tuple[Float[Array, "b h w c"], Float[Array, "k k 1 c"]]:
     x, kernel = saved
     # Without the barrier, XLA computes what led to `grads` again for every kernel position.
     grads = jax.lax.optimization_barrier(grads)
     k = len(kernel)
 
     def send(grads: Array) -> Callable[[int, int], Array]:
-        return lambda i, j: grads * kernel[i, j, 0]
+        return lambda i, j: grads * kernel[i, j, 0][None, None, None]
 
     return (
         windows.input_gradient(grads, send, k=k, stride=stride, padding=padding, shape=x.shape),
@@ -53,12 +55,14 @@ def _depthwise_backward(
 depthwise_conv.defvjp(windows.keeping_inputs(depthwise_conv), _depthwise_backward)
 
 
-def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:
-    """(k, k, 1, C): sums of products of the gradients with each window of the padded input.
+def _kernel_gradient(
+    x: Float[Array, "b h w c"], grads: Float[Array, "b H W c"], stride: int, k: int
+) -> Float[Array, "{k} {k} 1 c"]:
+    """Sums the products of the gradients with each window of the padded input x.
 
-    First over small blocks of positions, each as one expression that is vectorised over channels,
-    then over all blocks: XLA's own reduction of such a product is several times slower. Three
-    windows of a row are as many as XLA computes in one pass over memory.
+    The first sums are over small blocks of positions. Each is one expression that is vectorised
+    over channels. The second sum is over all blocks. XLA's own reduction of such a product is
+    several times slower. XLA computes at most three windows of a row in one pass over memory.
     """
     _, rows, columns, _ = grads.shape
     wide = _divisor(columns, _TERMS)
@@ -80,5 +84,5 @@ def _kernel_gradient(x: Array, grads: Array, stride: int, k: int) -> Array:
 
 
 def _divisor(size: int, limit: int) -> int:
-    """The largest divisor of `size` up to `limit`."""
+    """Returns the largest divisor of `size` up to `limit`."""
     return next(d for d in range(min(size, limit), 0, -1) if size % d == 0)

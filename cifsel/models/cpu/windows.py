@@ -1,18 +1,18 @@
-"""Windows of feature maps, from which the convolutions for CPUs and their gradients are made."""
+"""Windows of feature maps. The convolutions for CPUs and their gradients are made of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-Array = jax.Array
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 
 def keeping_inputs(operation: Callable[..., Array]) -> Callable[..., Any]:
-    """The forward rule of a custom gradient that needs what `operation` was given."""
+    """Makes the forward rule of a custom gradient that needs the inputs of `operation`."""
 
     def forward(x: Array, kernel: Array, *options: Any) -> tuple[Array, tuple[Array, Array]]:
         return operation(x, kernel, *options), (x, kernel)
@@ -21,24 +21,31 @@ def keeping_inputs(operation: Callable[..., Array]) -> Callable[..., Any]:
 
 
 def input_gradient(
-    grads: Array,
+    grads: Float[Array, "b h w d"],
     send: Callable[[Array], Callable[[int, int], Array]],
     *,
     k: int,
     stride: int,
     padding: Padding,
     shape: tuple[int, ...],
-) -> Array:
-    """Each pixel of the input gathers from the outputs it went to.
+) -> Float[Array, "b H W c"]:
+    """Computes the gradient of a convolution's input: each pixel gathers from its outputs.
 
-    `send` is given gradients of outputs (B, h, w, D) and returns a function of kernel positions:
-    what each of these outputs sends back through that position, (B, h, w, C).
-    Pixels of one phase (row and column modulo the stride) gather from the same kernel positions, so
-    that each phase is a sum of plain windows, and no zeros are put between the gradients.
+    Pixels of one phase (row and column modulo the stride) gather from the same kernel positions.
+    Each phase is then a sum of plain windows, and no zeros are put between the gradients.
+
+    Args:
+      grads: gradients of the outputs.
+      send: a function of gradients of outputs (B, h, w, D). It returns a function of a kernel's row
+        and column: the share of the gradients that goes back through it, (B, h, w, C).
+      k: side of the kernel.
+      stride: of the convolution.
+      padding: of the convolution.
+      shape: (B, H, W, C) of the input.
     """
     batch, height, width, channels = shape
     rows, columns = -(-height // stride), -(-width // stride)
-    # A pixel went to outputs before and after its own place; beyond the edge these are zeros.
+    # A pixel went to outputs before and after its own place. Beyond the edge these are zeros.
     first = [max(0, -((low - k + 1) // stride)) for low, _ in padding]
     past = [max(0, (low + stride - 1) // stride) for low, _ in padding]
     sent = send(
@@ -71,23 +78,30 @@ def positions(k: int) -> Iterator[Pair]:
     return ((i, j) for i in range(k) for j in range(k))
 
 
-def pad(x: Array, padding: Padding) -> Array:
-    """Puts zeros before and after the rows and the columns of (B, H, W, C)."""
+def pad(x: Float[Array, "b h w c"], padding: Padding) -> Float[Array, "b H W c"]:
+    """Puts zeros before and after the rows and the columns."""
     return jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
 
-def window(x: Array, start: Pair, size: Pair, step: Pair) -> Array:
-    """`size` rows and columns of x, from `start` on, each `step` after the one before."""
+def window(
+    x: Float[Array, "b h w c"], start: Pair, size: Pair, step: Pair
+) -> Float[Array, "b H W c"]:
+    """Takes `size` rows and columns from `start` on, each `step` after the one before."""
     end = [at + (count - 1) * by + 1 for at, count, by in zip(start, size, step, strict=True)]
     return jax.lax.slice(x, (0, *start, 0), (len(x), *end, x.shape[3]), (1, *step, 1))
 
 
-def side_by_side(x: Array, starts: Iterable[Pair], size: Pair, stride: int) -> Array:
-    """The windows from `starts` on as one matrix: a row for each position, C columns a window."""
+def side_by_side(
+    x: Float[Array, "b h w c"], starts: Iterable[Pair], size: Pair, stride: int
+) -> Float[Array, "rows columns"]:
+    """Makes one matrix of the windows from `starts` on.
+
+    It has a row for each position of the batch, and C columns for each window.
+    """
     windows = jnp.concatenate([window(x, at, size, (stride, stride)) for at in starts], 3)
     return windows.reshape(-1, windows.shape[3])
 
 
-def output_size(padded: Array, k: int, stride: int) -> Pair:
-    """Rows and columns of the result of a k x k convolution of a padded (B, H, W, C)."""
+def output_size(padded: Float[Array, "b h w c"], k: int, stride: int) -> Pair:
+    """Returns rows and columns of the result of a k x k convolution of a padded input."""
     return (padded.shape[1] - k) // stride + 1, (padded.shape[2] - k) // stride + 1

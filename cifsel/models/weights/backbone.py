@@ -1,11 +1,10 @@
 """Reads the published weights of a backbone into a classifier's variables."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
-from etils import epath
-
-from cifsel.models.weights import h5_file, keras_h5
+from cifsel.models.weights import download, h5_file, keras_h5
 
 Tree = Any
 
@@ -23,7 +22,43 @@ class WeightsFile:
     tensors_sha256: str
 
 
-def load_backbone(path: epath.Path, model: str, shapes: Tree) -> tuple[Tree, WeightsFile]:
+@dataclasses.dataclass(frozen=True)
+class WeightsSpec:
+    """The weights that a model starts from. The fields are those of a config.
+
+    Attributes:
+      model: one of `classifier.MODELS`.
+      source: 'imagenet', 'none' (from scratch), or the path of a Keras file.
+      alpha: MobileNet's width multiplier.
+      resolution: side in pixels of the images that the published weights were trained on.
+      folder: folder of Keras files. None for CIFSEL_WEIGHTS, the cache or a download.
+    """
+
+    model: str
+    source: str
+    alpha: float
+    resolution: int
+    folder: str | None
+
+
+def find_file(spec: WeightsSpec) -> Path:
+    """Finds the Keras file, and downloads it if it is published and not there yet.
+
+    Raises:
+      UserError: there is no such file, or it cannot be downloaded.
+    """
+    if spec.source != "imagenet":
+        return download.use_file(spec.source)
+    return download.find_weights(
+        spec.model,
+        alpha=spec.alpha,
+        resolution=spec.resolution,
+        top=False,
+        weights_dir=spec.folder,
+    )
+
+
+def load_backbone(path: Path, model: str, shapes: Tree) -> tuple[Tree, WeightsFile]:
     """Reads the weights of a backbone.
 
     Args:

@@ -33,14 +33,14 @@ EFFICIENTNET_MD5 = {
 
 
 @dataclass(frozen=True)
-class WeightFile:
+class PublishedFile:
     """A published file.
 
     Attributes:
       name: as published.
-      url: where.
-      md5: of the file's bytes, in hex; None if the publisher gives none.
-      tensors_sha256: of its tensors, in hex; None if unknown.
+      url: its address.
+      md5: of the file's bytes, in hex. None if the publisher gives none.
+      tensors_sha256: of its tensors, in hex. None if unknown.
     """
 
     name: str
@@ -49,13 +49,13 @@ class WeightFile:
     tensors_sha256: str | None = None
 
 
-def published(model: str, *, alpha: float, resolution: int, top: bool) -> WeightFile:
+def published(model: str, *, alpha: float, resolution: int, top: bool) -> PublishedFile:
     """Names the published file for a model.
 
     Args:
       model: 'mobilenet' or 'efficientnetv2-' and b0 to b3, s, m or l.
-      alpha: MobileNet's width; ignored for EfficientNetV2.
-      resolution: in pixels, at which MobileNet was trained; ignored for EfficientNetV2.
+      alpha: MobileNet's width. Ignored for EfficientNetV2.
+      resolution: in pixels, at which MobileNet was trained. Ignored for EfficientNetV2.
       top: with the ImageNet classifier.
 
     Raises:
@@ -73,10 +73,10 @@ def published(model: str, *, alpha: float, resolution: int, top: bool) -> Weight
             )
         name = f"mobilenet_{MOBILENET_ALPHAS[alpha]}_{resolution}_tf{'' if top else '_no_top'}.h5"
         known = MOBILENET_1_0_224_SHA256[top] if (alpha, resolution) == (1.0, 224) else None
-        return WeightFile(name, MOBILENET_URL + name, tensors_sha256=known)
+        return PublishedFile(name, MOBILENET_URL + name, tensors_sha256=known)
     variant = model.removeprefix("efficientnetv2-")
     if variant not in EFFICIENTNET_MD5 or variant == model:
         valid = ", ".join(["mobilenet", *(f"efficientnetv2-{v}" for v in EFFICIENTNET_MD5)])
         raise UserError(f"model={model}: no such weights; use one of {valid}, {instead}")
     name = f"{model}{'' if top else '_notop'}.h5"
-    return WeightFile(name, EFFICIENTNET_URL + name, md5=EFFICIENTNET_MD5[variant][not top])
+    return PublishedFile(name, EFFICIENTNET_URL + name, md5=EFFICIENTNET_MD5[variant][not top])

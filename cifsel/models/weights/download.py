@@ -19,10 +19,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from cifsel.errors import UserError, one_line
 from cifsel.models.weights import h5_file, keras_h5
-from cifsel.models.weights.catalogue import WeightFile, published
+from cifsel.models.weights.catalogue import PublishedFile, published
 from cifsel.runtime import cache, remote
 from cifsel.runtime.paths import expanded
-from cifsel.terminal import console
+from cifsel.terminal import console, warn
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 2**20
@@ -49,14 +49,14 @@ def find_weights(
     """Finds the published weights of a model, fetching them if they are nowhere yet.
 
     Looks in the user's own folder (`weights_dir`, else the environment's CIFSEL_WEIGHTS), then in
-    the cache, then downloads into the cache. A file in the user's own folder is used as it is; one
+    the cache, then downloads into the cache. A file in the user's own folder is used as it is. One
     that was downloaded must be the published one.
 
     Args:
-      model: see `published`.
-      alpha: see `published`.
-      resolution: see `published`.
-      top: see `published`.
+      model: 'mobilenet' or 'efficientnetv2-' and b0 to b3, s, m or l.
+      alpha: MobileNet's width.
+      resolution: in pixels, at which MobileNet was trained.
+      top: with the ImageNet classifier.
       weights_dir: the user's own folder, local or gs://.
       allow_download: False stops before the network.
 
@@ -65,7 +65,7 @@ def find_weights(
 
     Raises:
       UserError: nothing is published for these arguments, the folder does not exist, the file is
-        nowhere to be had, or what was downloaded is not what was published.
+        nowhere and cannot be downloaded, or the downloaded file is not the published one.
     """
     file = published(model, alpha=alpha, resolution=resolution, top=top)
     field, own = "weights_dir", weights_dir
@@ -84,7 +84,7 @@ def find_weights(
             _verify(cached, file)
             return cached
         except UserError as error:
-            logger.warning("%s; fetching it again", error)
+            warn(f"{error}; fetching it again")
     why = "downloads are off"
     if allow_download:
         try:
@@ -103,7 +103,7 @@ def use_file(path: str) -> Path:
     """Takes a weight file that the user names, as it is, with its hash logged.
 
     Args:
-      path: local, or gs:// (then it is copied to the cache).
+      path: local, or on gs://, from where the file is copied to the cache.
 
     Returns:
       A local file.
@@ -121,7 +121,7 @@ def use_file(path: str) -> Path:
 
 
 def _from_folder(folder: str, field: str, name: str) -> Path | None:
-    """The named file in the user's folder, as a local file; None if it is not there."""
+    """Returns the named file of the user's folder, as a local file. None if it is not there."""
     remote.reach(folder)
     if remote.is_remote(folder):
         return _copy_of_remote(folder, name)
@@ -133,7 +133,7 @@ def _from_folder(folder: str, field: str, name: str) -> Path | None:
 
 def _copy_of_remote(folder: str, name: str) -> Path | None:
     """Copies a file from a gs:// folder to the cache, unless a copy as new is there already."""
-    # Apart from the published files, and from other folders with the same file names.
+    # A folder of its own: other folders have files of the same name, and so has the cache.
     place = hashlib.sha256(folder.encode()).hexdigest()[:12]
     local = cache_dir() / "copies" / place / name
     try:
@@ -156,25 +156,24 @@ def _copy_of_remote(folder: str, name: str) -> Path | None:
     return local
 
 
-def _log_identity(path: Path, file: WeightFile | None) -> None:
-    """Logs what a user's own file holds, and whether that is what was published."""
+def _log_identity(path: Path, file: PublishedFile | None) -> None:
+    """Logs the hash of a user's own file, and whether it is the published one."""
     sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(path))
     logger.info("weights: %s, SHA-256 of its tensors %s", path, sha256)
     if file and file.tensors_sha256 and sha256 != file.tensors_sha256:
-        logger.warning(
-            "%s: not the published tensors (SHA-256 %s, published %s); used all the same",
-            path, sha256, file.tensors_sha256,
-        )  # fmt: skip
+        warn(
+            f"{path}: not the published tensors (SHA-256 {sha256}, published"
+            f" {file.tensors_sha256}); used all the same"
+        )
     if file and file.md5 and (md5 := _md5(path)) != file.md5:
-        logger.warning(
-            "%s: not the published file byte for byte (MD5 %s, published %s), which may only mean"
-            " that it was written anew; used all the same",
-            path, md5, file.md5,
-        )  # fmt: skip
+        warn(
+            f"{path}: not the published file byte for byte (MD5 {md5}, published {file.md5}), which"
+            " may only mean that it was written anew; used all the same"
+        )
 
 
-def _verify(path: Path, file: WeightFile) -> None:
-    """Raises UserError unless `path` holds what was published as `file`."""
+def _verify(path: Path, file: PublishedFile) -> None:
+    """Raises UserError unless `path` has the hashes of the published file."""
     if file.md5 and (md5 := _md5(path)) != file.md5:
         raise UserError(f"{path}: MD5 is {md5}; expected {file.md5} as Keras publishes it")
     sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(path))
@@ -190,8 +189,8 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def _download(file: WeightFile, target: Path) -> None:
-    """Downloads and verifies a file; `target` appears only when it is complete and right."""
+def _download(file: PublishedFile, target: Path) -> None:
+    """Downloads and verifies a file. `target` appears only when it is complete and right."""
 
     def check(arrived: Path) -> None:
         try:
@@ -226,7 +225,7 @@ def _write(source: IO[bytes], total: int, target: Path, check: Callable[[Path], 
         if total and size != total:
             raise OSError(f"ended after {size} of {total} bytes")
         check(arrived)
-        # Temporary files are private; a cache may be shared.
+        # Temporary files are private, but a cache may be shared.
         arrived.chmod(0o644)
         arrived.replace(target)
     finally:

@@ -1,14 +1,14 @@
-"""Keras `.h5` weight files -> tensors by name.
+"""Reads Keras's `.h5` weight files into tensors by name.
 
-The files are those of keras.applications ("legacy" HDF5: one group per layer, attribute
-`layer_names`), or whole models saved by `model.save('name.h5')`, which keep the same groups under
+There are two layouts. The files of keras.applications have a group for each layer and an attribute
+`layer_names`. Whole models that `model.save('name.h5')` wrote have the same groups under
 `model_weights`. Tensors are named `layer/weight`, as in `conv_dw_1/kernel` or
-`conv1_bn/moving_mean`, whichever Keras wrote them: the trailing `:0` of Keras 2 is dropped, and its
+`conv1_bn/moving_mean`, for files of Keras 2 and 3: the trailing `:0` of Keras 2 is dropped, and its
 `depthwise_kernel` is called `kernel`, as Keras 3 does.
 
-The files are data from strangers: nothing is unpickled, no link is followed, nothing outside the
-file is opened, and nothing is read that is not there number by number. How large a compressed
-tensor is shows only when memory is full of it, so that there are none; Keras compresses nothing.
+The files are untrusted. Nothing is unpickled, no link is followed, and nothing outside the file is
+opened. Compressed tensors are refused, as their size shows only once they fill the memory. Keras
+compresses nothing.
 """
 
 import os
@@ -18,34 +18,35 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from jaxtyping import Float32
 
 from cifsel.errors import UserError, one_line
 
-# The largest published file, EfficientNetV2-L with classifier, has 480 MB, with 1,020 tensors in
-# some thousands of groups; room for twice that and more, but not without end.
+# The largest published file, EfficientNetV2-L with classifier, has 480 MB and 1,020 tensors in some
+# thousands of groups. The limits are over twice that.
 MAX_BYTES = 2**30
 MAX_ITEMS = 20_000
 MAX_DEPTH = 6
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, "..."]]:
     """Reads every tensor of a Keras weight file.
 
     Args:
-      path: a local `.h5` file in one of the two layouts named above.
+      path: a local `.h5` file in one of the two layouts.
 
     Returns:
-      'layer/weight' -> float32 array, in the file's own (Keras) axis order.
+      'layer/weight' -> array, in Keras's order of axes.
 
     Raises:
-      UserError: the file is missing, not HDF5, truncated, in another layout, reaches outside
-        itself (links, external or virtual storage), is compressed, or holds something that is no
+      UserError: the file is missing, not HDF5, truncated, in another layout, or compressed. Or it
+        refers to other files (links, external or virtual storage), or holds something that is no
         finite floating-point tensor of a sensible size.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such weight file")
-    if not path.is_file():  # Opening a pipe would wait for ever.
+    if not path.is_file():  # Opening a pipe would wait without end.
         raise UserError(f"{path}: not a readable HDF5 file, nor any file; expected a Keras .h5")
     if (size := path.stat().st_size) > MAX_BYTES:
         raise UserError(
@@ -56,15 +57,15 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return _read_groups(file, path, size)
     except UserError:
         raise
-    except Exception as error:  # h5py reports damage in many ways, depending on where it lies
+    except Exception as error:  # h5py raises many kinds of exceptions for damage.
         raise UserError(
             f"{path}: not a readable HDF5 file, or a truncated one ({one_line(error)}); expected a"
             " Keras .h5 weight file: fetch it again"
         ) from error
 
 
-def _read_groups(file: h5py.File, path: Path, size: int) -> dict[str, np.ndarray]:
-    """Reads the tensors of an open file of `size` bytes, keyed as `read_tensors` says."""
+def _read_groups(file: h5py.File, path: Path, size: int) -> dict[str, Float32[np.ndarray, "..."]]:
+    """Reads the tensors of an open file of `size` bytes, as 'layer/weight' -> array."""
     root: h5py.Group = file
     if file.get("model_weights", getclass=True, getlink=True) is h5py.HardLink:
         root = file["model_weights"]
@@ -91,7 +92,7 @@ def _read_groups(file: h5py.File, path: Path, size: int) -> dict[str, np.ndarray
 
 
 def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:
-    """Yields every data set below `root` with its path, refusing whatever leads elsewhere."""
+    """Yields every data set below `root` with its path, and refuses links."""
     pending: deque[tuple[tuple[str, ...], h5py.Group]] = deque([((), root)])
     items = 0
     while pending:
@@ -101,7 +102,7 @@ def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.
         for name in group:
             names = (*above, name)
             items += 1
-            if items > MAX_ITEMS:  # Also where groups lead to each other in ever new ways.
+            if items > MAX_ITEMS:  # Groups that contain each other end here too.
                 raise UserError(
                     f"{path}: more than {MAX_ITEMS:,} groups and tensors at {'/'.join(names)};"
                     " that is no published model"
@@ -124,17 +125,17 @@ def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.
 def _tensor_name(names: tuple[str, ...]) -> str:
     """Names a tensor by its layer's group and its own last name.
 
-    What lies between is Keras's name scope, which depends on how often a model was built.
+    The names between are Keras's scope, which depends on how often a model was built.
     """
     weight = names[-1].partition(":")[0]
     return f"{names[0]}/{'kernel' if weight == 'depthwise_kernel' else weight}"
 
 
 def _check_tensor(dataset: h5py.Dataset, key: str, path: Path) -> None:
-    """Refuses what is no tensor, or is not in the file number by number, before it is read."""
+    """Refuses, before it is read, a data set that is no tensor, or is not stored plainly."""
     if dataset.is_virtual or dataset.external:
         raise UserError(f"{path}: {key} keeps its numbers in other files; expected them inside")
-    # The number of images that a Normalization layer has seen is the one integer in these files.
+    # The only integer in these files is the number of images that a Normalization layer has seen.
     is_count = key.endswith("/count") and dataset.dtype.kind in "iu" and dataset.shape == ()
     if not is_count and (dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8):
         raise UserError(
@@ -147,15 +148,15 @@ def _check_tensor(dataset: h5py.Dataset, key: str, path: Path) -> None:
             f"{path}: {key} is compressed; expected numbers as they are, as Keras writes them:"
             " unpack it with h5repack -f NONE"
         )
-    needed, found = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    if found < needed:
+    needed, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if stored < needed:
         raise UserError(
-            f"{path}: {key} has shape {dataset.shape}, for which it holds {found:,} bytes; expected"
-            f" {needed:,}: fetch it again"
+            f"{path}: {key} has shape {dataset.shape}, for which it holds {stored:,} bytes;"
+            f" expected {needed:,}: fetch it again"
         )
 
 
-def _read_tensor(dataset: h5py.Dataset, key: str, path: Path) -> np.ndarray:
+def _read_tensor(dataset: h5py.Dataset, key: str, path: Path) -> Float32[np.ndarray, "..."]:
     """Reads one checked data set as float32."""
     with np.errstate(over="ignore"):
         value = np.asarray(dataset[()], dtype=np.float32)

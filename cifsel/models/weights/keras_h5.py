@@ -1,4 +1,4 @@
-"""The tensors of Keras weight files -> Flax variables, loud on any mismatch."""
+"""Converts the tensors of Keras weight files to Flax variables, and refuses any mismatch."""
 
 import hashlib
 import math
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from flax import traverse_util
+from jaxtyping import Float32
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import IMAGENET_MEAN, IMAGENET_STD
-from cifsel.models.weights.h5_file import read_tensors
 
-# Keras names of the layers that do not follow from the names here by formatting alone.
+# Keras's names of layers, by ours, where formatting alone does not give them.
 _MOBILENET_STEM = {"conv": "conv1", "conv_bn": "conv1_bn"}
 _MOBILENET_SHORT = {"depthwise": "dw", "pointwise": "pw"}
 _EFFICIENTNET_LAYER = {"conv_bn": "bn", "depthwise": "dwconv2", "depthwise_bn": "bn"}
@@ -29,11 +29,11 @@ _BATCH_NORM_WEIGHT = {
 }
 
 
-def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
-    """Hashes tensors by content, whichever way their file was written.
+def tensors_sha256(tensors: Mapping[str, Float32[np.ndarray, "..."]]) -> str:
+    """Hashes tensors by content, in whatever way their file was written.
 
     Args:
-      tensors: as `read_tensors` returns them; float32.
+      tensors: as `h5_file.read_tensors` returns them.
 
     Returns:
       SHA-256 in hex over name, shape and little-endian bytes of each, in order of name.
@@ -44,26 +44,6 @@ def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {value.shape} float32\n".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
-
-
-def load(
-    path: str | os.PathLike[str], model: str, template: Mapping[str, Any], *, head: bool
-) -> dict[str, Any]:
-    """Reads a Keras weight file into the variables of a model: `read_tensors`, then `convert`.
-
-    Args:
-      path: a local `.h5` file.
-      model: 'mobilenet' or an 'efficientnetv2-...' name.
-      template: variables of that model, or their shapes (`jax.eval_shape` of its `init`).
-      head: whether the file's ImageNet classifier is wanted as well; see `convert`.
-
-    Returns:
-      As `convert`.
-
-    Raises:
-      UserError: as `read_tensors` and `convert`.
-    """
-    return convert(read_tensors(path), template, model=model, head=head, path=path)
 
 
 def convert(
@@ -77,21 +57,21 @@ def convert(
     """Fills a model's variables with Keras tensors: every tensor once, every variable filled.
 
     Args:
-      tensors: as `read_tensors` returns them.
+      tensors: as `h5_file.read_tensors` returns them.
       template: {'params': {'backbone': ..., 'head': ...}, 'batch_stats': {'backbone': ...}} whose
         leaves have a `shape`.
       model: 'mobilenet' or an 'efficientnetv2-...' name.
-      head: True fills the template's head with the file's classifier as well. False leaves a
+      head: True fills the template's head with the file's classifier too. False leaves a
         classifier in the file unused and the template's head out of the result.
-      path: where the tensors come from, for messages.
+      path: of the tensors' file, for messages.
 
     Returns:
       A tree like `template`, without the head if `head` is False, of float32 numpy arrays: conv
       kernels HWIO, depthwise kernels (H, W, 1, C), dense kernels (in, out).
 
     Raises:
-      UserError: one line with the missing, left-over and misshapen tensors; or Keras's names for
-        this model are not known.
+      UserError: tensors are missing, left over or misshapen, all of which are named. Or Keras's
+        names for this model are not known.
     """
     family = model.partition("-")[0]
     if family not in _CLASSIFIER:
@@ -109,6 +89,19 @@ def convert(
             f"{path}: has no ImageNet classifier ({_CLASSIFIER[family]}); expected the file with"
             " the top, not the 'no_top' one"
         )
+    variables, problems = _filled(template, left, family, head)
+    if problems:
+        raise UserError(
+            f"{path}: does not fit {model}: {', '.join(problems)}; check that file, model and"
+            " alpha belong together"
+        )
+    return variables
+
+
+def _filled(
+    template: Mapping[str, Any], left: dict[str, np.ndarray], family: str, head: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Moves tensors from `left` into a tree like `template`. Returns it, and problems in words."""
     filled: dict[tuple[str, ...], np.ndarray] = {}
     missing: list[str] = []
     misshapen: list[str] = []
@@ -123,19 +116,15 @@ def convert(
         elif value.shape != expected:
             misshapen.append(f"{name} {value.shape} instead of {expected}")
         else:
-            # Only axes of length one change places, so reshaping is the whole conversion.
+            # Only axes of length 1 change places, so reshaping is enough.
             filled[names] = value.reshape(leaf.shape)
+    wrong = {"missing": missing, "extra": list(left), "misshapen": misshapen}
     problems = [
-        f"{len(found)} {what} ({_abbreviated(found)})"
-        for what, found in (("missing", missing), ("extra", list(left)), ("misshapen", misshapen))
-        if found
+        f"{len(entries)} {problem} ({_abbreviated(entries)})"
+        for problem, entries in wrong.items()
+        if entries
     ]
-    if problems:
-        raise UserError(
-            f"{path}: does not fit {model}: {', '.join(problems)}; check that file, model and"
-            " alpha belong together"
-        )
-    return traverse_util.unflatten_dict(filled)
+    return traverse_util.unflatten_dict(filled), problems
 
 
 def keras_name(family: str, names: tuple[str, ...]) -> str:
@@ -146,7 +135,7 @@ def keras_name(family: str, names: tuple[str, ...]) -> str:
       names: the variable's path, as ('params', 'backbone', 'block1', 'depthwise', 'kernel').
 
     Returns:
-      'layer/weight', as `read_tensors` names them: 'conv_dw_1/kernel'.
+      'layer/weight', as `h5_file.read_tensors` names them: 'conv_dw_1/kernel'.
     """
     *_, block, layer, weight = names
     weight = _BATCH_NORM_WEIGHT[weight] if layer.endswith("_bn") else weight
@@ -166,7 +155,7 @@ def _mobilenet_layer(block: str, layer: str) -> str:
 
 
 def _keras_shape(names: tuple[str, ...], name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which Keras stores a variable of `shape`."""
+    """Returns the shape in which Keras stores a variable of `shape`."""
     if names[-1] == "kernel" and names[-2] == "depthwise":
         return (*shape[:2], shape[3], shape[2])
     # Keras writes these dense layers as 1x1 convolutions.
@@ -176,9 +165,9 @@ def _keras_shape(names: tuple[str, ...], name: str, shape: tuple[int, ...]) -> t
 
 
 def _take_normalization(left: dict[str, np.ndarray], path: str | os.PathLike[str]) -> None:
-    """Removes the tensors of a Keras Normalization layer from `left`, having checked them.
+    """Checks the tensors of a Keras Normalization layer and removes them from `left`.
 
-    Keras's EfficientNetV2 B0-B3 normalises by constants, which some versions of it store.
+    Keras's EfficientNetV2 B0 to B3 normalises by constants. Some versions of Keras store them.
     """
     known = {"mean": IMAGENET_MEAN, "variance": tuple(std**2 for std in IMAGENET_STD)}
     for name in [n for n in left if n.startswith("normalization")]:
@@ -194,6 +183,6 @@ def _take_normalization(left: dict[str, np.ndarray], path: str | os.PathLike[str
 
 
 def _abbreviated(names: list[str], limit: int = 5) -> str:
-    """Joins names, the first few of them."""
+    """Joins names, or the first few of them."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from cifsel.reports import layout
-from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, percent, plain, styled
+from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, display_name, percent, styled
 from cifsel.selfie.protocol.candidates import EpochLoss
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
@@ -66,23 +66,23 @@ def per_photo(
         figure, (axes,) = layout.panels(
             0.9 + (0.9 if len(class_names) < 5 else 0.6) * len(class_names)
         )
-        ticks = [layout.wrapped(plain(name), width=16) for name in class_names]
+        ticks = [layout.wrap(display_name(name), width=16) for name in class_names]
         axes.set_yticks(range(len(class_names)), ticks)
     axes.axvline(1 / len(class_names), **_GUESSING)
-    looks = {True: layout.look(0), False: layout.look(1, marker="X")}
+    looks = {True: layout.marker_style(0), False: layout.marker_style(1, marker="X")}
     for verdict, look in looks.items():
         axes.plot(given[right == verdict], places[right == verdict], **look, clip_on=False)
     entries = [
-        layout.entry(f"right: {right.sum()} of {len(right)}", **looks[True]),
-        layout.entry(f"wrong: {(~right).sum()} of {len(right)}", **looks[False]),
-        layout.entry("guessing", **_GUESSING),
+        layout.legend_entry(f"right: {right.sum()} of {len(right)}", **looks[True]),
+        layout.legend_entry(f"wrong: {(~right).sum()} of {len(right)}", **looks[False]),
+        layout.legend_entry("guessing", **_GUESSING),
     ]
-    layout.legend(figure, entries)
+    layout.add_legend(figure, entries)
     edge = (places.max() + 0.6, -0.6)
     axes.set(xlim=(0, 1), ylim=edge, xlabel="probability that it gave to the true class")
     axes.xaxis.set_major_formatter(PERCENT)
     axes.grid(visible=False, axis="y")
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 def _spread(given: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -115,19 +115,24 @@ def accuracies(
         for protocol, estimate in by_protocol.items():
             place = protocols.index(protocol)
             y = row + 0.22 * (place - (len(protocols) - 1) / 2)
-            axes.plot([estimate.low, estimate.high], [y, y], color=layout.look(place)["color"])
-            axes.plot(estimate.accuracy, y, **layout.look(place))
+            axes.plot(
+                [estimate.low, estimate.high], [y, y], color=layout.marker_style(place)["color"]
+            )
+            axes.plot(estimate.accuracy, y, **layout.marker_style(place))
             values += [estimate.low, estimate.high]
-        ticks.append(layout.wrapped(f"{name} (chosen)" if name == chosen else name, width=20))
+        ticks.append(layout.wrap(f"{name} (chosen)" if name == chosen else name, width=20))
     axes.axvline(guessing, **_GUESSING)
-    entries = [layout.entry(name, **layout.look(place)) for place, name in enumerate(protocols)]
-    entries.append(layout.entry(f"guessing: {percent(guessing)}", **_GUESSING))
-    layout.legend(figure, entries)
+    entries = [
+        layout.legend_entry(name, **layout.marker_style(place))
+        for place, name in enumerate(protocols)
+    ]
+    entries.append(layout.legend_entry(f"guessing: {percent(guessing)}", **_GUESSING))
+    layout.add_legend(figure, entries)
     axes.set_yticks(range(len(ticks)), ticks)
     axes.set(ylim=(len(ticks) - 0.5, -0.5), xlim=(min(values) - 0.03, max(values) + 0.03))
     axes.set_xlabel("of the photos right, with 95 % interval")
     axes.xaxis.set_major_formatter(PERCENT)
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 @styled
@@ -147,11 +152,13 @@ def confusion(counts: Num[np.ndarray, "k k"], class_names: Sequence[str]) -> Fig
     texts = [[_count(value) for value in row] for row in counts]
     _cells(axes, shares, texts, np.where(np.eye(classes, dtype=bool), BLUE, ORANGE))
     width = 20 if large else max(6, 40 // classes)
-    names = [layout.wrapped(plain(name), width=width) for name in class_names]
+    names = [layout.wrap(display_name(name), width=width) for name in class_names]
     axes.set_xticks(range(classes), names, rotation=90 if large or classes > 5 else 0)
-    axes.set_yticks(range(classes), [layout.wrapped(plain(name), width=18) for name in class_names])
+    axes.set_yticks(
+        range(classes), [layout.wrap(display_name(name), width=18) for name in class_names]
+    )
     axes.set(xlabel="what the model said", ylabel="what it is")
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 def _count(value: float) -> str:
@@ -172,17 +179,19 @@ def learning_curve(curve: Sequence[CurvePoint], guessing: float) -> Figure:
     figure, (axes,) = layout.panels(3)
     photos, accuracy, low, high = zip(*map(astuple, curve), strict=True)
     axes.fill_between(photos, low, high, color=BLUE, alpha=0.18, linewidth=0)
-    axes.plot(photos, accuracy, **layout.look(0, linestyle="-"))
+    axes.plot(photos, accuracy, **layout.marker_style(0, linestyle="-"))
     axes.axhline(guessing, **_GUESSING)
     entries = [
-        layout.entry("right (shaded: 95 % interval)", **layout.look(0, linestyle="-")),
-        layout.entry(f"guessing: {percent(guessing)}", **_GUESSING),
+        layout.legend_entry(
+            "right (shaded: 95 % interval)", **layout.marker_style(0, linestyle="-")
+        ),
+        layout.legend_entry(f"guessing: {percent(guessing)}", **_GUESSING),
     ]
-    layout.legend(figure, entries)
+    layout.add_legend(figure, entries)
     axes.set_xlabel("photos to learn from")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7))
     axes.yaxis.set_major_formatter(PERCENT)
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 @styled
@@ -195,18 +204,18 @@ def epochs(losses: Sequence[EpochLoss], guessing: float) -> Figure:
     """
     figure, (axes,) = layout.panels(2.6)
     passes, values = zip(*map(astuple, losses), strict=True)
-    axes.plot(passes, values, **layout.look(0, linestyle="-"))
+    axes.plot(passes, values, **layout.marker_style(0, linestyle="-"))
     axes.axhline(guessing, **_GUESSING)
-    layout.legend(
+    layout.add_legend(
         figure,
         [
-            layout.entry("log loss", **layout.look(0, linestyle="-")),
-            layout.entry(f"guessing: {guessing:.2f}", **_GUESSING),
+            layout.legend_entry("log loss", **layout.marker_style(0, linestyle="-")),
+            layout.legend_entry(f"guessing: {guessing:.2f}", **_GUESSING),
         ],
     )
     axes.set(xlabel="epochs of fine-tuning, 0: the probe", ylabel="log loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 @styled
@@ -221,15 +230,17 @@ def permutation(test: PermutationTest) -> Figure:
     axes.hist(values, edges, color=GREY, edgecolor="none", rwidth=0.92)
     axes.axvline(test.observed, color=ORANGE, linewidth=2.2)
     entries = [
-        layout.entry(f"labels shuffled, {len(values):,} times", color=GREY, linewidth=6),
-        layout.entry(f"true labels: {percent(test.observed, 1)}", color=ORANGE, linewidth=2.2),
+        layout.legend_entry(f"labels shuffled, {len(values):,} times", color=GREY, linewidth=6),
+        layout.legend_entry(
+            f"true labels: {percent(test.observed, 1)}", color=ORANGE, linewidth=2.2
+        ),
     ]
-    layout.legend(figure, entries)
+    layout.add_legend(figure, entries)
     axes.set(xlabel="right, mean over the classes", ylabel="shufflings")
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=False, axis="x")
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 @styled
@@ -248,7 +259,7 @@ def choices(shares: Mapping[tuple[str, int], float]) -> Figure:
     axes.set_xticks(range(len(grids)), [f"{grid} × {grid}" for grid in grids])
     axes.set_yticks(range(len(layers)), layers)
     axes.set(xlabel="the picture is cut into", ylabel="layer")
-    return layout.settled(figure)
+    return layout.freeze(figure)
 
 
 def _share(share: float) -> str:
@@ -272,7 +283,7 @@ def _cells(
         alpha = _DARKEST * float(shades[row, column])
         axes.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=colour, alpha=alpha, linewidth=0))
         text = texts[row][column]
-        axes.text(column, row, text, ha="center", va="center", size=layout.PRINT, color=INK)
+        axes.text(column, row, text, ha="center", va="center", size=layout.FONT_SIZE, color=INK)
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     axes.grid(visible=False)
     axes.tick_params(length=0)

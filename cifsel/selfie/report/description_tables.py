@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cifsel.reports.page import Table
-from cifsel.reports.style import plain
+from cifsel.reports.style import display_name
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import FINETUNE, PROBE, CandidateScores
 from cifsel.selfie.protocol.photo_set import PhotoSet
@@ -38,7 +38,7 @@ def _calibration(temperature: float) -> str:
 
 def photo_table(photos: PhotoSet) -> Table:
     """Describes the photos that were read."""
-    classes = ", ".join(f"{n} {plain(name)}" for name, n in photos.per_class.items())
+    classes = ", ".join(f"{n} {display_name(name)}" for name, n in photos.per_class.items())
     copies = [
         f"{photos.names[i]} {'=' if exact else '≈'} {photos.names[j]}"
         for i, j, exact in photos.copies

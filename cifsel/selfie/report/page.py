@@ -12,7 +12,7 @@ from PIL import Image
 
 from cifsel.prediction import gradcam
 from cifsel.reports.page import Gallery, Page, Tile
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.scores import Scores
 from cifsel.selfie.report import charts, description_tables, page_charts, score_tables, sentences
@@ -155,10 +155,12 @@ def _tile(outcome: Outcome, index: int, pictures: tuple[np.ndarray, ...]) -> Til
     photos, probabilities = outcome.photos, outcome.chosen_candidate.photo_by_photo.probabilities
     predicted, label = int(probabilities[index].argmax()), photos.labels[index]
     right = predicted == label
-    said = f"{plain(photos.class_names[predicted])} {percent(probabilities[index, predicted])}"
+    said = (
+        f"{display_name(photos.class_names[predicted])} {percent(probabilities[index, predicted])}"
+    )
     return Tile(
         pictures,
-        plain(photos.class_names[label]),
+        display_name(photos.class_names[label]),
         (f"{'✓' if right else '✗ taken for'} {said}", charts.shortened(photos.names[index])),
         "right" if right else "wrong",
     )

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cifsel.reports.page import Table
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
 from cifsel.selfie.protocol.photo_set import PhotoSet
@@ -94,7 +94,7 @@ def mistake_table(outcome: Outcome) -> tuple[str, Table | None]:
     """
     photos, probabilities = outcome.photos, outcome.chosen_candidate.photo_by_photo.probabilities
     predicted = probabilities.argmax(1)
-    classes = [plain(name) for name in photos.class_names]
+    classes = [display_name(name) for name in photos.class_names]
     rows = [
         (
             photos.names[index],

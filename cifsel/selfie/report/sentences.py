@@ -1,6 +1,6 @@
 """The sentences of task 2's report, for the person whose photos they are."""
 
-from cifsel.reports.style import percent, plain
+from cifsel.reports.style import display_name, percent
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import CandidateScores, Difference
 from cifsel.selfie.protocol.learning_curve import still_rises
@@ -14,7 +14,7 @@ LISTED = 5
 
 def title(photos: PhotoSet) -> str:
     """Makes the heading of the report."""
-    names = [plain(name) for name in photos.class_names]
+    names = [display_name(name) for name in photos.class_names]
     classes = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= LISTED else "the classes"
     return f"How well are {classes} told apart?"
 
@@ -61,7 +61,7 @@ def _about_copies(photos: PhotoSet) -> list[str]:
         are = f"{photos.names[i]} and {photos.names[j]} are"
         kind = "the same picture" if exact else "near copies"
         if photos.labels[i] != photos.labels[j]:
-            first, second = (plain(photos.class_names[photos.labels[n]]) for n in (i, j))
+            first, second = (display_name(photos.class_names[photos.labels[n]]) for n in (i, j))
             warnings.append(
                 f"{are} {kind}, in two classes ({first} and {second}): one must be wrong"
             )

@@ -231,6 +231,7 @@ def in_a_scene(image, left, top, side, *, turn=0, light=1.0):
     return (np.asarray(scene) * light).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_every_real_face_is_found_in_the_middle(selfies):
     """The photos are of one face each, that fills most of them."""
     cropper = crops.Cropper("face", margin=0.8)
@@ -251,6 +252,7 @@ def test_every_real_face_is_found_in_the_middle(selfies):
     np.testing.assert_array_equal(again.images, shown.images[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("side", "options", "least"),
     [

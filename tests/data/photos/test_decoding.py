@@ -65,12 +65,12 @@ def png(width, height, bits, colour_type, rows):
 def test_formats_are_told_by_content(tmp_path, form):
     path = tmp_path / "misnamed.txt"
     path.write_bytes(encode(SCENE, form))
-    found = decoding.decode(path, "photo")
-    assert found.pixels.dtype == np.uint8
-    assert found.taken is None
+    photo = decoding.decode(path, "photo")
+    assert photo.pixels.dtype == np.uint8
+    assert photo.taken is None
     inner = np.s_[2:10, 2:14]
-    np.testing.assert_allclose(found.pixels[inner], SCENE[inner], atol=6 if form in LOSSY else 0)
-    assert found.pixels.shape == SCENE.shape
+    np.testing.assert_allclose(photo.pixels[inner], SCENE[inner], atol=6 if form in LOSSY else 0)
+    assert photo.pixels.shape == SCENE.shape
 
 
 def test_gif_shows_its_first_frame():
@@ -86,12 +86,12 @@ def test_heic_is_read_upright():
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2026:05:04 10:11:12"}
     scene = SCENE.repeat(4, 0).repeat(4, 1)
-    found = decoding.decode(
+    photo = decoding.decode(
         encode(np.rot90(scene), "HEIF", quality=95, exif=exif.tobytes()), "photo"
     )
-    assert found.pixels.shape == scene.shape
-    np.testing.assert_allclose(found.pixels[::16, 4::16].astype(int), scene[::16, 4::16], atol=12)
-    assert found.taken == datetime(2026, 5, 4, 10, 11, 12)
+    assert photo.pixels.shape == scene.shape
+    np.testing.assert_allclose(photo.pixels[::16, 4::16].astype(int), scene[::16, 4::16], atol=12)
+    assert photo.taken == datetime(2026, 5, 4, 10, 11, 12)
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
@@ -348,6 +348,6 @@ def test_odd_times(tags, expected):
     "exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1\x12", b"Exif\0\0" * 9]
 )
 def test_damaged_exif_leaves_the_photo(exif):
-    found = decoding.decode(encode(SCENE, "JPEG", exif=exif), "photo")
-    assert found.pixels.shape == SCENE.shape
-    assert found.taken is None
+    photo = decoding.decode(encode(SCENE, "JPEG", exif=exif), "photo")
+    assert photo.pixels.shape == SCENE.shape
+    assert photo.taken is None

@@ -87,15 +87,15 @@ def test_what_changed_in_one_place_is_no_copy():
 
 def test_equal_pixels_are_exact():
     first, second = np.asarray(blobs(0)), np.asarray(blobs(1))
-    found = grouping.near_duplicates([first, second, first[:, ::-1].copy(), first.copy()])
-    assert found == [(0, 2, False), (0, 3, True), (2, 3, False)]
+    pairs = grouping.near_duplicates([first, second, first[:, ::-1].copy(), first.copy()])
+    assert pairs == [(0, 2, False), (0, 3, True), (2, 3, False)]
 
 
 def test_images_without_contrast_are_copies_only_if_equal():
     black, grey = np.zeros((20, 30, 3), np.uint8), np.full((20, 30, 3), 128, np.uint8)
     other_shape = black.reshape(30, 20, 3)
-    found = grouping.near_duplicates([black, grey, other_shape, black.copy()])
-    assert found == [(0, 3, True)]
+    pairs = grouping.near_duplicates([black, grey, other_shape, black.copy()])
+    assert pairs == [(0, 3, True)]
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -114,8 +114,8 @@ def test_real_selfies_of_different_people_are_no_copies(real_data):
 def test_copies_of_real_selfies_are_found(real_data, change):
     images = labelled.load_photos(str(real_data / "selfies")).images
     copies = [np.asarray(change(Image.fromarray(image))) for image in images]
-    found = grouping.near_duplicates([*images, *copies])
-    assert found == [(i, i + 24, False) for i in range(24)]
+    pairs = grouping.near_duplicates([*images, *copies])
+    assert pairs == [(i, i + 24, False) for i in range(24)]
 
 
 # --- groups
@@ -182,7 +182,7 @@ def test_groups_are_the_classes_of_the_relation(seconds, people):
     order = list(dict.fromkeys(expected))
     taken = [None if s is None else NOON + timedelta(seconds=s) for s in seconds]
     names = {f"c/{i}": name for i, name in enumerate(people) if name}
-    assert numbers(taken, people=names) == [order.index(one) for one in expected]
+    assert numbers(taken, people=names) == [order.index(name) for name in expected]
 
 
 # --- who is on a photo

@@ -163,6 +163,7 @@ def in_pieces():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", in_pieces())
 def test_files_of_countless_pieces_are_refused(kind):
     assert "too many pieces" in refusal(in_pieces()[kind])

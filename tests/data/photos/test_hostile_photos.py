@@ -57,7 +57,7 @@ def refused(source):
     return str(caught.value)
 
 
-def found(*arguments):
+def photos_of(*arguments):
     with ExitStack() as stack:
         return [item.photo for item in search.find_photos(arguments, stack)]
 
@@ -72,7 +72,7 @@ def test_zip_of_a_list_without_end_is_refused(album):
     path.write_bytes(data[:start] + data[start:end] * many + closing)
     assert "c.zip: not a zip, or a damaged one (its list of files is larger" in refused(album)
     with pytest.raises(UserError, match="its list of files"):
-        found(str(path))
+        photos_of(str(path))
 
 
 def test_zip_whose_files_overlap_is_refused(album):
@@ -213,7 +213,7 @@ def test_folders_too_deep_are_refused(album, depth):
         assert "folders deep" in refused(album)
         for argument in (str(album), f"{album}/**", f"{album}/**/*.png"):
             try:
-                assert len(found(argument)) == 4
+                assert len(photos_of(argument)) == 4
             except UserError as error:
                 assert str(error).isprintable()
                 assert "folders deep" in str(error) or "cannot be searched" in str(error)
@@ -226,12 +226,12 @@ def test_links_in_circles_do_not_multiply(album):
         (album / "a" / name).symlink_to(album)
     assert "a/x: not a regular file" in refused(album)
     photo_names = [str(album / name) for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png")]
-    assert found(f"{album}/**/*.png") == photo_names
-    assert set(photo_names) <= set(found(f"{album}/**"))
+    assert photos_of(f"{album}/**/*.png") == photo_names
+    assert set(photo_names) <= set(photos_of(f"{album}/**"))
     for name in ("x", "y", "z"):
         (album / name).symlink_to(album)
-    assert set(photo_names) <= set(found(str(album)))
-    assert len(found(str(album))) < 100
+    assert set(photo_names) <= set(photos_of(str(album)))
+    assert len(photos_of(str(album))) < 100
 
 
 def test_links_to_elsewhere_show_nothing_of_it(album, tmp_path):
@@ -285,7 +285,7 @@ SPACES = {chr(code) for code in range(0x3001) if chr(code).isspace() and code > 
 def one_line(source):
     with pytest.raises(UserError) as caught:
         labelled.load_photos(str(source))
-    assert not {one for one in str(caught.value) if not one.isprintable()} - SPACES
+    assert not {c for c in str(caught.value) if not c.isprintable()} - SPACES
     return str(caught.value)
 
 

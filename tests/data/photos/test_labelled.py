@@ -188,7 +188,7 @@ def test_unreadable_files_stop_the_run_or_are_listed(album):
     assert loaded.names == ("a/0.png", "a/1.png", "b/0.png", "b/1.png", "b/linked.png")
     assert len(loaded.skipped) == 7
     for name, why in expected.items():
-        assert any(one.startswith(f"{name}: ") and why in one for one in loaded.skipped)
+        assert any(line.startswith(f"{name}: ") and why in line for line in loaded.skipped)
 
 
 def test_a_class_may_be_a_link_to_a_folder(album, tmp_path):

@@ -168,7 +168,7 @@ def test_a_folder_that_does_not_exist_is_a_mistake(
 
 
 def test_own_file_is_used_as_it_is_with_its_hash_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = weight_file(tmp_path / "own" / "efficientnetv2-b0_notop.h5")
     with caplog.at_level(logging.INFO):
@@ -177,21 +177,20 @@ def test_own_file_is_used_as_it_is_with_its_hash_logged(
         )
     assert keras_h5.tensors_sha256(h5_file.read_tensors(own)) in caplog.text
     md5 = hashlib.md5(own.read_bytes()).hexdigest()
-    assert f"MD5 {md5}, published 893217f2bb855e2983157299931e43ff" in caplog.text
+    assert f"MD5 {md5}, published 893217f2bb855e2983157299931e43ff" in capsys.readouterr().err
 
 
 def test_own_mobilenet_that_is_not_the_published_one_is_remarked_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = weight_file(tmp_path / "own" / "mobilenet_1_0_224_tf.h5")
     at = {"alpha": 1.0, "resolution": 224, "top": True, "weights_dir": str(own.parent)}
     assert download.find_weights("mobilenet", **at) == own
-    assert "not the published tensors" in caplog.text
-    caplog.clear()
+    assert "not the published tensors" in capsys.readouterr().err
     sha256 = keras_h5.tensors_sha256(h5_file.read_tensors(own))
     monkeypatch.setitem(catalogue.MOBILENET_1_0_224_SHA256, True, sha256)
     assert download.find_weights("mobilenet", **at) == own
-    assert "not the published" not in caplog.text
+    assert "not the published" not in capsys.readouterr().err
 
 
 def test_own_file_that_is_damaged(tmp_path: Path) -> None:
@@ -369,7 +368,7 @@ def test_interrupted_by_the_user(
     server.serve(NAME, weight_file(tmp_path / "published.h5").read_bytes())
     seen = []
 
-    def interrupt(path: Path, file: catalogue.WeightFile) -> None:
+    def interrupt(path: Path, file: catalogue.PublishedFile) -> None:
         seen.extend(left_in(cache))
         raise KeyboardInterrupt
 

@@ -95,6 +95,7 @@ def test_nothing_held_out_learns_from_all_and_chooses_within_them(album, ways, s
     assert_keeps_apart(folds, groups)
 
 
+@pytest.mark.slow
 @quick
 @given(albums(spanning=False), WAYS, SEEDS)
 def test_every_class_is_left_to_learn_from(album, ways, seed):
@@ -116,6 +117,7 @@ def fewest_groups(train, labels, groups):
     return min(len(set(groups[train & (labels == label)])) for label in np.unique(labels))
 
 
+@pytest.mark.slow
 @quick
 @given(albums(), WAYS, SHARES, SEEDS)
 def test_thinned_leaves_out_whole_groups_of_the_rest_and_two_or_more_stay(album, ways, share, seed):
@@ -133,6 +135,7 @@ def test_thinned_leaves_out_whole_groups_of_the_rest_and_two_or_more_stay(album,
         np.testing.assert_array_equal(fewer.inner, full.inner)
 
 
+@pytest.mark.slow
 @quick
 @given(albums(), SEEDS)
 def test_the_less_is_left_the_fewer_and_of_the_same_groups(album, seed):

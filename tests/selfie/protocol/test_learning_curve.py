@@ -11,6 +11,7 @@ from cifsel.selfie.protocol.learning_curve import CurvePoint
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [ALONE, OF_BURSTS, OF_PEOPLE], ids=["alone", "bursts", "people"])
 def test_learning_curve_ends_with_all_photos(groups):
     features, folds = points(0.6), folds_of(groups)
@@ -26,6 +27,7 @@ def test_learning_curve_ends_with_all_photos(groups):
         assert (point.low, point.high) == expected
 
 
+@pytest.mark.slow
 def test_sizes_that_come_out_alike_are_left_out():
     few = np.arange(24, dtype=np.int32) // 2 % 4 * 2 + LABELS  # four groups of each class
     folds = folds_lib.repeated(LABELS, few, folds=4, repeats=1, seed=0)

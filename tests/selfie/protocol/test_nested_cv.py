@@ -90,6 +90,7 @@ def written_out(points, labels, test, inner):
     return kind, number, temperature, scoring.softmax(final / temperature)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(9, 12), (8, 6, 7)])
 def test_does_what_it_would_do_written_out(counts):
     labels = np.random.default_rng(0).permutation(labels_of(*counts))
@@ -104,6 +105,7 @@ def test_does_what_it_would_do_written_out(counts):
         np.testing.assert_allclose(predictions.probabilities[fold], probabilities, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(12, 12), (16, 8), (8, 8, 8)])
 def test_labels_that_mean_nothing_are_guessed(counts):
     """And no oftener than guessed, however many kinds of features there are to choose from."""
@@ -189,6 +191,7 @@ def test_chooses_the_features_that_tell_something():
     np.testing.assert_array_equal(turned.feature, 3 - predictions.feature)
 
 
+@pytest.mark.slow
 def test_choose_setting_finds_what_a_finer_grid_finds():
     rng = np.random.default_rng(0)
     labels = labels_of(30, 50, 20)

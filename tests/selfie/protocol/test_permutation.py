@@ -60,6 +60,7 @@ def test_size_of_a_burst_does_not_give_its_class_away():
     assert (np.std(dealt, axis=0) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [OF_BURSTS, OF_PEOPLE], ids=["bursts", "people"])
 def test_a_signal_is_more_than_luck(groups):
     features = points(1.0)
@@ -95,6 +96,7 @@ def test_what_is_held_out_of_each_dealing_is_as_without(groups, monkeypatch):
             assert np.bincount(labels[number][test]).tolist() == [3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [OF_BURSTS, OF_PEOPLE], ids=["bursts", "people"])
 def test_noise_is_luck(groups):
     features = points(0.0)
@@ -108,6 +110,7 @@ def test_noise_is_luck(groups):
     assert 0.02 < high - low < 0.1
 
 
+@pytest.mark.slow
 def test_p_counts_those_as_good_even_by_rounding():
     features = points(0.0)
     accuracies = run_test(features, OF_BURSTS, 0.5).accuracies

@@ -1,7 +1,11 @@
+"""Label errors are suspected where all runs agree on one wrong class, with confidence."""
+
+import inspect
+
 import numpy as np
 import pytest
 
-from cifsel.comparison import suspects
+from cifsel.comparison.label_errors import LabelError, find_label_errors
 
 
 def run(*rows):
@@ -26,38 +30,43 @@ SECOND = run(
 
 
 def test_finds_where_all_runs_agree_on_a_wrong_class():
-    found = suspects.find([FIRST, SECOND], LABELS, least=0.8)
-    assert [(one.position, one.label, one.predicted) for one in found] == [(2, 2, 0), (0, 0, 1)]
-    assert [one.probability for one in found] == pytest.approx([0.97, 0.9])
+    errors = find_label_errors([FIRST, SECOND], LABELS, min_probability=0.8)
+    assert [(error.position, error.label, error.predicted) for error in errors] == [
+        (2, 2, 0),
+        (0, 0, 1),
+    ]
+    assert [error.probability for error in errors] == pytest.approx([0.97, 0.9])
 
 
-def test_one_run_that_is_right_or_thinks_otherwise_clears_an_image():
+def test_one_probabilitiesthat_is_right_or_thinks_otherwise_clears_an_image():
     third = FIRST.copy()
     third[2] = [0.1, 0.0, 0.9]
     third[0] = [0.1, 0.2, 0.7]
-    assert suspects.find([FIRST, SECOND, third], LABELS, least=0.5) == [
-        suspects.Suspect(4, 1, 0, pytest.approx((0.8 + 0.6 + 0.8) / 3))
+    assert find_label_errors([FIRST, SECOND, third], LABELS, min_probability=0.5) == [
+        LabelError(4, 1, 0, pytest.approx((0.8 + 0.6 + 0.8) / 3))
     ]
 
 
 def test_the_mean_need_not_be_reached_by_every_run():
     probability = 0.7
-    assert [one.position for one in suspects.find([FIRST, SECOND], LABELS, probability)] == [
+    assert [
+        error.position for error in find_label_errors([FIRST, SECOND], LABELS, probability)
+    ] == [
         2,
         0,
         4,
     ]
-    assert [one.position for one in suspects.find([FIRST, SECOND], LABELS, 0.71)] == [2, 0]
+    assert [error.position for error in find_label_errors([FIRST, SECOND], LABELS, 0.71)] == [2, 0]
 
 
 def test_equally_probable_ones_keep_the_order_of_the_images():
     same = run(*[[0.0, 1.0]] * 300)
-    found = suspects.find([same], np.zeros(300, int))
-    assert [one.position for one in found] == list(range(300))
+    errors = find_label_errors([same], np.zeros(300, int))
+    assert [error.position for error in errors] == list(range(300))
 
 
-def test_no_suspects_where_all_is_right():
-    assert suspects.find([np.eye(3)], np.arange(3)) == []
+def test_nothing_is_suspected_where_all_is_right():
+    assert find_label_errors([np.eye(3)], np.arange(3)) == []
 
 
 def test_agrees_with_a_loop_over_images():
@@ -70,19 +79,21 @@ def test_agrees_with_a_loop_over_images():
     labels = rng.integers(0, 4, 200)
     expected = []
     for position, label in enumerate(labels):
-        predicted = {int(one[position].argmax()) for one in runs}
+        predicted = {int(probabilities[position].argmax()) for probabilities in runs}
         if len(predicted) == 1 and label not in predicted:
             (winner,) = predicted
-            mean = sum(one[position, winner] for one in runs) / 3
+            mean = sum(probabilities[position, winner] for probabilities in runs) / 3
             if mean >= 0.6:
                 expected.append((mean, position, int(label), winner))
     expected.sort(reverse=True)
-    found = suspects.find(runs, labels, least=0.6)
-    assert len(found) > 20
-    assert [(one.position, one.label, one.predicted) for one in found] == [
+    errors = find_label_errors(runs, labels, min_probability=0.6)
+    assert len(errors) > 20
+    assert [(error.position, error.label, error.predicted) for error in errors] == [
         entry[1:] for entry in expected
     ]
-    assert [one.probability for one in found] == pytest.approx([entry[0] for entry in expected])
+    assert [error.probability for error in errors] == pytest.approx(
+        [entry[0] for entry in expected]
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,4 +109,5 @@ def test_agrees_with_a_loop_over_images():
 )
 def test_refuses_what_does_not_fit_together(probabilities, labels):
     with pytest.raises(ValueError, match="need"):
-        suspects.find(probabilities, labels)
+        # Without the check of shapes at run time, which tests install.
+        inspect.unwrap(find_label_errors)(probabilities, labels)

@@ -1,0 +1,43 @@
+"""Findings on the test images themselves: duplicates in training, and suspected label errors."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from cifsel.comparison.candidates import Candidate
+from cifsel.comparison.duplicates import Duplicate, find_duplicates
+from cifsel.comparison.label_errors import LabelError, find_label_errors
+from cifsel.data.splits import Dataset
+from cifsel.evaluation import scoring
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """Findings on the test images.
+
+    Attributes:
+      duplicates: test images that are in training or validation too.
+      label_errors: test images whose label every run contradicts.
+    """
+
+    duplicates: Sequence[Duplicate]
+    label_errors: Sequence[LabelError]
+
+    def without_duplicate(self, count: int) -> Bool[np.ndarray, " count"]:
+        """Tells for each of `count` test images whether it has no duplicate in training."""
+        mask = np.ones(count, bool)
+        mask[[duplicate.test_position for duplicate in self.duplicates]] = False
+        return mask
+
+
+def examine_test_images(dataset: Dataset, candidates: Sequence[Candidate]) -> Findings:
+    """Compares test with training images, and labels with the predictions of all runs."""
+    training = np.concatenate([dataset.train.images, dataset.val.images])
+    runs = [run for candidate in candidates for run in candidate.runs]
+    probabilities = [scoring.softmax(run.logits["test"]) for run in runs]
+    return Findings(
+        find_duplicates(dataset.test.images, training),
+        find_label_errors(probabilities, dataset.test.labels),
+    )

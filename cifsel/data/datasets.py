@@ -1,0 +1,64 @@
+"""The data sets by name: reads or draws the images of a run, with their split."""
+
+import dataclasses
+
+from cifsel.data import cifar, drawn_images, splits
+from cifsel.terminal import say
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """The images that a run asks for. The fields are those of a config.
+
+    Attributes:
+      name: 'cifar100' (its animals and people) or 'drawn'.
+      data_dir: folder of prepared tfds data. None for TFDS_DATA_DIR or tfds's default.
+      try_gcs: download from tfds's public bucket.
+      val_per_class: validation images per class, taken from the training images.
+      train_fraction: share of the training images to use, stratified.
+      train_examples: number of training images to use, stratified. 0 for all.
+      test_examples: number of test images to use, stratified. 0 for all.
+      seed: of the split and of subsets.
+    """
+
+    name: str
+    data_dir: str | None
+    try_gcs: bool
+    val_per_class: int
+    train_fraction: float
+    train_examples: int
+    test_examples: int
+    seed: int
+
+
+def load_dataset(spec: DatasetSpec) -> splits.Dataset:
+    """Reads or draws the images, and says how many there are.
+
+    Raises:
+      UserError: the data cannot be read, or have fewer images than are asked for.
+    """
+    if spec.name == "drawn":
+        say("drawing 50 classes of synthetic images (these are not photographs)")
+        whole = drawn_images.draw_classes(
+            train_per_class=100, val_per_class=50, test_per_class=50, seed=spec.seed
+        )
+    else:
+        say("reading CIFAR-100's animals and people")
+        whole = cifar.load_cifar(
+            spec.data_dir,
+            try_gcs=spec.try_gcs,
+            val_per_class=spec.val_per_class,
+            seed=spec.seed,
+        )
+    dataset = splits.subset(
+        whole,
+        train_fraction=spec.train_fraction,
+        train_examples=spec.train_examples,
+        test_examples=spec.test_examples,
+        seed=spec.seed,
+    )
+    say(
+        f"{len(dataset.train):,} training, {len(dataset.val):,} validation and"
+        f" {len(dataset.test):,} test images of {len(dataset.class_names)} classes"
+    )
+    return dataset

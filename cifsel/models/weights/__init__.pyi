@@ -1,0 +1,12 @@
+from .backbone import WeightsFile as WeightsFile
+from .backbone import WeightsSpec as WeightsSpec
+from .backbone import load_backbone as load_backbone
+from .catalogue import PublishedFile as PublishedFile
+from .catalogue import published as published
+from .download import cache_dir as cache_dir
+from .download import find_weights as find_weights
+from .download import use_file as use_file
+from .h5_file import read_tensors as read_tensors
+from .keras_h5 import convert as convert
+from .keras_h5 import keras_name as keras_name
+from .keras_h5 import tensors_sha256 as tensors_sha256

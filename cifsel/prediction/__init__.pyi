@@ -1,0 +1,13 @@
+from .answers import Answer as Answer
+from .answers import answer_photos as answer_photos
+from .formats import as_csv as as_csv
+from .formats import as_json as as_json
+from .formats import as_text as as_text
+from .gradcam import heat as heat
+from .gradcam import overlay as overlay
+from .predictor import NoFaceError as NoFaceError
+from .predictor import Predictor as Predictor
+from .predictor import load as load
+from .predictor import run_of as run_of
+from .trained_model import TrainedModel as TrainedModel
+from .trained_model import restore as restore

@@ -1,0 +1,81 @@
+"""Answers as text for people, and as JSON and CSV for programs."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from cifsel.errors import printable
+from cifsel.prediction.answers import Answer
+from cifsel.prediction.predictor import Predictor
+from cifsel.workdir.model_meta import SELFIE
+
+TOP = 5  # classes in a line of text
+
+
+def as_text(answers: Iterable[Answer], predictor: Predictor, width: int) -> Iterator[str]:
+    """Yields a line for each photo that has an answer. Names are filled to `width` characters."""
+    for answer in answers:
+        if answer.problem:
+            continue
+        likeliest = [
+            f"{predictor.class_names[i]} {_percent(answer.probabilities[i])}"
+            for i in np.argsort(-answer.probabilities, kind="stable")[:TOP]
+        ]
+        if predictor.task == SELFIE:
+            unsure = predictor.unsure(answer.probabilities[None])[0]
+            likeliest = [f"unsure ({likeliest[0]})" if unsure else likeliest[0]]
+        yield f"{printable(answer.photo):<{width}}  {', '.join(likeliest)}"
+
+
+def _percent(share: float) -> str:
+    # Rounding must not make anything certain.
+    if 0.01 <= share <= 0.99:
+        return f"{100 * share:.0f} %"
+    return "over 99 %" if share > 0.5 else "under 1 %"
+
+
+def as_json(answers: Iterable[Answer], predictor: Predictor) -> str:
+    """An array with an object for each photo, one a line."""
+    objects = [json.dumps(_to_object(answer, predictor), allow_nan=False) for answer in answers]
+    return "[\n  " + ",\n  ".join(objects) + "\n]"
+
+
+def as_csv(answers: Iterable[Answer], predictor: Predictor) -> Iterator[str]:
+    """Yields a header, and a line for each photo that has an answer."""
+    unsure = ["unsure"] if predictor.task == SELFIE else []
+    shares = [f"probability of {name}" for name in predictor.class_names]
+    yield _csv_line(["photo", "label", "probability", *unsure, *shares])
+    for answer in answers:
+        if not answer.problem:
+            cells = _to_object(answer, predictor)
+            probabilities = cells.pop("probabilities").values()
+            yield _csv_line([*cells.values(), *probabilities])
+
+
+def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
+    """The JSON object of an answer."""
+    if answer.problem:
+        return {"photo": answer.photo, "skipped": answer.problem}
+    rounded = [round(float(share), 6) for share in answer.probabilities]
+    best = int(answer.probabilities.argmax())
+    content = {
+        "photo": answer.photo,
+        "label": predictor.class_names[best],
+        "probability": rounded[best],
+        "probabilities": dict(zip(predictor.class_names, rounded, strict=True)),
+    }
+    if predictor.task == SELFIE:
+        content["unsure"] = bool(predictor.unsure(answer.probabilities[None])[0])
+    return content
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    buffer = io.StringIO()
+    # Truth values are written as in JSON, so that programs need one rule.
+    written = [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
+    csv.writer(buffer, lineterminator="").writerow(written)
+    return buffer.getvalue()

@@ -1,0 +1,13 @@
+from .page import Chart as Chart
+from .page import Gallery as Gallery
+from .page import Page as Page
+from .page import Table as Table
+from .page import Tile as Tile
+from .run_report import RunReport as RunReport
+from .style import display_name as display_name
+from .style import percent as percent
+from .style import save as save
+from .style import styled as styled
+from .style import to_png as to_png
+from .style import to_rgb as to_rgb
+from .style import to_svg as to_svg

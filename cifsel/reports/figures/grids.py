@@ -1,0 +1,85 @@
+"""Grids of images with captions."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.figure import Figure
+
+from cifsel.reports.style import DPI, GREEN, INK, ORANGE, display_name, percent, styled
+
+
+def prediction_captions(
+    true_names: Sequence[str], predicted_names: Sequence[str], probabilities: Sequence[float]
+) -> tuple[list[str], list[str]]:
+    """Makes captions for `image_grid`: the label, and below it the prediction and its probability.
+
+    Args:
+      true_names: names of the labels.
+      predicted_names: names of the predicted classes.
+      probabilities: of the predicted classes, 0..1.
+
+    Returns:
+      Captions, and verdicts, "right" or "wrong".
+    """
+    captions, verdicts = [], []
+    for true, predicted, share in zip(true_names, predicted_names, probabilities, strict=True):
+        right = true == predicted
+        answer = f"✓ {percent(share)}" if right else f"✗ {display_name(predicted)} {percent(share)}"
+        captions.append(f"{display_name(true)}\n{answer}")
+        verdicts.append("right" if right else "wrong")
+    return captions, verdicts
+
+
+@styled
+def image_grid(
+    images: UInt8[np.ndarray, "n h w 3"],
+    captions: Sequence[str] | None = None,
+    verdicts: Sequence[str] | None = None,
+    *,
+    columns: int = 8,
+    title: str = "",
+) -> Figure:
+    """Draws images in rows with captions. Each pixel is a whole number of screen pixels.
+
+    Args:
+      images: at least one. Small ones are enlarged to about 128 pixels.
+      captions: text below each image, of one or more lines.
+      verdicts: "right", "wrong" or "" for each caption, which sets its colour.
+      columns: number of images in a row.
+      title: heading of the figure.
+
+    Raises:
+      ValueError: there are no images, or images, captions and verdicts differ in number.
+    """
+    total, height, width = images.shape[:3]
+    captions = [""] * total if captions is None else captions
+    verdicts = [""] * total if verdicts is None else verdicts
+    if total < 1 or not total == len(captions) == len(verdicts):
+        raise ValueError(f"{total} images, {len(captions)} captions, {len(verdicts)} verdicts")
+    scale, gap, line = max(1, round(128 / width)), 14, 13
+    columns = min(columns, total)
+    rows = math.ceil(total / columns)
+    below = line * max(text.count("\n") + 1 if text else 0 for text in captions)
+    step_x, step_y = width * scale + gap, height * scale + below + gap
+    full_x, full_y = columns * step_x + gap, rows * step_y + gap + (2 * line if title else 0)
+    figure = Figure(figsize=(full_x / DPI, full_y / DPI))
+    figure.text(gap / full_x, 1 - gap / full_y, title, va="top", weight="bold", size=10)
+    colour = {"right": GREEN, "wrong": ORANGE, "": INK}
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        left, bottom = gap + column * step_x, gap + (rows - 1 - row) * step_y + below
+        # Axes would resample the image, and sixty of them take seconds.
+        figure.figimage(image.repeat(scale, 0).repeat(scale, 1), left, bottom, origin="upper")
+        figure.text(
+            (left + width * scale / 2) / full_x,
+            (bottom - 3) / full_y,
+            captions[index],
+            ha="center",
+            va="top",
+            size=8,
+            linespacing=1.1,
+            color=colour[verdicts[index]],
+        )
+    return figure
