@@ -16,6 +16,7 @@ from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
 from cifsel.selfie.protocol.scores import Scores
 from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import Backbone, Crop, SelfieMeta
 
 
 def metrics_json(
@@ -117,26 +118,25 @@ def save_checkpoint(
       config: of the run.
     """
     settings = classifier.settings
-    description = {
-        "l2": settings.l2,
-        "temperature": settings.temperature,
-        "places": [[settings.layer, settings.grid]],
-        "method": settings.method,
-        "task": config["task"],
-        "backbone": {"model": backbone.model_name, "alpha": backbone.alpha},
-        "class_names": list(class_names),
-        "image_size": backbone.image_size,
-        "resize": RESIZE,
-        "mirror": True,
-        "crop": {"kind": cropper.kind, "margin": cropper.margin, "fallback": cropper.fallback},
-        "sure_from": settings.sure_from,
-        "init_from": backbone.origin,
-        "config": config,
-    }
+    meta = SelfieMeta(
+        l2=settings.l2,
+        temperature=settings.temperature,
+        places=((settings.layer, settings.grid),),
+        method=settings.method,
+        backbone=Backbone(backbone.model_name, backbone.alpha),
+        class_names=tuple(class_names),
+        image_size=backbone.image_size,
+        resize=RESIZE,
+        mirror=True,
+        crop=Crop(cropper.kind, cropper.margin, cropper.fallback),
+        sure_from=settings.sure_from,
+        init_from=backbone.origin,
+        config=config,
+    )
     tree = {
         "params": classifier.params,
         "batch_stats": classifier.batch_stats,
         "head": {"kernel": classifier.kernel, "bias": classifier.bias},
     }
     with Checkpoints(folder) as checkpoints:
-        checkpoints.save(0, model=tree, meta=description)
+        checkpoints.save(0, model=tree, meta=meta.to_json())

@@ -22,6 +22,7 @@ from cifsel.prediction import predictor, trained_model
 from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import ClassifierMeta
 from configs import effnet
 from configs import selfie as selfie_config
 
@@ -44,10 +45,18 @@ def task1(variables_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("task1")
     config = effnet.get_config()
     config.update({"model": MODEL, "image_size": SIZE})
-    meta = {"config": config_lib.to_json(config), "class_names": [f"class_{i}" for i in range(7)]}
+    meta = ClassifierMeta(
+        config=config_lib.to_json(config),
+        class_names=tuple(f"class_{i}" for i in range(7)),
+        coarse_names=("all",),
+        coarse_of=(0,) * 7,
+        image_side=32,
+        fingerprint="0",
+        weights=None,
+    )
     variables = variables_of(classifier.build(MODEL, num_classes=7), SIZE)
     with Checkpoints(epath.Path(folder / "run")) as saved:
-        saved.save(3, model=variables, meta=meta)
+        saved.save(3, model=variables, meta=meta.to_json())
     (folder / "best.json").write_text(json.dumps({"run": "run", "model": MODEL}))
     return folder
 

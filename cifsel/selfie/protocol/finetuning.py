@@ -59,27 +59,33 @@ def layer_inputs(model: Classifier, layers: tuple[str, ...]) -> Callable[[Tree, 
       model: a classifier.
       layers: the last ones of its backbone, not all of them.
     """
-    names = model.backbone.layer_names
-    before = names[names.index(layers[0]) - 1]
-
+    before = _layer_before(model, layers)
     return jax.jit(
         lambda variables, images: features.layer_maps(model, variables, images, [before])[0]
     )
+
+
+def _layer_before(model: Classifier, layers: tuple[str, ...]) -> str:
+    names = model.backbone.layer_names
+    return names[names.index(layers[0]) - 1]
 
 
 def last_layers(
     model: Classifier, layers: tuple[str, ...], variables: Tree, maps: Num[Array, "b h w c"]
 ) -> Float[Array, "b d"]:
     """Runs the last layers alone, and averages over positions. The features are float32."""
+    before = _layer_before(model, layers)
 
-    def skip(following: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+    def replace(following: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         path = context.module.path
         if len(path) == 2 and path[0] == "backbone" and path[1] not in layers:
-            return args[0]
+            return maps if path[1] == before else args[0]
         return following(*args, **kwargs)
 
-    with nn.intercept_methods(skip):
-        output = model.apply(variables, maps, method=lambda module, x: module.backbone(x))
+    # The backbone takes images. These are never looked at, as the first layers do not run.
+    images = jnp.zeros((len(maps), 1, 1, 3))
+    with nn.intercept_methods(replace):
+        output = model.apply(variables, images, method=lambda module, x: module.backbone(x))
     return jnp.asarray(output, jnp.float32).mean((1, 2))
 
 
