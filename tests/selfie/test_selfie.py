@@ -215,7 +215,7 @@ def test_people_are_held_out_together(task1, faces, tmp_path):
         ({"l2": (0.0,)}, ["config.l2", "1e-06"]),
         ({"folds": 1}, ["config.folds", "3 to 20"]),
         ({"image_size": 8}, ["config.image_size"]),
-        ({"permutations": 1}, ["config.permutations", "2 or more"]),
+        ({"permutations": 1}, ["config.permutations", "0 for none or 2 to"]),
         ({"people_csv": "a", "people_pattern": "(b)"}, ["config.people_pattern"]),
         ({"people_pattern": "/(a)"}, ["/(a)", "matches none"]),
         ({"people_pattern": "^(happy|sad)"}, ["'happy'", "1 separate occasions", "4 or more"]),
