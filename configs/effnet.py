@@ -24,7 +24,7 @@ def get_config(recipe: str = "finetune") -> ConfigDict:
     c.recipe = recipe
     c.model = "efficientnetv2-b0"
     if recipe == "finetune":
-        # Chosen on validation images (experiments/README.md).
+        # Chosen on validation images (experiments/results/ablation.md).
         c.train_size = 96
         c.epochs = 6
         c.learning_rate = 4e-4

@@ -24,7 +24,7 @@ def get_config(recipe: str = "finetune") -> ConfigDict:
     c.recipe = recipe
     c.model = "mobilenet"
     if recipe == "finetune":
-        # Chosen on validation images (experiments/README.md).
+        # Chosen on validation images (experiments/results/ablation.md).
         c.epochs = 6
         c.frozen_bn = False
     elif recipe == "probe":

@@ -23,7 +23,7 @@ def keep_freed() -> None:
     XLA's CPU backend allocates about a gigabyte for every step and frees it afterwards. By default,
     glibc gives it back to the system, which has to find as many pages for the next step and to fill
     them with zeros. At 128 px this takes a third of the time of a training step
-    (experiments/README.md). `release_when_short` gives memory back when it runs short.
+    (experiments/LOG.md). `release_when_short` gives memory back when it runs short.
     """
     libc = _glibc()
     if libc is None:

@@ -221,7 +221,7 @@ def make_scan(
     def scan(state: TrainState, batches: Batch, key: Array) -> TrainState:
         if len(batches["mask"]) == 1:
             # Inside a loop, even of one turn, XLA's CPU backend runs convolutions on one thread
-            # and without its library. They are up to 12 times slower (experiments/README.md).
+            # and without its library. They are up to 12 times slower (experiments/LOG.md).
             return step(state, {name: array[0] for name, array in batches.items()}, key)
         return jax.lax.scan(lambda state, batch: (step(state, batch, key), None), state, batches)[0]
 

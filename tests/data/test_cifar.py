@@ -214,8 +214,8 @@ def test_cache_suffices_without_tensorflow(tmp_path):
     code = """if True:
         import sys
         sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
-        from cifsel.data import cifar, subset
-        subset.CLASS_NAMES = ("bear", "tiger")
+        from cifsel.data import cifar, cifar_classes
+        cifar_classes.CLASS_NAMES = ("bear", "tiger")
         print(len(cifar.load_cifar("DIR", val_per_class=2).train))
     """.replace("DIR", str(tmp_path))
     assert python(code) == "20"

@@ -16,7 +16,7 @@ def compiler_options() -> dict[str, str] | None:
     hands sums, matrix products and dense convolutions to the library YNNPACK on a CPU. Its sums
     make training steps twice as fast. Dense convolutions are quicker by Eigen, which computes them
     if YNNPACK is given the sums alone. EfficientNetV2's forward pass then takes 0.82 of the time,
-    and its training steps 0.92 (experiments/README.md).
+    and its training steps 0.92 (experiments/LOG.md).
     """
     if jax.default_backend() != "cpu":
         return None

@@ -138,7 +138,7 @@ def _dense_kernel_gradient(
     """Computes the gradient of a dense convolution's kernel, as a matrix product for each row.
 
     XLA's own is a convolution with a kernel as large as the image. It takes up to 15 times as long
-    (experiments/README.md). The operand that is shifted is copied k times, so that is the narrower
+    (experiments/LOG.md). The operand that is shifted is copied k times, so that is the narrower
     one.
     """
     channels, features = x.shape[3], grads.shape[3]

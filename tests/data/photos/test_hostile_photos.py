@@ -171,10 +171,10 @@ def test_zip_that_expands_without_end(tmp_path, read_within):
     path.write_bytes(header + body + central + closing)
     code = """if True:
         import zipfile
-        from cifsel.data import photo_files
+        from cifsel.data.photos import files
         def read(path):
             archive = zipfile.ZipFile(path)
-            photo_files.content(photo_files.File("1.png", path, archive, archive.infolist()[0]))
+            files.content(files.File("1.png", path, archive, archive.infolist()[0]))
     """
     (said,) = read_within(code, [path], 100)
     assert "1.png: damaged in the zip" in said

@@ -276,7 +276,7 @@ def _bombs(folder: Path, content: bytes) -> list[Path]:
 
 def test_bombs_are_refused_before_they_go_off(path: Path, read_within: Callable) -> None:
     paths = _bombs(path.parent, path.read_bytes())
-    said = read_within("from cifsel.weights.h5_file import read_tensors as read", paths, 200)
+    said = read_within("from cifsel.models.weights.h5_file import read_tensors as read", paths, 200)
     reasons = ("compressed", "compressed", "holds 0 bytes", "2,147 MB")
     for bomb, message, reason in zip(paths, said, reasons, strict=True):
         assert str(bomb) in message
