@@ -12,7 +12,7 @@ from paths import REPO
 
 from cifsel.workdir import lock
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 # Each command in a fork of one process that has imported what takes seconds. `run_module` does what
 # `python -m cifsel.main` does.

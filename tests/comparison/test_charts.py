@@ -90,6 +90,7 @@ def lines(axes, colour):
 
 @pytest.mark.filterwarnings("error")
 @every_chart
+@pytest.mark.slow
 class TestEveryChart:
     @pytest.mark.parametrize("names", [("a", "b"), (LONG, LONG[::-1])])
     def test_all_is_within_the_figure_and_names_are_whole(self, chart, names):

@@ -165,6 +165,7 @@ def similarity(first, second):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (11, 14), (32, 32)])
+@pytest.mark.slow
 def test_similarity_is_what_the_criterion_says(shape):
     rng = np.random.default_rng(4)
     pictures = photographs(9, seed=5)[:, : shape[0], : shape[1]]
@@ -182,6 +183,7 @@ def test_similarity_is_what_the_criterion_says(shape):
         assert pairs[position].similarity == pytest.approx(max(expected), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_more_images_than_are_compared_at_a_time(monkeypatch):
     test = np.concatenate([OTHERS, np.stack([noisy(image) for image in TRAIN[:30]])])
     expected = find_duplicates(test, TRAIN)

@@ -104,6 +104,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=SLOW_FIXTURE)
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_value_in_metrics(two, whole, data):
     metrics = json.loads(whole[workdir.METRICS])
     place = data.draw(st.sampled_from(places(metrics)))
@@ -124,6 +125,7 @@ NEEDED = ("model", "fingerprint", "command", "training.history", "val.loss", "te
           "cost.flops_per_image", "cost.seconds", "config.seed", "config.data_dir")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_anything_missing_in_metrics(two, whole):
     metrics, refused = json.loads(whole[workdir.METRICS]), set()
     try:

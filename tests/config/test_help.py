@@ -117,6 +117,7 @@ def test_help_beside_a_config_lists_its_fields():
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_help_of_preflight():
     said = run("cifsel.preflight", "--help").stdout
     assert said.startswith("usage: python -m cifsel.preflight [-h]")

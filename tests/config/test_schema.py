@@ -14,7 +14,7 @@ from cifsel.config.schema import Bool, Choice, Choices, Float, Int, Numbers, Tex
 from cifsel.data import augment, transforms
 from cifsel.data.photos import crops
 from cifsel.models import classifier
-from cifsel.models.weights import download
+from cifsel.models.weights import catalogue
 
 REPO = Path(__file__).parents[2]
 SCHEMAS = {"task 1": TASK1, "task 2": SELFIE, "quickstart": QUICKSTART}
@@ -137,7 +137,7 @@ def test_choices_are_those_that_the_code_offers():
     assert SELFIE.fields["model"].choices == classifier.MODELS
     assert QUICKSTART.fields["models"].choices == classifier.MODELS
     assert TASK1.fields["resize"].choices == transforms.METHODS
-    assert TASK1.fields["weights_resolution"].choices == download.MOBILENET_RESOLUTIONS
+    assert TASK1.fields["weights_resolution"].choices == catalogue.MOBILENET_RESOLUTIONS
     assert SELFIE.fields["crop"].choices == crops.CROPS
 
 

@@ -276,6 +276,7 @@ def break_download(monkeypatch, error):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
 
 
+@pytest.mark.slow
 def test_failed_download_leaves_nothing_behind(tmp_path, monkeypatch):
     break_download(monkeypatch, OSError("connection\nlost"))
     with pytest.raises(UserError) as caught:

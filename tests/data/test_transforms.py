@@ -181,6 +181,7 @@ def test_two_passes_scale_as_one_does(largest):
     assert np.abs(actual - np.asarray(expected)).mean() < 0.3
 
 
+@pytest.mark.slow
 def test_two_passes_turn_by_right_angles_exactly():
     for turns in (-3, -2, -1, 1, 2):
         actual = in_two_passes(NOISE, np.full(6, turns * math.pi / 2), np.ones(6), 5.0, 1.0)

@@ -10,6 +10,8 @@ import pytest
 
 from cifsel.models import classifier
 
+pytestmark = pytest.mark.slow
+
 # keras.applications: count_params() with the 1000-class top, and without it.
 KERAS_COUNTS = {
     "efficientnetv2-b0": (7_200_312, 5_919_312),

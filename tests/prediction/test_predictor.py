@@ -21,7 +21,7 @@ from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 from cifsel.workdir.model_meta import SELFIE, ClassifierMeta
 from configs import effnet
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
 MODEL, SIZE = "efficientnetv2-mini", 64
 META = {
     "l2": 0.01,

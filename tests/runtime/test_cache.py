@@ -7,7 +7,7 @@ import sys
 import pytest
 from paths import REPO
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 PROGRAM = """
 import jax

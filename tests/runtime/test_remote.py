@@ -27,7 +27,7 @@ from cifsel.runtime import remote
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
 
-pytestmark = pytest.mark.usefixtures("gs")
+pytestmark = [pytest.mark.usefixtures("gs"), pytest.mark.slow]
 BUCKET = "gs://bucket"
 
 

@@ -16,7 +16,7 @@ from paths import REPO
 from cifsel.errors import UserError
 from cifsel.runtime import sharding
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 EPOCHS = 2
 # Batch norm trains, so that its statistics must be those of the whole batch. The last batch is not

@@ -20,6 +20,8 @@ from cifsel.runtime.signals import Interrupted
 from cifsel.training.state import init_state
 from cifsel.workdir import checksums
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 
 # --- damage --------------------------------------------------------------------------------------

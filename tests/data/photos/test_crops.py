@@ -272,6 +272,7 @@ def test_faces_in_larger_photos(selfies, side, options, least):
     assert sum(face is not None and overlap(face, there) > 0.6 for face in shown.faces) >= least
 
 
+@pytest.mark.slow
 def test_faces_that_fill_the_photo(selfies):
     images = [image[40:-40, 40:-40] for image in selfies.images[::2]]
     shown = crops.Cropper("face").show(images, selfies.names[::2], 32)

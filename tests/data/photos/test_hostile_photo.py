@@ -250,7 +250,7 @@ def test_photos_that_expand_to_the_limit_and_beyond(tmp_path, read_within):
     paths = [tmp_path / f"{number}.png" for number in range(len(sources))]
     for path, content in zip(paths, sources.values(), strict=True):
         path.write_bytes(content)
-    code = "from cifsel.data.photos import decoding\nread = lambda path: decoding.decode(path, 'photo')"
+    code = "from cifsel.data.photos import decoding as d\nread = lambda path: d.decode(path, 'photo')"
     said = read_within(code, paths, 1500)
     for expected, message in zip(sources, said, strict=True):
         assert re.search(expected.partition(",")[0], message), message

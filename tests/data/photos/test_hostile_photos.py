@@ -21,6 +21,8 @@ from PIL import Image
 from cifsel.data.photos import files, grouping, labelled, search
 from cifsel.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 rng = np.random.default_rng(0)
 SCENE = rng.integers(0, 255, (24, 40, 3), np.uint8)
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from cifsel.errors import UserError
 from cifsel.models.weights import download, h5_file
 
+pytestmark = pytest.mark.slow
+
 Tensors = dict[str, np.ndarray]
 Make = Callable[[h5py.Group], object]
 SHAPE = (3, 3, 3, 8)

@@ -62,6 +62,7 @@ FIGURES = {
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
+@pytest.mark.slow
 def test_all_is_within_the_figure(make):
     figure = make()
     style.to_rgb(figure)
@@ -79,6 +80,7 @@ def test_all_is_within_the_figure(make):
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
+@pytest.mark.slow
 def test_labels_do_not_cover_each_other(make):
     figure = make()
     style.to_rgb(figure)

@@ -12,6 +12,8 @@ from recorder import Recorder
 
 from cifsel.selfie.report import description_tables, page, score_tables, sentences
 
+pytestmark = pytest.mark.slow
+
 CHARTS = {"accuracy", "confusion_matrix", "per_photo", "permutation", "learning_curve"}
 CHARTS |= {"choices_1", "choices_2", "choices_3_epochs"}
 
