@@ -113,6 +113,7 @@ def test_archives_that_are_no_files(tmp_path):
             zips.read_arrays(path, MOST)
 
 
+@pytest.mark.slow
 def test_bombs_take_no_memory(tmp_path, read_within):
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
     body = b"".join(packer.compress(bytes(2**24)) for _ in range(32)) + packer.flush()

@@ -388,6 +388,7 @@ def checkpoint(variables_of, tmp_path_factory):
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     """TensorFlow alone would take longer than everything else."""
     (path,) = put(tmp_path, **{"\udcff": 25})
@@ -421,6 +422,7 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_closed_pipe_ends_it_quietly(checkpoint, tmp_path):
     (path,) = put(tmp_path, a=25)
     command = f"'{sys.executable}' -m cifsel.predict --checkpoint='{checkpoint}' '{path}'"

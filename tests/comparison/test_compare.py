@@ -18,6 +18,8 @@ from cifsel.errors import UserError
 from cifsel.prediction import gradcam
 from cifsel.reports.page import Page, Table
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = {"phone": 390, "wide": 1280}
 GALLERIES = {"confused_1", "confused_2", "only_1", "attention", "duplicates"}
 CHARTS = {

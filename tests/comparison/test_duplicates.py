@@ -219,6 +219,7 @@ def test_refuses_what_is_not_images_of_one_size(test, train):
         inspect.unwrap(find_duplicates)(test, train)
 
 
+@pytest.mark.slow
 def test_duplicates_in_cifar(real_data):
     data = cifar.load_cifar(str(real_data / "tfds"))
     train = np.concatenate([data.train.images, data.val.images])

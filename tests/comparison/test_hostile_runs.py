@@ -280,6 +280,7 @@ def test_predictions_of_another_kind(two, other_arrays, changes, said):
         st.tuples(st.floats(0, 0.999), st.integers(0, 400), st.binary(max_size=8)), min_size=1
     )
 )
+@pytest.mark.slow
 def test_damaged_predictions(two, whole, changes):
     content = bytearray(whole[workdir.PREDICTIONS])
     for share, cut, new in changes:

@@ -100,6 +100,7 @@ LINES = {
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line(tmp_path):
     source = (REPO / "configs" / "effnet.py").read_text()
     changes = {"none": "c.epochs = None", "missing": "del c['epochs']", "typo": "c.epocs = 3"}

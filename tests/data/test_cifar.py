@@ -285,6 +285,7 @@ def test_failed_download_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_interrupted_download_keeps_what_was_there(tmp_path, monkeypatch):
     (tmp_path / "other").write_text("mine")
     break_download(monkeypatch, KeyboardInterrupt())

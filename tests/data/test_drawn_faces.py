@@ -109,6 +109,7 @@ def slants(images):
     return (slant[:, :, :8] - slant[:, :, :7:-1]).reshape(len(grey), -1)
 
 
+@pytest.mark.slow
 def test_lines_tell_the_class(drawn):
     """Ridge regression on how lines slant, fitted to other faces: mouths and brows are clear."""
     known = drawn_faces.draw_faces(80, seed=2)

@@ -126,6 +126,7 @@ def keras_layers():
     return pytest.importorskip("keras", reason="the reference is Keras").layers
 
 
+@pytest.mark.slow
 def test_rotation_is_that_of_keras():
     # TensorFlow's warp, which Keras calls, pins its own idea of sign, centre and reflection.
     layer = keras_layers().RandomRotation((0.07, 0.07))

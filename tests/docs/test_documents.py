@@ -100,6 +100,7 @@ def holds(text: str, message: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_documented_errors_are_those_of_the_program():
     templates = message_templates()
     messages = documented_messages()

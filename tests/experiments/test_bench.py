@@ -7,6 +7,8 @@ import pytest
 from experiments.bench import __main__ as command
 from experiments.bench import entries, machine, measure, work
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("peer", ["cifsel", "keras-tensorflow"])
 def test_a_worker_does_every_kind_of_work(peer):

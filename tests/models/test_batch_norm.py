@@ -46,6 +46,7 @@ FLAX = nn.BatchNorm(use_running_average=False, momentum=MOMENTUM, epsilon=EPSILO
     mean=st.sampled_from([0.0, 3.0]),
     seed=st.integers(0, 2**16),
 )
+@pytest.mark.slow
 def test_it_is_flaxs_with_its_gradients(shape, mean, seed):
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.normal(mean, 1, shape), jnp.float32)

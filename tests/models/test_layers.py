@@ -34,6 +34,7 @@ def agree(forms, x, kernel, *rest):
     padding=st.sampled_from([None, ((0, 1), (0, 1)), ((0, 0), (0, 0)), ((1, 0), (2, 1))]),
     seed=st.integers(0, 2**16),
 )
+@pytest.mark.slow
 def test_both_forms_agree_with_their_gradients(shape, stride, padding, seed):
     padding = padding or layers.same_padding(shape[1], shape[2], 3, stride)
     rng = np.random.default_rng(seed)
@@ -51,6 +52,7 @@ def test_both_forms_agree_with_their_gradients(shape, stride, padding, seed):
     padding=st.sampled_from([None, ((0, 1), (0, 1)), ((0, 0), (0, 0)), ((1, 0), (2, 1))]),
     seed=st.integers(0, 2**16),
 )
+@pytest.mark.slow
 def test_both_forms_of_the_dense_convolution_agree(shape, features, stride, padding, seed):
     padding = padding or layers.same_padding(shape[1], shape[2], 3, stride)
     rng = np.random.default_rng(seed)

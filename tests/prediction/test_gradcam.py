@@ -26,6 +26,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
 
+@pytest.mark.slow
 def test_heat_is_the_class_activation_map_of_a_linear_head(trained, images):
     """With average pooling and one linear layer, Grad-CAM is Zhou et al.'s map (2016)."""
     classes = np.array([0, 1, 2, 3, 4, 5])
@@ -85,7 +86,7 @@ def inner_maps(trained, images):
 def by_hand(trained, images, kernel, classes, place):
     """Evidence by loops over cells, and the sum that the logits are made of."""
     layer, grid = place
-    maps = inner_maps(trained, images)[layer]
+    maps = inner_maps(trained, jnp.asarray(images))[layer]
     side, channels = maps.shape[1], maps.shape[3]
     weights = kernel.reshape(grid, grid, channels, -1)
     evidence = np.zeros(maps.shape[:3])

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import jax
 import pytest
@@ -31,6 +32,15 @@ TINY = {
     "train_examples": 100,
     "epochs": 3,
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment_stays() -> Iterator[None]:
+    """Takes back what keeps libtpu from looking for a TPU; other tests start processes."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -177,6 +177,7 @@ command.guarded(run)
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
     (tmp_path / "run").write_text("not a folder")
     done = script(UNWRITABLE, tmp_path / "run")
@@ -191,6 +192,7 @@ def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
 
 @pytest.mark.process
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+@pytest.mark.slow
 def test_devices_that_are_not_there(platform, tmp_path):
     done = subprocess.run(
         [

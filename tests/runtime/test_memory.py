@@ -66,6 +66,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 30)
 
 @pytest.mark.process
 @pytest.mark.parametrize(("kept", "most", "least"), [("default", 1e9, 20_000), ("keep", 2_000, 0)])
+@pytest.mark.slow
 def test_what_a_compiled_program_uses_in_between_is_kept_for_its_next_call(kept, most, least):
     # 144 MB are 35,000 pages.
     command = [sys.executable, "-c", PROGRAM, kept]

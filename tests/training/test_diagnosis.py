@@ -107,6 +107,7 @@ def test_an_output_that_overflows(parts, layer):
     )
 
 
+@pytest.mark.slow
 def test_a_weight_that_is_no_number(parts):
     _, variables, needed = parts
     broken = with_value(variables, path(variables, "second"), np.nan)

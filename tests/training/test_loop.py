@@ -102,6 +102,7 @@ def press_ctrl_c():
 
 
 @pytest.mark.parametrize("at", [2, 3, 4], ids=["amid-epoch", "end-of-epoch", "begin-of-epoch"])
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_run_goes_on(real, undisturbed, tmp_path, at, capsys):
     scan, predict, initial = real
     before = signal.getsignal(signal.SIGINT)

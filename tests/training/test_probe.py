@@ -60,6 +60,7 @@ def standardised(x, like):
 
 
 @pytest.mark.parametrize("l2", [1e-3, 1e-1])
+@pytest.mark.slow
 def test_solves_the_problem(l2):
     x, labels = problem(150, 1)
     x = standardised(x, x).astype(np.float32)
@@ -80,6 +81,7 @@ def test_solves_the_problem(l2):
     assert np.sqrt(sum(np.sum(np.square(g)) for g in gradient)) < 2e-5
 
 
+@pytest.mark.slow
 def test_classifier_is_for_features_as_they_are():
     train, val = problem(150, 1), problem(80, 2)
     solution = fit(train, val)

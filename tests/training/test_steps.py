@@ -86,6 +86,7 @@ def written_out(model, variables, batch, *, smoothing=0.0, activity_l1=0.0):
 @pytest.mark.parametrize(
     "terms", [{}, {"label_smoothing": 0.3}, {"activity_l1": 0.05}], ids=["plain", "smooth", "l1"]
 )
+@pytest.mark.slow
 def test_step_descends_the_gradient(model, variables, terms):
     objective = dataclasses.replace(PLAIN, **terms)
     batch = make_batch()
@@ -198,6 +199,7 @@ def test_scan_takes_the_same_steps_and_leaves_its_starting_point(model, variable
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
 
+@pytest.mark.slow
 def test_every_step_draws_anew_and_a_repeated_one_the_same(model, variables):
     """At rate zero nothing but the augmentation can change the loss."""
     policy = augment.Policy(flip=True, shift=8)

@@ -66,6 +66,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.slow
 def test_any_damaged_file_of_the_newest_makes_the_one_before_be_used(
     twice, tmp_path, damage, capsys
 ):

@@ -56,6 +56,7 @@ def test_what_is_not_there_is_none(monkeypatch):
 
 @pytest.mark.process
 @pytest.mark.parametrize("home", [None, "/proc/none"], ids=["no home", "home not writable"])
+@pytest.mark.slow
 def test_bare_machine(home, tmp_path):
     """No display, no user's settings, one processor."""
     odd = tmp_path / "Grüße aus 東京, 'so'"

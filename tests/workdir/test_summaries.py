@@ -94,6 +94,7 @@ def test_hparams_are_flattened(events):
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_importing_needs_no_tensorflow_and_writing_prints_nothing(tmp_path):
     pytest.importorskip("tensorflow", reason="needs TensorFlow to write summaries")
     done = python(f"""
@@ -151,6 +152,7 @@ def test_closes_once_even_after_an_error():
     write_one_of_each(writer)  # afterwards nothing happens
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_waits_closes_all_the_same(tmp_path, monkeypatch):
     free, calls = threading.Event(), []
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
@@ -20,6 +21,7 @@ def test_it_is_jaxs_near_and_far():
 
 @settings(max_examples=20, deadline=None)
 @given(shape=st.tuples(*[st.integers(1, 5)] * 4), seed=st.integers(0, 2**16))
+@pytest.mark.slow
 def test_with_a_bias_its_gradients_are_autodiffs(shape, seed):
     rng = np.random.default_rng(seed)
     x, weights = jnp.asarray(rng.normal(0, 3, (2, *shape)), jnp.float32)

@@ -209,6 +209,7 @@ def test_weights_of_another_width(narrow: tuple[dict, Tensors]) -> None:
     unfit(template_of("mobilenet", alpha=0.5), narrow[1], "misshapen", "alpha")
 
 
+@pytest.mark.slow
 def test_weights_of_another_model(narrow: tuple[dict, Tensors]) -> None:
     with pytest.raises(UserError, match=r"some\.h5: does not fit efficientnetv2-b0: .*missing"):
         keras_h5.convert(

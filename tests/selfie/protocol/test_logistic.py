@@ -60,6 +60,7 @@ SHAPES = [(2, 24, 60), (2, 24, 4), (3, 21, 40), (4, 40, 6)]
 
 
 @pytest.mark.parametrize(("classes", "photos", "width"), SHAPES)
+@pytest.mark.slow
 def test_solves_what_scikit_learn_solves(classes, photos, width):
     features, labels, weights = problem(classes, photos, width)
     rotated = logistic.RotatedFeatures.of(features)

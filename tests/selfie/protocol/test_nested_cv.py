@@ -134,6 +134,7 @@ def test_labels_that_mean_nothing_are_guessed(counts):
     assert abs(balanced.mean() - 1 / len(counts)) < 2.58 * error
 
 
+@pytest.mark.slow
 def test_labels_of_photos_held_out_have_no_say():
     points, labels, folds = example()
     own = np.repeat(labels[None], len(folds.test), axis=0)
@@ -167,6 +168,7 @@ def test_features_of_photos_held_out_have_no_say():
     assert np.abs(before[photo] - after[photo]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_what_the_other_folds_hold_out_has_no_say():
     points, labels, folds = example()
     some = Folds(folds.test[:4], folds.inner[:4], 1)

@@ -73,6 +73,7 @@ def test_a_signal_is_more_than_luck(groups):
 
 
 @pytest.mark.parametrize("groups", [ALONE, OF_BURSTS, OF_PEOPLE], ids=["alone", "bursts", "people"])
+@pytest.mark.slow
 def test_what_is_held_out_of_each_dealing_is_as_without(groups, monkeypatch):
     seen, run = [], permutation.nested_cross_validation
 
