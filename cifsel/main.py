@@ -22,7 +22,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from cifsel import terminal
-from cifsel.config import flag
+from cifsel.config import flag, validate
 from cifsel.runtime import command
 from cifsel.terminal import say
 
@@ -44,13 +44,13 @@ def main(argv: Sequence[str]) -> None:
 
 def run() -> None:
     """Hands the config to the task that it names."""
-    from cifsel import train
-    from cifsel.config.validation import validate
-    from cifsel.runtime import sharding
-
     config = flag.CONFIG.value
     validate(config)
+    # The tasks are imported after that, so that mistakes in a config are said at once.
     if config.task == "task1":
+        from cifsel import train
+        from cifsel.runtime import sharding
+
         with sharding.connected(config.distributed, config.processes, config.process):
             terminal.console.quiet = not sharding.is_main()
             _begin(config, train.train_and_evaluate)
