@@ -243,7 +243,7 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
 
 
 @styled
-def reliability_diagram(tables: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+def reliability_diagram(tables: Mapping[str, scoring.Calibration]) -> Figure:
     """Draws accuracy against confidence of each candidate, and the shares of the bins.
 
     Bins of less than ten examples are faint.
@@ -256,10 +256,10 @@ def reliability_diagram(tables: Mapping[str, Mapping[str, np.ndarray]]) -> Figur
     entries = [layout.legend_entry("perfectly calibrated", color=GREY, linestyle=":")]
     for place, (name, table) in enumerate(tables.items()):
         look = layout.marker_style(place, linestyle=("-", "--", "-.", ":")[place % 4])
-        points, count = np.stack([table["confidence"], table["accuracy"]]), table["count"]
+        points, count = np.stack([table.confidence, table.accuracy]), table.count
         upper.plot(*points[:, count >= 10], **look)
         upper.plot(*points[:, (count > 0) & (count < 10)], **layout.marker_style(place, alpha=0.35))
-        lower.stairs(count / count.sum(), table["edges"], color=look["color"], ls=look["linestyle"])
+        lower.stairs(count / count.sum(), table.edges, color=look["color"], ls=look["linestyle"])
         error = percent(scoring.expected_calibration_error(table), 1)
         entries.append(layout.legend_entry(f"{name}: calibration error {error}", **look))
     layout.add_legend(figure, entries)

@@ -101,7 +101,7 @@ def _reliability(dataset: Dataset, candidates: Sequence[Candidate]) -> Chart:
 
 def _pooled_calibration(
     candidate: Candidate, labels: Int[np.ndarray, " images"]
-) -> dict[str, np.ndarray]:
+) -> scoring.Calibration:
     """Bins the predictions of all seeds. Averaging them first would change their confidence."""
     probabilities = np.concatenate([scoring.softmax(r.logits["test"]) for r in candidate.runs])
     return scoring.calibration(probabilities, np.tile(labels, len(candidate.runs)))

@@ -3,6 +3,7 @@ from .features import Forward as Forward
 from .features import View as View
 from .inference import map_batches as map_batches
 from .passes import Passes as Passes
+from .scoring import Calibration as Calibration
 from .scoring import calibration as calibration
 from .scoring import confusion as confusion
 from .scoring import cross_entropy as cross_entropy

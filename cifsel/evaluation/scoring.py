@@ -1,7 +1,8 @@
 """Statistics of predictions: intervals, confusion, cross-entropy, calibration."""
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
@@ -78,9 +79,26 @@ def cross_entropy(logits: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"
     return float(-own.mean())
 
 
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The table of a reliability diagram: predictions in B bins of confidence.
+
+    Attributes:
+      edges: of the bins, from 0 to 1.
+      count: predictions in each bin.
+      confidence: mean confidence in each bin, 0 in an empty one.
+      accuracy: share of right predictions in each bin, 0 in an empty one.
+    """
+
+    edges: Float[np.ndarray, " edges"]
+    count: Int[np.ndarray, " b"]
+    confidence: Float[np.ndarray, " b"]
+    accuracy: Float[np.ndarray, " b"]
+
+
 def calibration(
     probabilities: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], bins: int = ECE_BINS
-) -> dict[str, np.ndarray]:
+) -> Calibration:
     """Computes how often predictions of each confidence are right, for a reliability diagram.
 
     Bin b holds the examples whose highest probability lies in (b / bins, (b + 1) / bins].
@@ -89,34 +107,26 @@ def calibration(
       probabilities: rows sum to 1.
       labels: the true classes, 0..K-1.
       bins: number of bins of equal width.
-
-    Returns:
-      'edges' (bins + 1,) float64, 'count' (bins,) int64, and the means within each bin,
-      'confidence' and 'accuracy' (bins,) float64, which are 0 where the bin is empty.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0.0, 1.0, bins + 1)
     # Rounding may put a probability a hair above 1.
-    which = np.minimum(np.searchsorted(edges, confidence, side="left") - 1, bins - 1)
-    count = np.bincount(which, minlength=bins)
+    bin_of = np.minimum(np.searchsorted(edges, confidence, side="left") - 1, bins - 1)
+    count = np.bincount(bin_of, minlength=bins)
     divisor = np.maximum(count, 1)
-    return {
-        "edges": edges,
-        "count": count,
-        "confidence": np.bincount(which, weights=confidence, minlength=bins) / divisor,
-        "accuracy": np.bincount(which, weights=right, minlength=bins) / divisor,
-    }
+    return Calibration(
+        edges,
+        count,
+        confidence=np.bincount(bin_of, weights=confidence, minlength=bins) / divisor,
+        accuracy=np.bincount(bin_of, weights=right, minlength=bins) / divisor,
+    )
 
 
-def expected_calibration_error(table: Mapping[str, np.ndarray]) -> float:
-    """Computes the mean of |accuracy - confidence| over the bins, weighted by their examples.
-
-    Args:
-      table: the result of `calibration`.
-    """
-    gap = np.abs(table["accuracy"] - table["confidence"])
-    return float((gap * table["count"]).sum() / table["count"].sum())
+def expected_calibration_error(table: Calibration) -> float:
+    """Computes the mean of |accuracy - confidence| over the bins, weighted by their examples."""
+    gap = np.abs(table.accuracy - table.confidence)
+    return float((gap * table.count).sum() / table.count.sum())
 
 
 def ranks(logits: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:

@@ -302,12 +302,12 @@ class TestAccuracyAgainstCost:
 class TestReliabilityDiagram:
     def test_bins_of_few_examples_are_faint_and_off_the_line(self):
         count = np.array([0, 9, 10, 81])
-        shown = {
-            "edges": np.linspace(0, 1, 5),
-            "count": count,
-            "confidence": np.array([0, 0.4, 0.6, 0.9]),
-            "accuracy": np.array([0, 0.2, 0.5, 0.8]),
-        }
+        shown = scoring.Calibration(
+            edges=np.linspace(0, 1, 5),
+            count=count,
+            confidence=np.array([0, 0.4, 0.6, 0.9]),
+            accuracy=np.array([0, 0.2, 0.5, 0.8]),
+        )
         figure = charts.reliability_diagram({"a": shown})
         upper, lower = figure.axes
         line, faint = lines(upper, style.BLUE)

@@ -107,14 +107,14 @@ class TestCalibration:
         probabilities = np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0], [0.05, 0.9, 0.05], [0, 0, 1.0]])
         labels = np.array([0, 1, 1, 2])
         table = scoring.calibration(probabilities, labels, bins=2)
-        np.testing.assert_allclose(table["edges"], [0, 0.5, 1])
-        np.testing.assert_array_equal(table["count"], [1, 3])
-        np.testing.assert_allclose(table["confidence"], [0.5, 2.5 / 3])
-        np.testing.assert_allclose(table["accuracy"], [1, 2 / 3])
+        np.testing.assert_allclose(table.edges, [0, 0.5, 1])
+        np.testing.assert_array_equal(table.count, [1, 3])
+        np.testing.assert_allclose(table.confidence, [0.5, 2.5 / 3])
+        np.testing.assert_allclose(table.accuracy, [1, 2 / 3])
 
     def test_a_probability_above_1_by_rounding_stays_in_the_last_bin(self):
         table = scoring.calibration(np.array([[1 + 1e-7, 0]]), np.array([0]), bins=3)
-        np.testing.assert_array_equal(table["count"], [0, 0, 1])
+        np.testing.assert_array_equal(table.count, [0, 0, 1])
 
     def test_error_of_an_overconfident_model(self):
         # Always 90 % sure, right half the time.
@@ -136,11 +136,11 @@ class TestCalibration:
         rng = np.random.default_rng(seed)
         probabilities = rng.dirichlet(np.full(5, 0.3), count)
         table = scoring.calibration(probabilities, rng.integers(0, 5, count), bins)
-        assert table["count"].sum() == count
-        filled = table["count"] > 0
-        assert np.all(table["confidence"][filled] >= table["edges"][:-1][filled] - 1e-12)
-        assert np.all(table["confidence"][filled] <= table["edges"][1:][filled] + 1e-12)
-        assert np.all((table["accuracy"] >= 0) & (table["accuracy"] <= 1))
+        assert table.count.sum() == count
+        filled = table.count > 0
+        assert np.all(table.confidence[filled] >= table.edges[:-1][filled] - 1e-12)
+        assert np.all(table.confidence[filled] <= table.edges[1:][filled] + 1e-12)
+        assert np.all((table.accuracy >= 0) & (table.accuracy <= 1))
 
 
 class TestScore:

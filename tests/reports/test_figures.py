@@ -200,14 +200,14 @@ def test_reliability_shows_the_table():
     probabilities = rng.dirichlet(np.full(5, 0.5), 300)
     table = scoring.calibration(probabilities, rng.integers(0, 5, 300), bins=10)
     upper, lower = figures.reliability(table).axes
-    assert [bar.get_height() for bar in upper.patches] == pytest.approx(list(table["accuracy"]))
+    assert [bar.get_height() for bar in upper.patches] == pytest.approx(list(table.accuracy))
     assert sum(bar.get_height() for bar in lower.patches) == pytest.approx(1)
     error = scoring.expected_calibration_error(table)
     assert f"{100 * error:.1f} % in 10 bins" in upper.get_title(loc="left")
     diagonal, means = upper.lines
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
-    filled = table["count"] > 0
-    np.testing.assert_array_equal(means.get_xdata(), table["confidence"][filled])
+    filled = table.count > 0
+    np.testing.assert_array_equal(means.get_xdata(), table.confidence[filled])
 
 
 def test_l2_path_is_sorted_logarithmic_and_marks_the_choice():

@@ -1,7 +1,5 @@
 """The reliability diagram of a run."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -10,24 +8,22 @@ from cifsel.reports.style import BLUE, GREY, ORANGE, PERCENT, percent, styled
 
 
 @styled
-def reliability(table: Mapping[str, np.ndarray]) -> Figure:
+def reliability(table: scoring.Calibration) -> Figure:
     """Draws accuracy against confidence, and the share of predictions in each bin.
 
     Args:
       table: the result of `scoring.calibration`.
     """
-    edges, count = table["edges"], table["count"]
+    edges, count = table.edges, table.count
     filled, widths = count > 0, np.diff(edges)
     figure = Figure(figsize=(5, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     bars = {"align": "edge", "edgecolor": "white"}
-    upper.bar(
-        edges[:-1], table["accuracy"], widths, color=BLUE, label="accuracy of the bin", **bars
-    )
+    upper.bar(edges[:-1], table.accuracy, widths, color=BLUE, label="accuracy of the bin", **bars)
     upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.4, label="perfectly calibrated")
     upper.plot(
-        table["confidence"][filled],
-        table["accuracy"][filled],
+        table.confidence[filled],
+        table.accuracy[filled],
         "o",
         color=ORANGE,
         markersize=4.5,
