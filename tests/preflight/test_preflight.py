@@ -158,7 +158,9 @@ def test_split_sizes_are_those_of_the_data():
 def test_lowered_for_the_target_not_for_this_machine():
     """On a machine with CPUs only: bfloat16, and XLA's own grouped convolution."""
     mesh = sharding.in_a_row(compiler.devices("v5e:2x2"))
-    training = next(one for one in programs.of_run(tiny(), mesh) if one.name == "training")
+    training = next(
+        program for program in programs.of_run(tiny(), mesh) if program.name == "training"
+    )
     text = training.function.lower(*training.arguments).as_text()
     convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
     assert any("feature_group_count = 1 " not in line for line in convolutions)
@@ -169,14 +171,14 @@ def test_lowered_for_the_target_not_for_this_machine():
 @pytest.mark.slow
 @needs_libtpu
 def test_each_chip_has_its_share():
-    one = rows("v5e:1x1", batch_size=16)["training"]
+    single = rows("v5e:1x1", batch_size=16)["training"]
     four = rows("v5e:2x2", batch_size=64)["training"]
-    assert four.found.flops == pytest.approx(one.found.flops, rel=0.05)
-    assert one.found.reduced == 0 < four.found.reduced
+    assert four.analysis.flops == pytest.approx(single.analysis.flops, rel=0.05)
+    assert single.analysis.reduced == 0 < four.analysis.reduced
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(four.program.arguments))
-    assert state * 0.5 < four.found.arguments < state * 3  # Small arrays are padded.
-    assert four.found.largest
-    assert all(one.bytes > 0 for one in four.found.largest)
+    assert state * 0.5 < four.analysis.arguments < state * 3  # Small arrays are padded.
+    assert four.analysis.largest
+    assert all(temporary.bytes > 0 for temporary in four.analysis.largest)
 
 
 @pytest.mark.slow
