@@ -72,7 +72,7 @@ def test_task1_ends_in_a_verdict_on_photos(real_data, tmp_path):
     configs = [
         config_lib.changed(model.get_config("probe"), fields) for model in (mobilenet, effnet)
     ]
-    result = sweep.run(configs, str(tmp_path))
+    result = sweep.run(configs, str(tmp_path)).to_json()
     assert result["chosen"] == "EfficientNetV2-B0"
     assert not result["within_noise"]
     low, high = (result["differences"]["val"][end] for end in ("low", "high"))
