@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line
 from cifsel.preflight.programs import Program
 from cifsel.runtime import cache
 
@@ -114,12 +114,13 @@ def devices(topology: str) -> Sequence[jax.Device]:
             platform="tpu", topology_name=topology, chips_per_host_bounds=per_host
         )
     except RuntimeError as error:  # JAX raises the same class for every reason.
-        reason = " ".join(str(error).split())[:200]
-        if "not installed" in reason:
+        if "not installed" in str(error):
             raise UserError(
                 "the TPU compiler, libtpu, is not installed: pip install 'cifsel[tpu-aot]'"
             ) from None
-        raise UserError(f"--topology is {topology!r}, which libtpu refuses ({reason})") from None
+        raise UserError(
+            f"--topology is {topology!r}, which libtpu refuses ({one_line(error)})"
+        ) from None
     return description.devices
 
 

@@ -64,7 +64,6 @@ def test_every_shift_occurs_about_equally_often():
     assert counts.min() > 140  # of 200 expected
 
 
-@pytest.mark.slow
 def test_contrast_and_zoom_and_rotation_cover_their_ranges():
     ramp = np.linspace(-60, 60, 33, dtype=np.float32)
     x = 127 + np.broadcast_to(ramp[None, :, None], (33, 33, 3))
@@ -189,7 +188,6 @@ def test_augment_repeats_itself_for_a_key():
     assert (np.asarray(other) != np.asarray(first)).any((1, 2, 3)).all()
 
 
-@pytest.mark.slow
 def test_augment_does_the_same_without_jit():
     arguments = KEY, jnp.asarray(NOISE), Policy(flip=True, rotate=0.1, zoom=0.2), 40, "bilinear"
     np.testing.assert_allclose(augment.augment_images(*arguments), augmented(*arguments), atol=0.05)
@@ -227,7 +225,6 @@ def test_no_mixing_is_no_change():
 
 # Beta(.05, .05) puts nearly everything at its ends, where its sampling can go wrong.
 @pytest.mark.parametrize("policy", [MIXUP, CUTMIX, Policy(mixup=0.05, cutmix=0.05)])
-@pytest.mark.slow
 def test_targets_remain_distributions_and_images_in_range(policy):
     noise = jnp.asarray(RNG.choice([0.0, 255.0], CODED.shape), jnp.float32)
     for seed in range(4):
@@ -268,7 +265,6 @@ def test_partners_are_a_permutation():
     assert foreign.sum(0).max() == foreign.sum(1).max() == 1
 
 
-@pytest.mark.slow
 def test_mixing_weights_are_beta_distributed():
     count = 4096
     images = jnp.broadcast_to(jnp.arange(2.0)[:, None], (2, count // 2)).reshape(count, 1, 1, 1)
@@ -278,7 +274,6 @@ def test_mixing_weights_are_beta_distributed():
     assert abs(own.var() - 1 / (4 * (2 * 0.4 + 1))) < 0.01  # variance of Beta(a, a)
 
 
-@pytest.mark.slow
 def test_with_both_each_batch_does_one_or_the_other():
     flat = 0
     for seed in range(30):

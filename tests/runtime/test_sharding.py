@@ -141,14 +141,12 @@ def assert_same(result, expected):
     assert len(set(arrays["test_ids"].tolist())) == 50
 
 
-@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(alone, cache, tmp_path):
     result = Layout(cache, tmp_path, 1, 8).result()
     assert result[0]["devices"]["count"] == 8
     assert_same(result, alone)
 
 
-@pytest.mark.slow
 def test_two_processes_give_what_one_gives(alone, cache, tmp_path):
     both = Layout(cache, tmp_path, 2, 2)
     result = both.result()
@@ -160,7 +158,6 @@ def test_two_processes_give_what_one_gives(alone, cache, tmp_path):
     assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 1
 
 
-@pytest.mark.slow
 def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, cache, tmp_path):
     both = Layout(cache, tmp_path, 2, 2)
     both.wait_for("epoch   1/")
@@ -171,7 +168,6 @@ def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, cache, tm
     assert "resuming after 1 epochs" in layout.logs[0].read_text()
 
 
-@pytest.mark.slow
 def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_path):
     both = Layout(cache, tmp_path, 2, 2, "--config.checkpoint_minutes=0", slurm=True)
     both.wait_for("epoch   1/")
@@ -196,7 +192,6 @@ def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_p
     assert newest.with_name(f"damaged-{newest.name}").is_dir()
 
 
-@pytest.mark.slow
 def test_sigterm_before_training_ends_all(cache, tmp_path):
     """JAX would catch it, and the run would go on."""
     both = Layout(cache, tmp_path, 2, 2)
@@ -206,7 +201,6 @@ def test_sigterm_before_training_ends_all(cache, tmp_path):
     assert "process 1 is gone" in both.logs[0].read_text()
 
 
-@pytest.mark.slow
 def test_a_process_may_compile_for_longer_than_gloo_waits():
     """All devices are connected at the start, not by the first sum that a program needs."""
     port = ports.free()

@@ -67,7 +67,6 @@ DAMAGES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pattern", DAMAGES)
 def test_damaged_newest_checkpoint_changes_nothing_in_the_end(
     real, undisturbed, interrupted, tmp_path, pattern
@@ -187,7 +186,6 @@ def run(folder, result):
     np.savez(result, w=best["params"]["w"], losses=losses, best=progress.best.epoch)
 
 
-@pytest.mark.slow
 @pytest.mark.process
 def test_killed_at_any_moment_of_a_save(tmp_path):
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])

@@ -7,8 +7,7 @@ import jax
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
-from cifsel.models.weights import download
-from cifsel.models.weights.backbone import load_backbone
+from cifsel.models.weights.backbone import WeightsSpec, find_file, load_backbone
 from cifsel.prediction import predictor, trained_model
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
@@ -92,9 +91,7 @@ def pretrained_backbones(
 def _imagenet(
     name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
 ) -> PretrainedBackbone:
-    path = download.find_weights(
-        name, alpha=alpha, resolution=resolution, top=False, weights_dir=weights_dir
-    )
+    path = find_file(WeightsSpec(name, "imagenet", alpha, resolution, weights_dir))
     model = build(name, num_classes=2, alpha=alpha)
     shapes = jax.eval_shape(lambda: initial(model, size, jax.random.key(0)))
     variables, _ = load_backbone(path, name, shapes)
