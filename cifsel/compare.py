@@ -22,7 +22,7 @@ from cifsel.comparison.report import make_page, make_report
 from cifsel.comparison.results import BestRun, Comparison, best_run, describe
 from cifsel.comparison.runs import SPLITS, Run, read_run
 from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_validation
-from cifsel.config import Parser
+from cifsel.config import Parser, path
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
 from cifsel.reports.page import Page
@@ -67,7 +67,7 @@ def compare(folders: Sequence[str], output: str) -> Comparison:
 
 def _output_folder(output: str) -> epath.Path:
     remote.reach(output)
-    target = epath.Path(output)
+    target = remote.place(output)
     if (target / workdir.CONFIG).exists() or (target / workdir.METRICS).exists():
         raise UserError(f"output {target} is the workdir of a run: give another --output")
     return target
@@ -140,8 +140,9 @@ def _accuracy(accuracy: Estimate) -> str:
 def main() -> None:
     """Parses the command line and compares."""
     parser = Parser("cifsel.compare", __doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a finished run")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
+    add = parser.add_argument
+    add("runs", nargs="+", type=path, metavar="RUN", help="workdir of a finished run")
+    add("--output", required=True, type=path, metavar="DIR", help="folder of the report")
     flags = parser.parse_args()
     command.start()
     command.guarded(lambda: compare(flags.runs, flags.output))

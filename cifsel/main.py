@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 from cifsel import terminal
 from cifsel.config import flag, validate
 from cifsel.runtime import command
+from cifsel.runtime.paths import expanded
 from cifsel.terminal import say
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _begin(config: ConfigDict, task: "Callable[[ConfigDict, str, Writer], object
     from cifsel import workdir
     from cifsel.workdir import summaries
 
-    folder = _WORKDIR.value or workdir.default(config.name, config.recipe)
+    folder = expanded(_WORKDIR.value or "") or workdir.default(config.name, config.recipe)
     devices = jax.devices()
     say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
     with summaries.open_writer(folder) as writer:  # Makes a file only when it is written to.

@@ -123,11 +123,18 @@ def parser() -> argparse.ArgumentParser:
     made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
-    add("--checkpoint", required=True, metavar="DIR", help="workdir of a run, or a comparison")
+    add(
+        "--checkpoint",
+        required=True,
+        type=arguments.path,
+        metavar="DIR",
+        help="workdir of a run, or a comparison",
+    )
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print an array of objects")
     form.add_argument("--csv", action="store_true", help="print a table with a header")
-    add("--explain", default="", metavar="DIR", help="write there what each answer was seen in")
+    words = "write there what each answer was seen in"
+    add("--explain", default="", type=arguments.path, metavar="DIR", help=words)
     add("--skip-unreadable", action="store_true", help="answer for the other photos")
     return made
 

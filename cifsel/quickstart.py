@@ -2,7 +2,6 @@
 
 import copy
 
-from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import sweep
@@ -36,7 +35,7 @@ def _run_both_tasks(config: ConfigDict, folder: str) -> Comparison:
     faces = config.selfie.copy_and_resolve_references()
     faces.init_from = folder
     say("task 2: happy and sad faces, drawn by this program")
-    below = str(epath.Path(folder) / "selfie")
+    below = str(remote.place(folder) / "selfie")
     with summaries.open_writer(below) as writer:
         evaluate_and_train(faces, below, writer)
     say("For real images: python -m cifsel.main --config=configs/effnet.py")

@@ -24,7 +24,7 @@ from cifsel import config as config_lib
 from cifsel import train
 from cifsel.comparison import paired
 from cifsel.comparison.runs import read_run
-from cifsel.config import Parser
+from cifsel.config import Parser, local_path
 from cifsel.errors import UserError
 from cifsel.runtime import command
 from cifsel.terminal import say
@@ -245,9 +245,12 @@ def main() -> None:
     """Trains, records, or prints the table."""
     parser = Parser("experiments.ablation", __doc__)
     add = parser.add_argument
-    add("--workdir", type=Path, metavar="DIR", help="folder of the runs")
+    add("--workdir", type=local_path, metavar="DIR", help="folder of the runs")
     add(
-        "--record", type=Path, metavar="FILE", help="add runs, or print the table without --workdir"
+        "--record",
+        type=local_path,
+        metavar="FILE",
+        help="add runs, or print the table without --workdir",
     )
     names = f"changes to train: {', '.join(CHANGES)}, default: all"
     add("--only", nargs="+", choices=CHANGES, default=list(CHANGES), metavar="CHANGE", help=names)

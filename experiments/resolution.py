@@ -11,20 +11,19 @@ import dataclasses
 import functools
 
 import numpy as np
-from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import build, workdir
 from cifsel.comparison import paired
-from cifsel.config import Parser
+from cifsel.config import Parser, path
 from cifsel.evaluation import features, inference, scoring
 from cifsel.prediction import trained_model
-from cifsel.runtime import command
+from cifsel.runtime import command, remote
 
 
 def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
     """Prints accuracy and loss at each size. Without `mirrors`, mirrors images if the run did."""
-    folder = epath.Path(run)
+    folder = remote.place(run)
     trained = trained_model.restore(folder)
     val = build.dataset(ConfigDict(workdir.read_json(folder / workdir.CONFIG))).val
     baseline = None
@@ -51,7 +50,7 @@ def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
 def main() -> None:
     """Parses the command line and scores the run."""
     parser = Parser("experiments.resolution", __doc__)
-    parser.add_argument("run", metavar="RUN", help="workdir of a finished run")
+    parser.add_argument("run", type=path, metavar="RUN", help="workdir of a finished run")
     parser.add_argument("sizes", nargs="+", type=int, metavar="PIXELS", help="sizes to score at")
     words = "average over mirrored images: 'on', 'off' or both, default: as in the run"
     parser.add_argument("--mirror", nargs="+", choices=("on", "off"), default=[], help=words)

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import sweep
-from cifsel.config import Parser
+from cifsel.config import Parser, path
 from cifsel.runtime import command
 from configs import effnet, mobilenet
 
@@ -47,7 +47,8 @@ def main() -> None:
     """Parses the command line and runs task 1."""
     parser = Parser("experiments.task1", __doc__)
     add = parser.add_argument
-    add("--workdir", required=True, metavar="DIR", help="folder for all runs and the report")
+    words = "folder for all runs and the report"
+    add("--workdir", required=True, type=path, metavar="DIR", help=words)
     add("--seeds", type=int, default=3, metavar="N", help="seeds of each model, default: 3")
     add("--recipe", default="finetune", choices=effnet.RECIPES, help="default: finetune")
     add("--set", default="", metavar="FIELD=VALUE,...", help="fields to change in both configs")

@@ -1,7 +1,10 @@
 from .arguments import Parser as Parser
+from .arguments import local_path as local_path
+from .arguments import path as path
 from .changes import PLACES as PLACES
 from .changes import changed as changed
 from .changes import differences as differences
+from .changes import expand_paths as expand_paths
 from .changes import to_json as to_json
 from .files import load as load
 from .quickstart import QUICKSTART as QUICKSTART

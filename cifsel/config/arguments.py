@@ -1,11 +1,26 @@
-"""The argument parser of commands that take no config."""
+"""The argument parser of commands that take no config, and how it reads paths."""
 
 import argparse
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from cifsel import terminal
 from cifsel.errors import ExitCode
+from cifsel.runtime.paths import expanded
+
+
+def path(given: str) -> str:
+    """Type of arguments that are paths of this machine or on gs://, with '~' expanded.
+
+    A shell expands no '~' after '=', as in --output=~/comparison.
+    """
+    return expanded(given)
+
+
+def local_path(given: str) -> Path:
+    """Type of arguments that are paths of this machine, with '~' expanded."""
+    return Path(expanded(given))
 
 
 class Parser(argparse.ArgumentParser):

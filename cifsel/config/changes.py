@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cifsel.config.schema import Place, flatten
 from cifsel.config.selfie import SELFIE
 from cifsel.config.task1 import TASK1
 from cifsel.config.validation import bad_value, schema_of, unknown_field, validate
@@ -15,6 +16,17 @@ from cifsel.config.validation import bad_value, schema_of, unknown_field, valida
 PLACES = tuple(
     name for name, field in (SELFIE.fields | TASK1.fields).items() if not field.changes_result
 )
+
+
+def expand_paths(config: ConfigDict) -> None:
+    """Puts the home folder in the place of '~' in every path of a config.
+
+    A shell expands no '~' after '=', as in --config.data_dir=~/data.
+    """
+    values = flatten(config)
+    for field in schema_of(config).fields.values():
+        if isinstance(field, Place) and isinstance(value := values.get(field.name), str):
+            config.update_from_flattened_dict({field.name: field.expanded(value)})
 
 
 def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
@@ -36,6 +48,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
             copied.update_from_flattened_dict({name: value})
         except (TypeError, ValueError):
             raise bad_value(name, value, fields[name].expected) from None
+    expand_paths(copied)
     validate(copied)
     return copied
 

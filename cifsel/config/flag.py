@@ -11,12 +11,14 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cifsel.config.arguments import Parser
+from cifsel.config.changes import expand_paths
 from cifsel.config.files import check_file, load
 from cifsel.config.help import field_list
 from cifsel.config.schema import flatten
 from cifsel.config.validation import bad_value, schema_of, unknown_field
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import command
+from cifsel.runtime.paths import expanded
 
 # Configs import configs.common, from whichever folder the command is given in.
 sys.path.append(str(Path(__file__).parents[2]))
@@ -40,7 +42,7 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     if "--helpfull" in argv:
         return flags.FLAGS(argv)  # Prints the help and ends the process.
     wants_help = not _HELP.isdisjoint(argv)
-    argv = [word for word in argv if word not in _HELP]
+    argv = [_expanded(word) for word in argv if word not in _HELP]
     if (file := _config_file(argv)) is None:
         if wants_help:
             _print_help()
@@ -49,6 +51,7 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
         check_file(file)
         positional = flags.FLAGS(argv)
         config = CONFIG.value
+        expand_paths(config)
         config.lock()  # A file that could not be run only raises when the config is used.
         if wants_help:
             fields = field_list(schema_of(config), flatten(config))
@@ -58,6 +61,12 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     except Exception as error:
         command.stop(_mistake(error, file, argv))
     return positional
+
+
+def _expanded(word: str) -> str:
+    """A word of the command line. The home folder takes the place of '~' in --config=~/FILE."""
+    flag, is_flag, file = word.partition("--config=")
+    return f"{flag}{is_flag}{expanded(file)}" if is_flag and not flag else word
 
 
 def _config_file(argv: Sequence[str]) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any, TypeGuard
 
 from ml_collections import ConfigDict, config_dict
 
+from cifsel.runtime import paths
+
 
 @dataclasses.dataclass(frozen=True)
 class Field:
@@ -64,6 +66,22 @@ class Text(Field):
     def accepts(self, value: object) -> bool:
         """Whether this is a text, or None where the field may stay unset."""
         return isinstance(value, str) or (value is None and self.default is None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place(Text):
+    """A path of this machine or on gs://, or a word such as 'imagenet' that stands for one.
+
+    Attributes:
+      several: the text may be several paths with commas between them.
+    """
+
+    several: bool = dataclasses.field(default=False, kw_only=True)
+
+    def expanded(self, value: str) -> str:
+        """The value with the home folder in the place of each '~'."""
+        parts = value.split(",") if self.several else [value]
+        return ",".join(map(paths.expanded, parts))
 
 
 @dataclasses.dataclass(frozen=True)

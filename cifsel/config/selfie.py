@@ -3,7 +3,7 @@
 Written and used as in `task1.py`. `configs/selfie.py` returns the defaults.
 """
 
-from cifsel.config.schema import Bool, Choice, Float, Int, Numbers, Schema, Text
+from cifsel.config.schema import Bool, Choice, Float, Int, Numbers, Place, Schema, Text
 from cifsel.config.task1 import MODELS, MOST_SEED
 
 _RUN = (
@@ -14,10 +14,15 @@ _RUN = (
 )
 
 _PHOTOS = (
-    Text("photos", None, "folder, zip, or several with commas between them. 'drawn': drawn faces"),
+    Place(
+        "photos",
+        None,
+        "folder, zip, or several with commas between them. 'drawn': drawn faces",
+        several=True,
+    ),
     Bool("skip_unreadable", False, "leave out files that are no photos, instead of stopping"),
     Float("burst_seconds", 60.0, "photos taken so close in time are held out together", 0, 1e9),
-    Text("people_csv", None, "file of 'photo,person' lines. A person's photos stay together"),
+    Place("people_csv", None, "file of 'photo,person' lines. A person's photos stay together"),
     Text(
         "people_pattern", None, "regular expression that finds the person in a path: '/([a-z]+)_'"
     ),
@@ -34,9 +39,9 @@ _PHOTOS = (
 )
 
 _SOURCE = (
-    Text("init_from", None, "folder of a task-1 run or comparison, or 'imagenet'"),
+    Place("init_from", None, "folder of a task-1 run or comparison, or 'imagenet'"),
     Choice("model", "efficientnetv2-b0", "the backbone, for init_from=imagenet", choices=MODELS),
-    Text("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
+    Place("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
     Int(
         "image_size",
         224,

@@ -5,7 +5,7 @@ is stated here only: `configs/common.py` returns the defaults, `validation.py` c
 ranges, and --help beside a config prints the list.
 """
 
-from cifsel.config.schema import Bool, Choice, Float, Int, Numbers, Schema, Text
+from cifsel.config.schema import Bool, Choice, Float, Int, Numbers, Place, Schema, Text
 
 # As in `cifsel.models.classifier`, which imports JAX. A test compares the two.
 MODELS = (
@@ -48,7 +48,7 @@ _DATA = (
         " need no download",
         choices=("cifar100", "drawn"),
     ),
-    Text(
+    Place(
         "data_dir",
         None,
         "folder of tfds data. None: TFDS_DATA_DIR, or the default of tfds",
@@ -93,10 +93,10 @@ _MODEL = (
         "method of resizing, antialiased",
         choices=("nearest", "bilinear", "bicubic"),
     ),
-    Text(
+    Place(
         "weights", "imagenet", "'imagenet', 'none' (from scratch), or the path of a Keras .h5 file"
     ),
-    Text("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
+    Place("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
     Choice(
         "weights_resolution",
         224,

@@ -90,14 +90,16 @@ def _bucket(given: str | os.PathLike[str]) -> str:
 
 
 def place(given: str | os.PathLike[str]) -> epath.Path:
-    """A path of this machine or on gs://, which may not exist. Nothing is asked of gs://.
+    """A path of this machine, with '~' expanded, or on gs://. It may not exist.
+
+    Nothing is asked of gs://.
 
     Raises:
       UserError: it is another kind of URL.
     """
     if is_remote(given):
         _bucket(given)
-    return epath.Path(given)
+    return epath.Path(expanded(os.fspath(given)))
 
 
 def path(given: str | os.PathLike[str]) -> AnyPath:

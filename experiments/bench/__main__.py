@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cifsel.config import Parser
+from cifsel.config import Parser, local_path
 from experiments.bench import commands, work
 from experiments.bench.entries import Entry, Machine, header, rows
 from experiments.bench.measure import measure
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of activations")
     add("--rounds", type=int, default=7, metavar="N", help="timed calls of each process")
     add("--processes", type=int, default=3, metavar="N", help="repetitions in new processes")
-    add("--json", type=Path, help="write all measurements there")
+    add("--json", type=local_path, help="write all measurements there")
     return command_line
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from cifsel.config import Parser
+from cifsel.config import Parser, local_path
 from cifsel.reports import style
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
@@ -198,9 +198,11 @@ def draw(results: list[dict[str, Any]]) -> Figure:
 def main() -> None:
     """Measures, or draws a record."""
     parser = Parser("experiments.bench.scaling", __doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="record of the measurements")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the record there instead of measuring"
+        "--json", type=local_path, metavar="FILE", help="record of the measurements"
+    )
+    parser.add_argument(
+        "--plot", type=local_path, metavar="FILE", help="draw the record there instead of measuring"
     )
     parser.add_argument("--point", help=argparse.SUPPRESS)
     flags = parser.parse_args()

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cifsel.config import Parser
+from cifsel.config import Parser, local_path
 from cifsel.evaluation.scoring import wilson
 from experiments.bench import machine
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument(
         "--keras-rounds", type=int, default=1, help="runs of the notebook's procedure"
     )
-    parser.add_argument("--json", type=Path, help="write all measurements there")
+    parser.add_argument("--json", type=local_path, help="write all measurements there")
     flags = parser.parse_args()
     runs = measure(flags.rounds, flags.keras_rounds)
     print(table(runs))

@@ -60,7 +60,11 @@ def main() -> None:
     """Parses the command line and runs the matrix."""
     parser = arguments.Parser("experiments.robustness.crash_matrix", __doc__)
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="a folder that does not exist"
+        "--output",
+        type=arguments.local_path,
+        required=True,
+        metavar="DIR",
+        help="a folder that does not exist",
     )
     parser.add_argument(
         "--points", type=int, default=36, metavar="N", help="number of disturbances"

@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cifsel.config import Parser
+from cifsel.config import Parser, local_path
 from cifsel.errors import UserError, one_line
 from experiments.robustness import whole_files
 
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=2000, help="inputs of each kind")
     parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
     parser.add_argument(
-        "--keep", type=Path, default=Path("fuzz"), help="folder for inputs that failed"
+        "--keep", type=local_path, default=Path("fuzz"), help="folder for inputs that failed"
     )
     flags = parser.parse_args()
     table = Table("kind", "inputs", "read", "refused", "anything else", "slowest, s")
