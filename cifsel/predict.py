@@ -13,7 +13,6 @@ nobody reads the output.
 import argparse
 import contextlib
 import functools
-import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,6 +66,8 @@ def _paths(given: Sequence[str]) -> Iterator[str]:
     """Yields the paths of the command line, and those of standard input in the place of '-'."""
     for path in given:
         if path == "-":
+            if terminal.is_closed("stdin"):
+                raise UserError("standard input is closed; expected a path in each line")
             yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
         else:
             yield path
@@ -142,9 +143,6 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Parses the command line, and turns what can go wrong into one line and an exit code."""
     flags = parser().parse_args()
-    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):  # Names of files need not be text.
-            stream.reconfigure(errors=errors)
     command.start_terminal()
     command.guarded(lambda: run(flags), ADVICE)
 

@@ -4,11 +4,16 @@ Everything that a command prints goes through this module, so that lines and pro
 mix. Messages and answers go to standard output, warnings and errors to standard error.
 """
 
+import contextlib
+import io
 import os
+import re
+import shutil
 import sys
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,18 +26,21 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
-from cifsel.errors import ExitCode, printable
+from cifsel.errors import ExitCode, UserError, printable
+
+_UNITS = "s|min|h|px|kB|MB|GB"
+_FALLBACK_WIDTH, _MOST_WIDTH = 80, 100  # characters of --help
+_SHORTEST_TIME = 0.05  # seconds over which a speed means something
+_closed: set[str] = set()  # names of the standard streams that the process was started without
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Ends the process when the reader of standard output is gone."""
         self.quiet = True
-        # Python flushes once more at its end, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         sys.exit(ExitCode.CLOSED_PIPE)
 
 
@@ -40,30 +48,121 @@ class _Console(Console):
 console = _Console(soft_wrap=True, highlight=False)
 
 
+def set_up() -> None:
+    """Makes the standard streams fit for names of files, whatever they are. Twice is fine.
+
+    Characters that the encoding of a stream lacks are escaped. In the place of a closed stream
+    comes /dev/null. Otherwise, the next file that is opened would get the stream's number, and
+    libraries that print would write into it.
+    """
+    for name, mode, errors in (
+        ("stdin", "r", "surrogateescape"),
+        ("stdout", "w", "backslashreplace"),
+        ("stderr", "w", "backslashreplace"),
+    ):
+        stream = getattr(sys, name)
+        if stream is None:
+            _closed.add(name)
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
 def say(text: str) -> None:
-    """Prints a message in one line. Nothing in it is markup or controls the terminal."""
-    console.print(printable(text), markup=False)
+    """Prints a message in one line. Nothing in it is markup or controls the terminal.
+
+    On a terminal, a line that is too long is broken between words.
+    """
+    with _output():
+        for line in _lines(printable(text)):
+            console.print(line, markup=False)
+
+
+def show(renderable: Any) -> None:
+    """Prints a table of rich."""
+    with _output():
+        console.print(renderable)
 
 
 def answer(text: str) -> None:
-    """Prints text that other programs may read, as it is, with a line break at its end."""
-    try:
+    """Prints text that other programs may read, as it is, with a line break at its end.
+
+    Raises:
+      UserError: standard output is closed or full.
+    """
+    if "stdout" in _closed:
+        raise UserError("standard output is closed: give it a file, a pipe or a terminal")
+    with _output():
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
+
+
+def flush() -> None:
+    """Writes what is left. Call it at the end, when Python itself could only complain.
+
+    Raises:
+      UserError: standard output is full.
+    """
+    with _output():
+        sys.stdout.flush()
+
+
+def is_closed(stream: str) -> bool:
+    """Whether the process was started without this stream, such as 'stdin'."""
+    return stream in _closed
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    """Turns what can go wrong while standard output is written into an error, or the end."""
+    try:
+        yield
     except BrokenPipeError:
         console.on_broken_pipe()
+    except OSError as error:
+        _discard(sys.stdout)
+        raise UserError(
+            f"standard output cannot be written ({error.strerror}): make room there, or give it"
+            " another file"
+        ) from None
+
+
+def _discard(stream: io.TextIOWrapper | Any) -> None:
+    """Sends the rest of a stream nowhere. Python flushes at its end, and would complain then."""
+    with contextlib.suppress(OSError, ValueError):  # A test's stream has no number.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def warn(text: str) -> None:
     """Prints a warning in one line on standard error."""
     # Not by a second console, whose lines would break through a progress bar of the first.
-    sys.stderr.write(f"{printable(text)}\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
+    except OSError:  # Nobody can be told.
+        _discard(sys.stderr)
 
 
 def error(text: str) -> None:
     """Prints in one line on standard error why the command ends."""
     warn(f"error: {text}")
+
+
+def help_width() -> int:
+    """Characters in a line of --help: as many as the terminal has, at most 100."""
+    return min(shutil.get_terminal_size((_FALLBACK_WIDTH, 24)).columns, _MOST_WIDTH)
+
+
+def _lines(text: str, indent: str = "  ") -> list[str]:
+    """The text in lines that fit the terminal, broken between words. A log gets one line."""
+    if not console.is_terminal or cell_len(text) <= console.width:
+        return [text]
+    # A number stays with its unit.
+    joined = re.sub(rf"(?<=\d) (?=(?:{_UNITS})\b|%)", "\u00a0", text)
+    # The width of later lines, which are indented. Words that are longer are not broken.
+    parts = Text(joined).wrap(console, console.width - len(indent), overflow="ignore")
+    lines = [part.plain.rstrip(" ").replace("\u00a0", " ") for part in parts]
+    return [lines[0], *(indent + line.lstrip(" ") for line in lines[1:])]
 
 
 def step_bar() -> Progress:
@@ -88,7 +187,9 @@ def step_bar() -> Progress:
 class _ImagesPerSecond(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} images/s")
+        # A bar that is over at once has no speed: it only counted the batch that was ready.
+        short = (task.elapsed or 0.0) < _SHORTEST_TIME
+        return Text("" if speed is None or short else f"{speed:,.0f} images/s")
 
 
 def image_bar(label: str | None) -> Progress:
@@ -113,13 +214,24 @@ def waiting(label: str) -> Progress:
 
 
 def show_table(title: str, rows: Mapping[str, str]) -> None:
-    """Prints names and values in two columns."""
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(printable(name), printable(value))
-    console.print(table)
+    """Prints names and values in two columns. Paths that do not fit get a line of their own."""
+    names = {printable(name): printable(value) for name, value in rows.items()}
+    width = max(map(cell_len, names))
+    with _output():
+        console.print(Text(title, style="italic"))
+        for name, value in names.items():
+            room = console.width - width - 4
+            longest = max(map(cell_len, value.split()), default=0)
+            if console.is_terminal and longest > room:
+                console.print(Text("  ").append(name, style="bold"))
+                console.print(Text(f"    {value}"))
+                continue
+            parts = Text(value).wrap(console, room) if console.is_terminal else [Text(value)]
+            for number, part in enumerate(parts):
+                label = "" if number else name
+                line = Text("  ").append(label, style="bold")
+                line.append(" " * (width - cell_len(label) + 2))
+                console.print(line.append(part.plain.rstrip()))
 
 
 def duration(seconds: float) -> str:
@@ -128,3 +240,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: '1 epoch', '1,200 epochs'. `many` is `one` with an s unless given."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

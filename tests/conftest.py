@@ -67,6 +67,14 @@ def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that a test calls does not end the process of the tests."""
+    from cifsel.runtime import ending
+
+    monkeypatch.setattr(ending, "watch", lambda: None)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images and weights; skips without it."""

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,18 +24,66 @@ def local_path(given: str) -> Path:
     return Path(expanded(given))
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help that fits the terminal, and breaks lines between words only."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal.help_width())
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # argparse would break after hyphens.
+        return textwrap.wrap(
+            " ".join(text.split()), width, break_long_words=False, break_on_hyphens=False
+        )
+
+
 class Parser(argparse.ArgumentParser):
-    """Parses the command line. --help shows the docstring of the command line by line."""
+    """Parses the command line. --help shows the docstring, in lines that fit the terminal."""
 
     def __init__(self, name: str, doc: str | None, epilog: str = "") -> None:
+        terminal.set_up()  # --help and mistakes come before the command starts.
         super().__init__(
             prog=f"python -m {name}",
-            description=doc,
+            description=fitted(doc or "", terminal.help_width()),
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
         )
 
     def error(self, message: str) -> NoReturn:
         """Prints one line about wrong arguments, and ends the process."""
         terminal.error(f"{message} ({self.prog} --help)")
         sys.exit(ExitCode.BAD_INPUT)
+
+
+def fitted(doc: str, width: int) -> str:
+    """A docstring in lines of at most `width` characters, broken between words only.
+
+    Lines that are indented are commands, which go on after a backslash.
+    """
+    blocks = []
+    for block in doc.strip("\n").split("\n\n"):
+        lines = block.split("\n")
+        if any(line.startswith("  ") for line in lines):
+            blocks.append("\n".join(_command(line, width) for line in lines))
+        else:
+            blocks.append(_wrapped(block, width, ""))
+    return "\n\n".join(blocks)
+
+
+def _command(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    if len(line) <= width:
+        return line
+    parts = _wrapped(line.strip(), width - 2, indent, indent + "    ").split("\n")
+    return " \\\n".join(parts)
+
+
+def _wrapped(text: str, width: int, indent: str, later: str | None = None) -> str:
+    return textwrap.fill(
+        " ".join(text.split()),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent if later is None else later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -18,7 +18,7 @@ from absl import logging as absl_logging
 
 from cifsel import terminal
 from cifsel.errors import ExitCode
-from cifsel.runtime import cache, failures, memory
+from cifsel.runtime import cache, ending, failures, memory
 from cifsel.runtime.signals import Interrupted
 
 # Seconds to wait at the end for threads that other libraries have left behind.
@@ -37,13 +37,15 @@ def guarded(run: Callable[[], object], advice: failures.Advice = failures.TRAINI
       SystemExit: the command failed, or was stopped.
       Exception: the program has a defect. Python then exits with `ExitCode.DEFECT`.
     """
+    ending.state.message = advice.stopped
     try:
         run()
+        terminal.flush()
     except (KeyboardInterrupt, Interrupted) as stopped:
         if advice.stopped:
             terminal.say(advice.stopped)
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
-        sys.exit(ExitCode.TRY_AGAIN if terminated else ExitCode.INTERRUPTED)
+        ending.leave(ExitCode.TRY_AGAIN if terminated else ExitCode.INTERRUPTED)
     except Exception as error:
         failure = failures.explained(error, advice)
         if failure is None:
@@ -75,6 +77,8 @@ def start_terminal() -> None:
     """
     global _started  # noqa: PLW0603 - that this process is a command is true of all of it
     _started = True
+    terminal.set_up()
+    ending.watch()
     sys.unraisablehook = _say_unraisable
     # asyncio for the reason that `_say_unraisable` gives. gcsfs raises what it logs, also when tfds
     # asks it for data.
@@ -103,6 +107,7 @@ def _say_unraisable(what: Any) -> None:
     Ctrl-C may also come while Python runs a `__del__`, which no exception leaves. It is sent again.
     """
     if issubclass(what.exc_type, KeyboardInterrupt):
+        ending.hear_again()
         threading.Timer(0.05, _press_ctrl_c).start()
     elif not (what.exc_type is RuntimeError and str(what.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(what)

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cifsel.terminal import say
+from cifsel.runtime import ending
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -36,9 +36,13 @@ def stop_requests() -> Iterator[Callable[[], int]]:
     def request(number: int, _: object) -> None:
         nonlocal requested
         requested = number
+        ending.state.handled[number] += 1
         signal.signal(number, previous[number])
-        name = signal.Signals(number).name
-        say(f"{name}: saving after this step; again to stop at once, without saving")
+        ending.announce(number)
+
+    def stop() -> int:
+        ending.state.worth_saving = True  # Called after a step.
+        return requested
 
     previous: dict[int, Any] = {}
     try:
@@ -50,7 +54,9 @@ def stop_requests() -> Iterator[Callable[[], int]]:
         yield lambda: 0
         return
     try:
-        yield lambda: requested
+        ending.state.announced = False
+        yield stop
     finally:
+        ending.state.worth_saving = False
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -11,7 +11,7 @@ from etils import epath
 from filelock import FileLock, Timeout
 
 from cifsel.errors import UserError
-from cifsel.runtime import remote, sharding
+from cifsel.runtime import ending, remote, sharding
 
 NAME = "run.lock"
 
@@ -38,10 +38,13 @@ def alone(folder: epath.Path) -> Iterator[None]:
             f"workdir {folder} is in use by {holder or 'another run'}: wait until it has ended, or"
             " give another --workdir"
         )
+    if lock is not None:
+        ending.tidy_with(path.unlink)
     try:
         yield
     finally:
         if lock is not None:
+            ending.forget(path.unlink)
             # Deleted while the lock is held, since afterwards the file may be another run's.
             # Windows deletes no open file. There, filelock does it when it releases the lock.
             with contextlib.suppress(OSError):

@@ -24,7 +24,7 @@ from etils import epath
 
 from cifsel import terminal
 from cifsel.errors import one_line
-from cifsel.runtime import remote
+from cifsel.runtime import ending, remote
 
 # TensorFlow reads these while it is imported. The log level alone leaves two lines about oneDNN on
 # the terminal: TensorFlow 2.21 prints them before it reads the level. Event files need no oneDNN.
@@ -106,11 +106,13 @@ class Summaries:
 
     def close(self) -> None:
         """Flushes and closes. Nothing is written afterwards. Closing twice is fine."""
+        ending.forget(self.close)
         writer, self._clu = self._clu, None
         if writer is not None:
             writer.close()
 
     def __enter__(self) -> Self:
+        ending.tidy_with(self.close)
         return self
 
     def __exit__(
