@@ -1,1 +1,7 @@
 """Transfer learning on small image sets with JAX and Flax."""
+
+import os
+
+# XLA and TensorFlow read it when they are imported, which comes later. Otherwise XLA warns of slow
+# compilation in ten lines, and TensorFlow of the machine's parts.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

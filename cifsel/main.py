@@ -10,12 +10,8 @@ The same command goes on with a run that was stopped. Exit codes: 0 done, 1 a de
 2 an input or the machine cannot be used, 75 try again, 130 Ctrl-C, 141 nobody reads the output.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
-
-# Set before JAX and TensorFlow are imported, which print lines that are not about the run.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # JAX is imported inside functions, so that --help and a mistyped file do not wait for it.
 from absl import app, flags
