@@ -28,7 +28,7 @@ from cifsel.errors import UserError
 from cifsel.reports.page import Page
 from cifsel.runtime import command, remote
 from cifsel.runtime.paths import exists
-from cifsel.terminal import say, show_table
+from cifsel.terminal import say, show_table, working
 from cifsel.workdir import summaries
 
 COMPARISON = "comparison.json"
@@ -56,7 +56,8 @@ def compare(folders: Sequence[str], output: str) -> Comparison:
     say(sentence_on_validation(verdict))
     say(sentence_on_test(verdict))
     findings = examine_test_images(dataset, candidates)
-    report = make_report(dataset, candidates, verdict, findings)
+    with working("drawing the report"):
+        report = make_report(dataset, candidates, verdict, findings)
     comparison = describe(dataset, candidates, verdict, findings)
     words = ["python", "-m", "cifsel.compare", *folders, f"--output={output}"]
     page = make_page(report, shlex.join(words))

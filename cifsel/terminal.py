@@ -10,8 +10,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NoReturn, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -29,6 +29,8 @@ from rich.progress import (
 from rich.text import Text
 
 from cifsel.errors import ExitCode, UserError, printable
+
+T = TypeVar("T")
 
 _UNITS = "s|min|h|px|kB|MB|GB"
 _FALLBACK_WIDTH, _MOST_WIDTH = 80, 100  # characters of --help
@@ -207,10 +209,39 @@ def image_bar(label: str | None) -> Progress:
 
 def waiting(label: str) -> Progress:
     """A spinner with the time that has passed, for work of unknown length."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    # The usual dots are not in every encoding.
+    spinner = SpinnerColumn("line" if console.options.ascii_only else "dots")
+    columns = (spinner, TextColumn("{task.description}"), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     bar.add_task(label, total=None)
     return bar
+
+
+@contextlib.contextmanager
+def working(label: str) -> Iterator[None]:
+    """Shows within the block that something is done: a spinner, or a line without a terminal."""
+    if not console.is_terminal:
+        say(label)
+        yield
+        return
+    with waiting(label):
+        yield
+
+
+def tracked(items: Collection[T], label: str) -> Iterator[T]:
+    """Yields the items, and shows how many are done: a bar, or a line without a terminal."""
+    if not console.is_terminal:
+        say(label)
+        yield from items
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield from bar.track(items, description=label)
 
 
 def show_table(title: str, rows: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from cifsel.evaluation import cost, split_score
 from cifsel.evaluation.passes import Passes
 from cifsel.reports.run_report import RunReport
 from cifsel.runtime import remote, sharding
-from cifsel.terminal import say
+from cifsel.terminal import say, working
 from cifsel.training import diagnosis, loop, probe, profiling, steps
 from cifsel.training.clock import Phases
 from cifsel.training.progress import Progress
@@ -107,7 +107,8 @@ class Run:
             fitted = self._fit(checkpoints)
         logits = self._predict(fitted)
         metrics = self._score(fitted, logits)
-        report.finish(metrics, logits, fitted.solution)
+        with working("drawing the report"):
+            report.finish(metrics, logits, fitted.solution)
         workdir.remove_cached(self._folder)
         return metrics
 

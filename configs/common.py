@@ -9,7 +9,7 @@ Any field can be set on the command line: --config.batch_size=256 --config.augme
 
 from ml_collections import ConfigDict
 
-from cifsel.config import TASK1
+from cifsel.config import TASK1, did_you_mean
 
 
 def get_config() -> ConfigDict:
@@ -19,7 +19,8 @@ def get_config() -> ConfigDict:
 
 def refuse(recipe: str, file: str, recipes: tuple[str, ...]) -> ValueError:
     """The error for a recipe that `file` does not have: the part of --config after the colon."""
-    return ValueError(f"{file} has no recipe {recipe!r}; expected one of {', '.join(recipes)}")
+    problem = f"{file} has no recipe {recipe!r}{did_you_mean(recipe, recipes)}"
+    return ValueError(f"{problem}; expected one of {', '.join(recipes)}")
 
 
 def notebook(c: ConfigDict) -> None:

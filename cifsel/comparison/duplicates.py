@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from cifsel.terminal import tracked
+
 # Chosen by eye on CIFAR-100. Above it about 94 % of the pairs are one picture: nearly all above
 # 0.82, three in four between 0.75 and 0.82. From 0.70 to 0.75 about 60 % are. The others are
 # drawings and specimens on white that merely share an outline.
@@ -114,7 +116,8 @@ def _near(test: np.ndarray, train: np.ndarray) -> Iterator[tuple[int, int, float
     if not len(train):
         return
     coarse = _coarse(train)
-    for start in range(0, len(test), _BLOCK):
+    blocks = range(0, len(test), _BLOCK)
+    for start in tracked(blocks, "searching for test images that are in training too"):
         upright = test[start : start + _BLOCK]
         for images in (upright, upright[:, :, ::-1]):
             agreement = _coarse(images) @ coarse.T

@@ -13,4 +13,5 @@ from .schema import flatten as flatten
 from .selfie import SELFIE as SELFIE
 from .task1 import TASK1 as TASK1
 from .validation import check_fields as check_fields
+from .validation import did_you_mean as did_you_mean
 from .validation import validate as validate

@@ -1,12 +1,14 @@
 """The argument parser of commands that take no config, and how it reads paths."""
 
 import argparse
+import re
 import sys
 import textwrap
 from pathlib import Path
 from typing import NoReturn
 
 from cifsel import terminal
+from cifsel.config.validation import did_you_mean
 from cifsel.errors import ExitCode
 from cifsel.runtime.paths import expanded
 
@@ -51,8 +53,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line about wrong arguments, and ends the process."""
-        terminal.error(f"{message} ({self.prog} --help)")
+        terminal.error(f"{message}{self._hint(message)} ({self.prog} --help)")
         sys.exit(ExitCode.BAD_INPUT)
+
+    def _hint(self, message: str) -> str:
+        """' (did you mean --output?)' for a mistyped flag or choice. '' for other mistakes."""
+        known = list(self._option_string_actions)
+        if re.match("unrecognized arguments|the following arguments are required", message):
+            given = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
+            hints = [did_you_mean(word, known) for word in given if word not in (*known, "--")]
+            return "".join(hints[:1])
+        if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            return did_you_mean(wrong[1], re.split(r"'?, '?", wrong[2].strip("'")))
+        return ""
 
 
 def fitted(doc: str, width: int) -> str:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from cifsel.config.schema import Place, flatten
 from cifsel.config.selfie import SELFIE
 from cifsel.config.task1 import TASK1
-from cifsel.config.validation import bad_value, schema_of, unknown_field, validate
+from cifsel.config.validation import schema_of, unknown_field, validate, wrong_value
 
 # Fields that say where things are or how often to save, not what is computed.
 PLACES = tuple(
@@ -47,7 +47,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
         try:
             copied.update_from_flattened_dict({name: value})
         except (TypeError, ValueError):
-            raise bad_value(name, value, fields[name].expected) from None
+            raise wrong_value(fields[name], value) from None
     expand_paths(copied)
     validate(copied)
     return copied

@@ -2,10 +2,12 @@
 
 import importlib.machinery
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from cifsel.config.validation import did_you_mean
 from cifsel.errors import UserError, one_line
 
 
@@ -21,7 +23,13 @@ def check_file(argument: str) -> None:
     path = Path(argument.partition(":")[0])
     if not path.is_file():
         problem = "not a file" if path.exists() else "No such file"
-        raise UserError(f"--config cannot be read: {problem}: {str(path)!r}")
+        hint = did_you_mean(path.stem, [str(file) for file in _configs()])
+        raise UserError(f"--config cannot be read: {problem}: {str(path)!r}{hint}")
+
+
+def _configs() -> Iterator[Path]:
+    """Yields the config files in the folder configs/ of the current one."""
+    yield from (path for path in sorted(Path("configs").glob("[!_]*.py")) if path.stem != "common")
 
 
 def load(argument: str) -> ConfigDict:

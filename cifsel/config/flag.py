@@ -15,7 +15,13 @@ from cifsel.config.changes import expand_paths
 from cifsel.config.files import check_file, load
 from cifsel.config.help import field_list
 from cifsel.config.schema import flatten
-from cifsel.config.validation import bad_value, schema_of, unknown_field
+from cifsel.config.validation import (
+    bad_value,
+    did_you_mean,
+    schema_of,
+    unknown_field,
+    wrong_value,
+)
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import command
 from cifsel.runtime.paths import expanded
@@ -51,8 +57,8 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
         check_file(file)
         positional = flags.FLAGS(argv)
         config = CONFIG.value
-        expand_paths(config)
         config.lock()  # A file that could not be run only raises when the config is used.
+        expand_paths(config)
         if wants_help:
             fields = field_list(schema_of(config), flatten(config))
             _print_help(f"fields of {file}, for --config.FIELD=VALUE:\n{fields}")
@@ -85,13 +91,31 @@ def _mistake(error: Exception, file: str, argv: Iterable[str]) -> str:
             override = re.match(r"--config\.([^=]+?)(\[\d+\])*(=|$)", word)
             if override and not _is_known(override[1], config):
                 return str(unknown_field(override[1], flatten(config)))
+        if isinstance(error, flags.UnrecognizedFlagError):
+            return unknown_flag(error.flagname, config)
         # The message of absl begins with the flag that it could not parse.
         failed = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
         if failed and (field := schema_of(config).fields.get(failed[1])):
-            return str(bad_value(field.name, failed[2], field.expected))
+            return str(wrong_value(field, failed[2]))
+        if failed and failed[1] in config:  # A group of fields.
+            example = next(name for name in flatten(config) if name.startswith(f"{failed[1]}."))
+            return str(
+                bad_value(failed[1], failed[2], f"one of its fields, --config.{example}=...")
+            )
     except UserError as mistake:
         return str(mistake)
     return one_line(error)
+
+
+def unknown_flag(name: str, config: ConfigDict) -> str:
+    """One line about a flag that there is not. It may be meant to be a field of the config."""
+    known = [flag.name for flag in _flags()] + [f"config.{field}" for field in flatten(config)]
+    return f"no flag --{name}{did_you_mean(name, [f'--{flag}' for flag in known])}"
+
+
+def _flags() -> list[flags.Flag]:
+    """The flags of the command."""
+    return [flags.FLAGS["config"], *flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
 
 
 def _is_known(name: str, config: ConfigDict) -> bool:
@@ -104,7 +128,7 @@ def _print_help(fields: str = "") -> NoReturn:
     main = sys.modules["__main__"]
     name = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else "cifsel.main"
     parser = Parser(name, main.__doc__, fields)
-    for flag in (flags.FLAGS["config"], *flags.FLAGS.get_key_flags_for_module(sys.argv[0])):
+    for flag in _flags():
         text = flag.help + (f" Default: {flag.default}." if flag.default else "")
         parser.add_argument(f"--{flag.name}", help=" ".join(text.split()).replace("%", "%%"))
     parser.print_help()

@@ -35,6 +35,11 @@ class Field:
         """The accepted values in words, for error messages and --help."""
         raise NotImplementedError
 
+    @property
+    def suggested(self) -> tuple[str, ...]:
+        """Values that a mistyped one may have meant."""
+        return ()
+
     def accepts(self, value: object) -> bool:
         """Whether the value has the right type and is in range."""
         raise NotImplementedError
@@ -48,6 +53,11 @@ class Bool(Field):
     def expected(self) -> str:
         """The values in words."""
         return "True or False"
+
+    @property
+    def suggested(self) -> tuple[str, ...]:
+        """Values that a mistyped one may have meant."""
+        return ("True", "False")
 
     def accepts(self, value: object) -> bool:
         """Whether this is a bool."""
@@ -95,6 +105,11 @@ class Choice(Field):
         """The choices in words."""
         return f"one of {', '.join(map(str, self.choices))}"
 
+    @property
+    def suggested(self) -> tuple[str, ...]:
+        """Values that a mistyped one may have meant."""
+        return tuple(map(str, self.choices))
+
     def accepts(self, value: object) -> bool:
         """Whether this is among the choices. True does not count as 1."""
         return type(value) is type(self.default) and value in self.choices
@@ -110,6 +125,11 @@ class Choices(Field):
     def expected(self) -> str:
         """The choices in words."""
         return f"one or more of {', '.join(self.choices)}"
+
+    @property
+    def suggested(self) -> tuple[str, ...]:
+        """Values that a mistyped one may have meant."""
+        return tuple(map(str, self.choices))
 
     def accepts(self, value: object) -> bool:
         """Whether this is a tuple or list of choices, and not empty."""

@@ -2,17 +2,19 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from cifsel.config.quickstart import QUICKSTART
-from cifsel.config.schema import Schema, flatten
+from cifsel.config.schema import Field, Schema, flatten
 from cifsel.config.selfie import SELFIE
 from cifsel.config.task1 import TASK1
 from cifsel.errors import UserError
 
+# Of difflib: 'photoz' means photos (0.83), but 'epochs' does not mean depths (0.67).
+_SIMILAR = 0.7
 SCHEMAS = {"task1": TASK1, "selfie": SELFIE, "quickstart": QUICKSTART}
 # In configs/, where each task has its defaults.
 _FILES = {"task1": "common.py", "selfie": "selfie.py", "quickstart": "quickstart.py"}
@@ -29,7 +31,7 @@ def validate(config: ConfigDict) -> None:
     _check_names(by_name, schema, config.task)
     for field in schema.fields.values():
         if not field.accepts(value := by_name[field.name]):
-            raise bad_value(field.name, value, field.expected)
+            raise wrong_value(field, value)
     if config.task == "selfie":
         _check_selfie(config, "")
     else:
@@ -50,7 +52,7 @@ def schema_of(config: ConfigDict) -> Schema:
         )
     task = config.get("task")
     if not isinstance(task, str) or task not in SCHEMAS:
-        raise bad_value("task", task, f"one of {', '.join(SCHEMAS)}")
+        raise bad_value("task", task, f"one of {', '.join(SCHEMAS)}", SCHEMAS)
     return SCHEMAS[task]
 
 
@@ -64,20 +66,45 @@ def check_fields(config: Mapping[str, Any], names: Iterable[str]) -> None:
         if name not in config:
             raise UserError(f"config has no field {name!r}; expected {TASK1.fields[name].expected}")
         if not TASK1.fields[name].accepts(config[name]):
-            raise bad_value(name, config[name], TASK1.fields[name].expected)
+            raise wrong_value(TASK1.fields[name], config[name])
 
 
-def bad_value(name: str, value: object, expected: str) -> UserError:
-    """The error for the value of a field."""
-    return UserError(f"config.{name} is {value!r}; expected {expected}")
+def bad_value(name: str, value: object, expected: str, choices: Collection[str] = ()) -> UserError:
+    """The error for the value of a field, which may be a mistyped choice."""
+    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+    return UserError(f"config.{name} is {value!r}{hint}; expected {expected}")
+
+
+def wrong_value(field: Field, value: object) -> UserError:
+    """The error for a value that a field does not accept."""
+    return bad_value(field.name, value, field.expected, field.suggested)
 
 
 def unknown_field(name: str, known: Iterable[str]) -> UserError:
     """The error for a field that is not among the known ones."""
     known = list(known)
-    similar = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {similar[0]}?)" if similar else ""
-    return UserError(f"config has no field {name!r}{hint}; its fields: {', '.join(known)}")
+    hint = did_you_mean(name, known)
+    where = "" if hint else "; --help beside --config lists its fields"
+    return UserError(f"config has no field {name!r}{hint}{where}")
+
+
+def did_you_mean(given: str, known: Collection[str]) -> str:
+    """' (did you mean image_size?)' for the most similar of the known names. '' for none.
+
+    Case, '-' and '_' make no difference. The last part of a name with dots may stand alone. Other
+    words for True and False are known.
+    """
+    # The last part of config.image_size, and the name of configs/effnet.py.
+    plain = {_plain(re.sub(r"^.*[./](?!py$)|\.py$", "", name)): name for name in known}
+    plain |= {_plain(name): name for name in known}
+    if "False" in known:
+        plain |= {"no": "False", "off": "False", "yes": "True", "on": "True", "1": "True"}
+    similar = difflib.get_close_matches(_plain(given), plain, n=1, cutoff=_SIMILAR)
+    return f" (did you mean {plain[similar[0]]}?)" if similar else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _check_names(by_name: Mapping[str, Any], schema: Schema, task: str) -> None:

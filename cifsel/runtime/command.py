@@ -18,7 +18,7 @@ from absl import logging as absl_logging
 
 from cifsel import terminal
 from cifsel.errors import ExitCode
-from cifsel.runtime import cache, ending, failures, memory
+from cifsel.runtime import cache, compiling, ending, failures, memory
 from cifsel.runtime.signals import Interrupted
 
 # Seconds to wait at the end for threads that other libraries have left behind.
@@ -68,6 +68,7 @@ def start() -> None:
     start_terminal()
     memory.keep_freed()
     cache.keep_compiled()
+    compiling.announce()
 
 
 def start_terminal() -> None:

@@ -40,7 +40,7 @@ from cifsel.selfie.protocol.permutation import PermutationTest, permutation_test
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone, pretrained_backbones
 from cifsel.selfie.report import page, sentences
-from cifsel.terminal import duration, say, show_table
+from cifsel.terminal import count, duration, say, show_table, working
 from cifsel.workdir import lock, provenance
 from cifsel.workdir.summaries import Writer
 
@@ -150,7 +150,8 @@ def cross_validate_candidates(
             photos, images, backbone, settings, repeated=repeated, leave_one_out=one_by_one
         )
 
-    candidates = [probe(backbone, images) for backbone in backbones]
+    with working(f"cross-validating, {count(config.repeats, 'repetition')}"):
+        candidates = [probe(backbone, images) for backbone in backbones]
     if config.crop != "none":
         uncropped = Cropper("none").show(decoded.images, decoded.names, own.image_size).images
         renamed = dataclasses.replace(own, name=f"{own.name}, without the crop")
@@ -181,31 +182,32 @@ def run_permutation_test(
     """Tests whether the probe's accuracy is more than luck. None without permutations."""
     if not config.permutations:
         return None
-    say(f"dealing out the labels anew, {config.permutations} times")
-    return permutation_test(
-        stacked_points(probe.features),
-        photos.labels,
-        photos.groups,
-        folds=config.folds,
-        l2=config.l2,
-        observed=probe.scores.kfold.balanced_accuracy,
-        permutations=config.permutations,
-        seed=config.seed,
-    )
+    with working(f"dealing out the labels anew, {count(config.permutations, 'time')}"):
+        return permutation_test(
+            stacked_points(probe.features),
+            photos.labels,
+            photos.groups,
+            folds=config.folds,
+            l2=config.l2,
+            observed=probe.scores.kfold.balanced_accuracy,
+            permutations=config.permutations,
+            seed=config.seed,
+        )
 
 
 def run_learning_curve(
     config: ConfigDict, photos: PhotoSet, probe: Candidate
 ) -> tuple[CurvePoint, ...]:
     """Computes the probe's accuracy by the number of photos."""
-    return compute_learning_curve(
-        stacked_points(probe.features),
-        photos.labels,
-        photos.groups,
-        probe.folds,
-        l2=config.l2,
-        seed=config.seed,
-    )
+    with working("learning from fewer photos"):
+        return compute_learning_curve(
+            stacked_points(probe.features),
+            photos.labels,
+            photos.groups,
+            probe.folds,
+            l2=config.l2,
+            seed=config.seed,
+        )
 
 
 def train_final(
@@ -237,7 +239,8 @@ def report_outcome(
         final_model = predictor.load(str(target))
         shown = images
         heat = final_model.heat(shown, final_model.probabilities(shown).argmax(1))
-    page.write_report(target, outcome, shown, heat, writer)
+    with working("drawing the report"):
+        page.write_report(target, outcome, shown, heat, writer)
     metrics = serialization.metrics_json(
         outcome,
         config_lib.to_json(config),

@@ -22,7 +22,7 @@ def test_changed_sets_fields_of_a_copy():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epocs": 3}, r"no field 'epocs' \(did you mean epochs\?\); its fields: task, name, "),
+        ({"epocs": 3}, r"no field 'epocs' \(did you mean epochs\?\)$"),
         ({"augment.sharpen": 1}, r"no field 'augment.sharpen'"),
         ({"epochs": "six"}, r"config.epochs is 'six'; expected int, 1 to 10000"),
         ({"epochs": 0}, r"config.epochs is 0; expected int, 1 to 10000"),

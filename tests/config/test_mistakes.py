@@ -82,8 +82,25 @@ LINES = {
     "two words": (["--config", "FOLDER/dict.py"], "dict.py returns dict"),
     "none": (["--config=FOLDER/none.py"], "config.epochs is None; expected int, 1 to 10000"),
     "missing": (["--config=FOLDER/missing.py"], "the config lacks epochs; start from"),
-    "typo": (["--config=FOLDER/typo.py"], "no field 'epocs' (did you mean epochs?); its fields: "),
-    "field": ([EFFNET, "--config.epocs=3"], "no field 'epocs' (did you mean epochs?); its fields"),
+    "typo": (["--config=FOLDER/typo.py"], "no field 'epocs' (did you mean epochs?)\n"),
+    "field": ([EFFNET, "--config.epocs=3"], "no field 'epocs' (did you mean epochs?)\n"),
+    "hyphen": ([EFFNET, "--config.image-size=64"], "(did you mean image_size?)"),
+    "hyphen in two words": ([EFFNET, "--config.init-from", "x"], "no field 'init-from'"),
+    "no config.": (
+        [EFFNET, "--image_size=64"],
+        "(did you mean --config.image_size?)",
+    ),
+    "nor its group": ([EFFNET, "--flip=1"], "(did you mean --config.augment.flip?)"),
+    "no": ([EFFNET, "--config.augment.flip=no"], "is 'no' (did you mean False?); expected True or"),
+    "choice": ([EFFNET, "--config.model=efficientnet-b0"], "(did you mean efficientnetv2-b0?)"),
+    "group": ([EFFNET, "--config.augment=3"], "'3'; expected one of its fields, --config.augment."),
+    "name": (["--config=effnet"], "'effnet' (did you mean configs/effnet.py?)"),
+    "file": (["--config=configs/efnet.py"], "(did you mean configs/effnet.py?)"),
+    "near recipe": ([f"{EFFNET}:prob"], "no recipe 'prob' (did you mean probe?); expected"),
+    "nothing near": (
+        [EFFNET, "--config.xyzzy=3"],
+        "'xyzzy'; --help beside --config lists its",
+    ),
     "nested": ([EFFNET, "--config.augment.flipp=True"], "(did you mean augment.flip?)"),
     "value": ([EFFNET, "--config.epochs=six"], "config.epochs is 'six'; expected int, 1 to 10000"),
     "escape": ([EFFNET, "--config.model=\x1b[2J"], r"is '\x1b[2J'; expected one of mobilenet"),
@@ -95,7 +112,7 @@ LINES = {
         r"http://x\x1b[2J is neither a local path nor gs://BUCKET/NAME",
     ),
     "word": ([EFFNET, "\x1b[2J"], r"unexpected argument '\x1b[2J'"),
-    "flag": ([EFFNET, "--worcdir=x"], "worcdir"),
+    "flag": ([EFFNET, "--worcdir=x"], "no flag --worcdir (did you mean --workdir?)"),
 }
 
 

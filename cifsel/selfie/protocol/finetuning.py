@@ -20,6 +20,7 @@ from cifsel.selfie.protocol import logistic
 from cifsel.selfie.protocol.folds import Folds
 from cifsel.selfie.protocol.logistic import RotatedFeatures
 from cifsel.selfie.protocol.nested_cv import balanced, choose_setting, nested_cross_validation
+from cifsel.terminal import tracked
 
 Tree = Any
 # The numbers of epochs to choose from. 0 is the probe itself. An epoch is one step on all photos.
@@ -118,7 +119,7 @@ def fine_tune_in_folds(
     backbone = {name: variables["params"]["backbone"][name] for name in layers}
     step, predict = _compiled(model, variables["batch_stats"], layers)
     by_fold = []
-    for number in range(len(folds.test)):
+    for number in tracked(range(len(folds.test)), "fine-tuning in folds"):
         # One fit for each inner fold, and one that learns from all training photos.
         held_out = np.concatenate([folds.inner[number], np.zeros((1, len(labels)), bool)])
         kept = folds.train[number] & ~held_out

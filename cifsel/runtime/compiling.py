@@ -1,0 +1,75 @@
+"""Says what XLA compiles when it takes long, so that a command is never silent for a minute."""
+
+import contextlib
+import re
+import threading
+from typing import Any
+
+from cifsel import terminal
+
+SILENT_SECONDS = 2.0  # of compiling, until something is said
+# Events of jax.monitoring. The first comes when a program is handed to XLA, the second afterwards.
+_BEGINS = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+_ENDS = "/jax/core/compile/backend_compile_duration"
+# Jitted functions of cifsel by name.
+_PROGRAMS = {
+    "scan": "the training steps",
+    "forward": "the forward pass",
+    "init": "the initial values",
+    "augment": "the augmentation",
+    "_predict_all_folds": "the cross-validation",
+}
+
+
+class _Notice:
+    """The program that is being compiled, if any, and the line or spinner that says so."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._shown = contextlib.ExitStack()
+
+    def begins(self, program: str) -> None:
+        """XLA begins to compile a program."""
+        self.ends()
+        with self._lock:
+            self._timer = threading.Timer(SILENT_SECONDS, self._show, (program,))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def ends(self) -> None:
+        """XLA has compiled it."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = None
+            self._shown.close()
+
+    def _show(self, program: str) -> None:
+        with self._lock:
+            if self._timer is threading.current_thread():
+                text = f"compiling {program}, which the next run need not do again"
+                self._shown.enter_context(terminal.working(text))
+
+
+_notice = _Notice()
+
+
+def announce() -> None:
+    """Says from now on what is compiled for long. Call it once."""
+    import jax
+
+    jax.monitoring.register_event_duration_secs_listener(_listen)
+
+
+def _listen(event: str, duration_secs: float, **about: Any) -> None:
+    if event == _BEGINS:
+        _notice.begins(program_name(str(about.get("fun_name", ""))))
+    elif event == _ENDS:
+        _notice.ends()
+
+
+def program_name(function: str) -> str:
+    """The words for a jitted function, whose name JAX gives as 'jit(scan)' or 'scan'."""
+    name = re.sub(r"^p?jit\((.*)\)$|^jit_", r"\1", function)
+    return _PROGRAMS.get(name, "a part of the model")
