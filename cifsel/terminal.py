@@ -159,12 +159,20 @@ def _lines(text: str, indent: str = "  ") -> list[str]:
     """The text in lines that fit the terminal, broken between words. A log gets one line."""
     if not console.is_terminal or cell_len(text) <= console.width:
         return [text]
+    first, *later = _wrapped(text, console.width - len(indent))
+    return [first, *(indent + line for line in later)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most `width` cells. Only a longer word makes a longer line."""
+    lines = [""]
     # A number stays with its unit.
-    joined = re.sub(rf"(?<=\d) (?=(?:{_UNITS})\b|%)", "\u00a0", text)
-    # The width of later lines, which are indented. Words that are longer are not broken.
-    parts = Text(joined).wrap(console, console.width - len(indent), overflow="ignore")
-    lines = [part.plain.rstrip(" ").replace("\u00a0", " ") for part in parts]
-    return [lines[0], *(indent + line.lstrip(" ") for line in lines[1:])]
+    for part in re.findall(rf" *[^ ]+(?:(?<=\d) (?:%|(?:{_UNITS})\b)[^ ]*)?", text):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append(part.lstrip(" "))
+        else:
+            lines[-1] += part
+    return lines
 
 
 def step_bar() -> Progress:
@@ -257,12 +265,12 @@ def show_table(title: str, rows: Mapping[str, str]) -> None:
                 console.print(Text("  ").append(name, style="bold"))
                 console.print(Text(f"    {value}"))
                 continue
-            parts = Text(value).wrap(console, room) if console.is_terminal else [Text(value)]
+            parts = _wrapped(value, room) if console.is_terminal else [value]
             for number, part in enumerate(parts):
                 label = "" if number else name
                 line = Text("  ").append(label, style="bold")
                 line.append(" " * (width - cell_len(label) + 2))
-                console.print(line.append(part.plain.rstrip()))
+                console.print(line.append(part))
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,8 @@ from cifsel.prediction.predictor import Predictor
 from cifsel.workdir.model_meta import SELFIE
 
 TOP = 5  # classes in a line of text
+# The last four are those of East Asian keyboards.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def as_text(answers: Iterable[Answer], predictor: Predictor, width: int) -> Iterator[str]:
@@ -22,7 +24,7 @@ def as_text(answers: Iterable[Answer], predictor: Predictor, width: int) -> Iter
         if answer.problem:
             continue
         likeliest = [
-            f"{predictor.class_names[i]} {_percent(answer.probabilities[i])}"
+            f"{printable(predictor.class_names[i])} {_percent(answer.probabilities[i])}"
             for i in np.argsort(-answer.probabilities, kind="stable")[:TOP]
         ]
         if predictor.task == SELFIE:
@@ -75,7 +77,19 @@ def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
 
 def _csv_line(cells: Iterable[Any]) -> str:
     buffer = io.StringIO()
-    # Truth values are written as in JSON, so that programs need one rule.
-    written = [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
-    csv.writer(buffer, lineterminator="").writerow(written)
+    csv.writer(buffer, lineterminator="").writerow(map(_csv_cell, cells))
     return buffer.getvalue()
+
+
+def _csv_cell(content: Any) -> Any:
+    """A cell as it is written. Names are harmless, since they may be anybody's.
+
+    Line breaks and other control characters are escaped. Spreadsheets take a text for a formula
+    that begins with one of `_FORMULA`, unless an apostrophe comes before it.
+    """
+    if isinstance(content, bool):
+        return str(content).lower()  # As in JSON, so that programs need one rule.
+    if not isinstance(content, str):
+        return content
+    text = printable(content)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
