@@ -19,7 +19,7 @@ from cifsel.data.datasets import DatasetSpec, load_dataset
 from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
 from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, load_backbone
-from cifsel.runtime import sharding
+from cifsel.runtime import command, sharding
 from cifsel.terminal import say
 from cifsel.training import optim
 from cifsel.training.loop import Plan
@@ -266,3 +266,7 @@ def _optimizer(
         clip_norm=config.clip_norm,
     )
     return Optimizer(learning_rate, rates, tx)
+
+
+if __name__ == "__main__":
+    command.refuse("cifsel.build")

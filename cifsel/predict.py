@@ -24,6 +24,7 @@ from cifsel.data.photos import search
 from cifsel.errors import UserError
 from cifsel.runtime import command, remote
 from cifsel.runtime.failures import Advice
+from cifsel.terminal import count
 
 if TYPE_CHECKING:
     from cifsel.prediction.answers import Answer
@@ -98,7 +99,7 @@ def _refuse(problems: Sequence[tuple[str, str]]) -> None:
         terminal.warn(f"{photo}: {problem}")
     if bad:
         raise UserError(
-            f"{len(bad)} of {len(problems)} photos cannot be used: leave them out, or give"
+            f"{len(bad)} of {count(len(problems), 'photo')} cannot be used: leave them out, or give"
             " --skip-unreadable"
         )
 

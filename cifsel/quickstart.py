@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from cifsel import sweep
 from cifsel.comparison.results import Comparison
-from cifsel.runtime import remote
+from cifsel.runtime import command, remote
 from cifsel.selfie.run import evaluate_and_train
 from cifsel.terminal import say
 from cifsel.workdir import lock, summaries
@@ -46,3 +46,7 @@ def _task1_config(config: ConfigDict, model: str) -> ConfigDict:
     task1_config = copy.deepcopy(config)
     task1_config.task, task1_config.model, task1_config.name = "task1", model, model
     return task1_config
+
+
+if __name__ == "__main__":
+    command.refuse("cifsel.quickstart")

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from cifsel import compare, train
 from cifsel.comparison.results import Comparison
-from cifsel.runtime import remote
+from cifsel.runtime import command, remote
 from cifsel.terminal import say
 from cifsel.workdir import summaries
 
@@ -45,3 +45,7 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Compariso
             with summaries.open_writer(workdir) as writer:
                 train.train_and_evaluate(run_config, workdir, writer)
     return compare.compare(workdirs, folder)
+
+
+if __name__ == "__main__":
+    command.refuse("cifsel.sweep")

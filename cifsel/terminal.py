@@ -114,6 +114,15 @@ def is_closed(stream: str) -> bool:
     return stream in _closed
 
 
+def is_unread() -> bool:
+    """Whether the reader of standard output is gone, where `print` or a library wrote to it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def _output() -> Iterator[None]:
     """Turns what can go wrong while standard output is written into an error, or the end."""

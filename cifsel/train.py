@@ -17,7 +17,7 @@ from cifsel.config.validation import validate
 from cifsel.evaluation import cost, split_score
 from cifsel.evaluation.passes import Passes
 from cifsel.reports.run_report import RunReport
-from cifsel.runtime import remote, sharding
+from cifsel.runtime import command, remote, sharding
 from cifsel.terminal import say, working
 from cifsel.training import diagnosis, loop, probe, profiling, steps
 from cifsel.training.clock import Phases
@@ -182,7 +182,10 @@ class Run:
             with self._phases.timed(name):
                 if self._job.fine_tuning is None and fitted.solution is not None:
                     # The features of the validation images have been computed already.
-                    features = self._passes.features(fitted.variables, split, name)
+                    # Those of the test images are not kept: this pass measures the speed.
+                    features = self._passes.features(
+                        fitted.variables, split, name, keep=name == "val"
+                    )
                     logits[name] = fitted.solution.logits(features)
                 else:
                     logits[name] = self._passes.logits(fitted.variables, split, name)
@@ -237,3 +240,7 @@ class Run:
             weights=dataclasses.asdict(weights) if weights else None,
         )
         return meta.to_json()
+
+
+if __name__ == "__main__":
+    command.refuse("cifsel.train")

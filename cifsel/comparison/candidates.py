@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from cifsel import config as config_lib
 from cifsel.comparison.runs import Run
 from cifsel.errors import UserError, printable
+from cifsel.terminal import count
 
 # Fields of the config that may differ between the runs of one candidate.
 _PER_RUN = ("seed", "name", "recipe", "task", "models", *config_lib.PLACES)
@@ -66,8 +67,8 @@ def group_into_candidates(runs: Sequence[Run]) -> tuple[Candidate, ...]:
         group.append(run)
     if len(groups) < 2:
         raise UserError(
-            f"only {candidate_names(runs)[0]} is given ({len(runs)} seeds): give the runs of"
-            " another model or configuration to compare it with"
+            f"only {candidate_names(runs)[0]} is given ({count(len(runs), 'seed')}): give the runs"
+            " of another model or configuration to compare it with"
         )
     by_seed = [sorted(group, key=lambda run: run.config["seed"]) for group in groups.values()]
     names = candidate_names([group[0] for group in by_seed])

@@ -23,6 +23,7 @@ from cifsel.comparison.scores import CoarseComparison
 from cifsel.evaluation import scoring
 from cifsel.reports import layout
 from cifsel.reports.style import GREY, INK, PERCENT, display_name, percent, styled
+from cifsel.terminal import count
 from cifsel.training.progress import Epoch
 
 History = Sequence[Epoch]
@@ -288,7 +289,7 @@ def accuracy_by_seed(accuracies: Mapping[str, Estimate]) -> Figure:
         # Hollow, so that equal ones do not hide each other.
         hollow = layout.marker_style(place, fillstyle="none")
         axes.plot(seeds, [place + 0.25] * len(seeds), **hollow)
-        names[name] += f"\n{percent(mean, 1)}, {len(seeds)} seed" + "s" * (len(seeds) > 1)
+        names[name] += f"\n{percent(mean, 1)}, {count(len(seeds), 'seed')}"
     axes.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names.values())
     axes.set(title="Test accuracy: mean, 95 % interval", xlabel="hollow: every seed by itself")
     axes.xaxis.set_major_formatter(PERCENT)

@@ -13,6 +13,7 @@ from cifsel.data.splits import Dataset
 from cifsel.prediction import gradcam, trained_model
 from cifsel.reports.page import Gallery, Tile
 from cifsel.reports.style import display_name, percent
+from cifsel.terminal import count
 
 # Numbers of images: enough to judge, few enough to look at.
 CONFUSED_PAIRS, IMAGES_PER_PAIR, DISAGREEMENTS, GRADCAMS_OF_A_KIND = 6, 4, 16, 4
@@ -75,8 +76,8 @@ class Examples:
         return Gallery(
             f"only_{winner + 1}",
             f"Only {ours.name} is right",
-            f"{len(positions):,} test images that every seed of {ours.name} gets right and none of"
-            f" {theirs.name}. {len(chosen)} of them are drawn at random and shown with the wrong"
+            f"{count(len(positions), 'test image')} that every seed of {ours.name} gets right and"
+            f" none of {theirs.name}. Shown, drawn at random: {len(chosen)}, with the wrong"
             " answer.",
             tuple(self._wrong_answer(int(position), 1 - winner) for position in chosen),
         )
@@ -131,10 +132,11 @@ class Examples:
         return Gallery(
             "suspects",
             "Suspected label errors",
-            f"{len(label_errors)} test images for which all {num_runs} runs give one and the same"
-            f" other class, with a mean probability of at least {percent(MIN_PROBABILITY)}. The"
-            " label may be wrong, the image may show several objects, or all networks share an"
-            " error. These images stay in every figure of this report."
+            f"{count(len(label_errors), 'test image')} for which all {num_runs} runs give one and"
+            " the same other class, with a mean probability of at least"
+            f" {percent(MIN_PROBABILITY)}. The label may be wrong, the image may show several"
+            " objects, or all networks share an error. These images stay in every figure of this"
+            " report."
             + (f" The first {LABEL_ERRORS}:" if len(label_errors) > LABEL_ERRORS else ""),
             tuple(tiles),
         )

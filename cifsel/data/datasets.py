@@ -3,7 +3,7 @@
 import dataclasses
 
 from cifsel.data import cifar, drawn_images, splits
-from cifsel.terminal import say
+from cifsel.terminal import count, say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,7 @@ def load_dataset(spec: DatasetSpec) -> splits.Dataset:
     )
     say(
         f"{len(dataset.train):,} training, {len(dataset.val):,} validation and"
-        f" {len(dataset.test):,} test images of {len(dataset.class_names)} classes"
+        f" {count(len(dataset.test), 'test image')} of"
+        f" {count(len(dataset.class_names), 'class', 'classes')}"
     )
     return dataset

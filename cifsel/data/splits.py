@@ -6,6 +6,7 @@ import hashlib
 import numpy as np
 from jaxtyping import Int, Int32, Int64, UInt8
 
+from cifsel import terminal
 from cifsel.errors import UserError
 
 
@@ -98,8 +99,9 @@ def stratified_split(
         members = np.flatnonzero(labels == label)
         if val_per_class >= len(members):
             raise UserError(
-                f"val_per_class is {val_per_class}, but class {label} has {len(members)} images: "
-                f"give at most {len(members) - 1}, so that training keeps one"
+                f"val_per_class is {val_per_class}, but class {label} has"
+                f" {terminal.count(len(members), 'image')}: give at most"
+                f" {len(members) - 1}, so that training keeps one"
             )
         val.append(_generator(seed, int(label)).permutation(members)[:val_per_class])
     val_positions = np.sort(np.concatenate(val))

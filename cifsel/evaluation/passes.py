@@ -53,8 +53,15 @@ class Passes:
         """Computes the logits of a split."""
         return self._map(self.predict, variables, split, f"predicting {name} images")
 
-    def features(self, variables: Tree, split: Split, name: str) -> Float[np.ndarray, "n d"]:
-        """Computes the backbone's features of a split, averaged over positions, and keeps them."""
+    def features(
+        self, variables: Tree, split: Split, name: str, *, keep: bool = True
+    ) -> Float[np.ndarray, "n d"]:
+        """Computes the backbone's features of a split, averaged over positions.
+
+        They are kept for a process that goes on with the run, unless `keep` is False.
+        """
+        if not keep:
+            return self._map(self._pooled, variables, split, f"{name} features")
         return self._cached(f"{name}_features", self._pooled, variables, split)
 
     def maps(self, variables: Tree, split: Split, name: str) -> Float[np.ndarray, "n h w d"]:

@@ -11,7 +11,7 @@ from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
 from cifsel.evaluation.split_score import SplitScore
 from cifsel.reports import figures, style
-from cifsel.terminal import duration, say, show_table
+from cifsel.terminal import count, duration, say, show_table
 from cifsel.training.probe import Solution
 from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
@@ -166,6 +166,5 @@ class RunReport:
 
 def _accuracy(score: SplitScore) -> str:
     low, high = score.accuracy_interval
-    return (
-        f"{score.accuracy:.2%}  (95 % interval {low:.1%} to {high:.1%}, {score.examples:,} images)"
-    )
+    images = count(score.examples, "image")
+    return f"{score.accuracy:.2%}  (95 % interval {low:.1%} to {high:.1%}, {images})"

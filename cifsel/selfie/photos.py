@@ -8,7 +8,7 @@ from cifsel.data.photos import grouping, labelled
 from cifsel.data.photos.crops import Cropper
 from cifsel.selfie.protocol import folds
 from cifsel.selfie.protocol.photo_set import PhotoSet
-from cifsel.terminal import say
+from cifsel.terminal import count, say
 
 # Photos as a model is shown them.
 Images = UInt8[np.ndarray, "n s s 3"]
@@ -30,7 +30,7 @@ def read_photos(source: str, *, skip_unreadable: bool) -> labelled.Photos:
         decoded = labelled.load_photos(source, skip_unreadable=skip_unreadable)
     counts = np.bincount(decoded.labels)
     named = [f"{n} {name}" for n, name in zip(counts, decoded.class_names, strict=True)]
-    say(f"{len(decoded.images)} photos: {', '.join(named)}")
+    say(f"{count(len(decoded.images), 'photo')}: {', '.join(named)}")
     for reason in decoded.skipped:
         say(f"skipped: {reason}")
     return decoded
@@ -81,7 +81,8 @@ def prepare_photos(
         faces=shown.faces,
     )
     say(
-        f"{photos.group_count} groups that are held out together;"
-        f" {len(photos.copies)} pairs of copies; shown at {image_size} px, crop {cropper.kind}"
+        f"{count(photos.group_count, 'group')}, each held out as a whole;"
+        f" {count(len(photos.copies), 'pair')} of copies;"
+        f" shown at {image_size} px, crop {cropper.kind}"
     )
     return photos, shown.images

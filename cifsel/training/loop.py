@@ -15,7 +15,7 @@ from cifsel.errors import UserError
 from cifsel.evaluation import inference, scoring
 from cifsel.runtime import memory, sharding
 from cifsel.runtime.signals import Interrupted, stop_requests
-from cifsel.terminal import duration, say, step_bar
+from cifsel.terminal import count, duration, say, step_bar
 from cifsel.training import profiling
 from cifsel.training.clock import LoopClock
 from cifsel.training.progress import Epoch, Progress
@@ -147,7 +147,8 @@ class Trainer:
         with stop_requests() as stop, self._output.trace:
             while int(state.step) < plan.epochs * self._steps_per_epoch:
                 if self._progress.exhausted(plan.patience):
-                    say(f"no better validation accuracy in {plan.patience} epochs: stopping")
+                    patience = count(plan.patience, "epoch")
+                    say(f"no better validation accuracy in {patience}: stopping")
                     break
                 state = self._epoch(state, stop)
                 self._pause(state, stop)
@@ -232,8 +233,8 @@ class Trainer:
             f"epoch {number:>3}/{self._plan.epochs}"
             f"  train loss {epoch.train_loss:.3f} accuracy {epoch.train_accuracy:.1%}"
             f"  validation loss {epoch.val_loss:.3f} accuracy {epoch.val_accuracy:.1%}"
-            f"{' *' if is_best else '  '}"
             f"  rate {epoch.learning_rate:.1e}  {speed:,.0f} images/s"
+            f"{'  best so far' if is_best else ''}"
         )
         # TensorBoard groups by the part of a name before the slash.
         self._output.writer.write_scalars(
@@ -278,7 +279,7 @@ class Trainer:
         self._progress = Progress.from_json(checkpoints.meta()["progress"])
         state = checkpoints.training(state)
         epoch, step = divmod(int(state.step), self._steps_per_epoch)
-        say(f"resuming after {epoch} epochs and {step} steps")
+        say(f"resuming after {count(epoch, 'epoch')} and {count(step, 'step')}")
         return state
 
     def _estimate(self, step: int) -> None:

@@ -165,7 +165,7 @@ def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, cache, tm
     assert both.wait() == [75, 75], [log.read_text() for log in both.logs]
     layout = Layout(cache, tmp_path, 1, 1)
     assert_same(layout.result(), alone)
-    assert "resuming after 1 epochs" in layout.logs[0].read_text()
+    assert "resuming after 1 epoch " in layout.logs[0].read_text()
 
 
 def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, cache, tmp_path):

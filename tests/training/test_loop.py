@@ -13,6 +13,7 @@ from etils import epath
 
 from cifsel.errors import UserError
 from cifsel.runtime.signals import Interrupted
+from cifsel.terminal import count
 from cifsel.training import loop, profiling
 from cifsel.training.state import init_state
 from cifsel.workdir.checkpoints import Checkpoints
@@ -114,7 +115,10 @@ def test_ctrl_c_saves_and_the_same_run_goes_on(real, undisturbed, tmp_path, at, 
         assert checkpoints.meta()["class_names"] == META["class_names"]
     capsys.readouterr()
     assert_same_run(train(tmp_path, scan, predict, initial()), undisturbed)
-    assert f"resuming after {at // 3} epochs and {at % 3} steps" in capsys.readouterr().out
+    assert (
+        f"resuming after {count(at // 3, 'epoch')} and {count(at % 3, 'step')}"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from cifsel.errors import UserError
+from cifsel.terminal import count
 
 CROPS = ("none", "face")
 # A crop of less than the detected face, or of much more, is a mistake.
@@ -115,9 +116,9 @@ class Cropper:
         if lost and self.kind == "face" and not self.fallback:
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             raise UserError(
-                f"no face found in {len(lost)} of {len(names)} photos ({', '.join(lost[:3])}"
-                f"{more}): leave them out, or give --config.crop_fallback=True to use the middle "
-                "of the photo instead"
+                f"no face found in {len(lost)} of {count(len(names), 'photo')}"
+                f" ({', '.join(lost[:3])}{more}): leave them out, or give"
+                " --config.crop_fallback=True to use the middle of the photo instead"
             )
         squares = np.empty((len(images), size, size, 3), np.uint8)
         for square, image, face in zip(squares, images, faces, strict=True):

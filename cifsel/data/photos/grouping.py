@@ -30,6 +30,7 @@ from cifsel.data.photos.labelled import Photos
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
+from cifsel.terminal import count
 
 # The least correlation of two windows is .989 or more for copies (compressed to quality 10, halved,
 # mirrored, 20 % brighter or darker, 30 % more contrast). It is .982 or less for the bent faces
@@ -231,14 +232,14 @@ def people_from_names(names: Sequence[str], pattern: str) -> dict[str, str]:
         raise UserError(f"pattern {pattern!r}: no regular expression ({error})") from error
     if compiled.groups != 1:
         raise UserError(
-            f"pattern {pattern!r} has {compiled.groups} groups; expected one pair of brackets, "
-            "round the person"
+            f"pattern {pattern!r} has {count(compiled.groups, 'group')}; expected one pair of"
+            " brackets, round the person"
         )
     matches = ((name, compiled.search(name)) for name in names)
     people = {name: match[1] for name, match in matches if match and match[1]}
     if not people:
         raise UserError(
-            f"pattern {pattern!r} matches none of {len(names)} photos; expected it to find the "
-            f"person in names such as {names[0]!r}"
+            f"pattern {pattern!r} matches none of {count(len(names), 'photo')}; expected it to find"
+            f" the person in names such as {names[0]!r}"
         )
     return people

@@ -16,6 +16,7 @@ from cifsel.data.photos.files import LAYOUT, File, content, is_zip, listing
 from cifsel.errors import UserError, printable
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
+from cifsel.terminal import count
 
 MAX_FILES, MAX_ZIP_BYTES = 5_000, 2_000_000_000
 # Memory for some thousands of photos, which take 2 MB each at most.
@@ -80,7 +81,7 @@ def load_photos(source: str, *, skip_unreadable: bool = False) -> Photos:
     if unreadable and not skip_unreadable:
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         raise UserError(
-            f"{source}: {len(unreadable)} of {len(files)} files cannot be read as "
+            f"{source}: {len(unreadable)} of {count(len(files), 'file')} cannot be read as "
             f"photos ({'; '.join(unreadable[:3])}{more}): convert or remove them, or give "
             "--config.skip_unreadable=True"
         )
@@ -127,7 +128,9 @@ def _labelled_files(source: str, stack: contextlib.ExitStack) -> list[tuple[str,
             )
     labels = sorted({label for label, _ in files} - {""})
     if len(labels) < 2:
-        summary = f"one class, '{labels[0]}'" if labels else f"{len(files)} files, no classes"
+        summary = (
+            f"one class, '{labels[0]}'" if labels else f"{count(len(files), 'file')}, no classes"
+        )
         raise UserError(f"{source}: {summary}; {LAYOUT}")
     return sorted(files, key=lambda pair: (pair[0], pair[1].name))
 

@@ -21,6 +21,7 @@ from cifsel.reports.style import (
     percent,
     styled,
 )
+from cifsel.terminal import count
 
 
 @styled
@@ -62,7 +63,8 @@ def confusion_matrix(
     if coarse_of is not None:
         _mark_groups(axes, groups[order], coarse_names)
     right = percent(np.trace(counts) / max(1, counts.sum()), 1)
-    title = f"Confusion matrix, % of each true class\n{counts.sum():,} images, {right} right"
+    images = count(int(counts.sum()), "image")
+    title = f"Confusion matrix, % of each true class\n{images}, {right} right"
     figure.suptitle(title, weight="bold", size=11 if large else 9)
     if large:
         ticks = [0.01, 0.05, 0.2, 0.5, 1]

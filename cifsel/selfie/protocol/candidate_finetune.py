@@ -21,7 +21,7 @@ from cifsel.selfie.protocol.folds import Folds
 from cifsel.selfie.protocol.layer_features import LayerFeatures, extract_features
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
-from cifsel.terminal import say
+from cifsel.terminal import count, say
 
 
 def cross_validate_finetuning(
@@ -44,7 +44,7 @@ def cross_validate_finetuning(
       repeated: the folds of repeated k-fold.
     """
     first = folds_lib.first_repeat(repeated)
-    say(f"fine-tuning the last {tuned_layers} layers in {len(first.test)} folds")
+    say(f"fine-tuning the last {count(tuned_layers, 'layer')} in {len(first.test)} folds")
     last = (backbone.model.backbone.layer_names[-1], 1)
     (last_layer,) = extract_features(backbone, images, (last,))
     tuned = _fine_tune(

@@ -17,6 +17,7 @@ from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, display_name,
 from cifsel.selfie.protocol.candidates import EpochLoss
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
+from cifsel.terminal import count
 
 # Up to so many photos are named in a chart.
 NAMED = 40
@@ -230,7 +231,9 @@ def permutation(test: PermutationTest) -> Figure:
     axes.hist(values, edges, color=GREY, edgecolor="none", rwidth=0.92)
     axes.axvline(test.observed, color=ORANGE, linewidth=2.2)
     entries = [
-        layout.legend_entry(f"labels shuffled, {len(values):,} times", color=GREY, linewidth=6),
+        layout.legend_entry(
+            f"labels shuffled, {count(len(values), 'time')}", color=GREY, linewidth=6
+        ),
         layout.legend_entry(
             f"true labels: {percent(test.observed, 1)}", color=ORANGE, linewidth=2.2
         ),

@@ -9,7 +9,7 @@ from cifsel.selfie.protocol.candidates import FINETUNE, PROBE, CandidateScores
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.report.score_tables import setting
 from cifsel.selfie.report.sentences import LISTED
-from cifsel.terminal import duration
+from cifsel.terminal import count, duration
 
 METHODS = {
     PROBE: "the network stays as it is; how to weigh what it sees is learned",
@@ -22,7 +22,7 @@ def final_model_table(outcome: Outcome) -> Table:
     candidate, final = outcome.chosen_candidate, outcome.final
     rows = [
         ("made from", f"{candidate.name} ({candidate.source})"),
-        ("learned from", f"all {outcome.photos.count} photos"),
+        ("learned from", f"all {count(outcome.photos.count, 'photo')}"),
         ("settings", setting(final.layer, final.grid, final.l2)),
         ("its probabilities", _calibration(final.temperature)),
     ]
@@ -46,8 +46,8 @@ def photo_table(photos: PhotoSet) -> Table:
     together = (
         "none: every photo stands for itself"
         if photos.group_count == photos.count
-        else f"{photos.count} photos are {photos.group_count} groups (copies, bursts, people);"
-        " a group is put aside as a whole"
+        else f"{photos.count} photos are {count(photos.group_count, 'group')} (copies, bursts,"
+        " people); a group is put aside as a whole"
     )
     rows = [
         ("photos", f"{photos.count}: {classes}"),

@@ -10,6 +10,7 @@ from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.scores import Scores
 from cifsel.selfie.report.sentences import times
+from cifsel.terminal import count
 
 # How many wrong answers are listed, and how many settings of each candidate.
 MISTAKES, SETTINGS = 15, 3
@@ -131,7 +132,7 @@ def _choice_rows(candidate: CandidateScores) -> list[tuple[str, ...]]:
             candidate.name,
             setting(choice.layer, choice.grid, choice.l2)
             if isinstance(choice, ProbeChoice)
-            else f"{choice.epochs} epochs",
+            else count(choice.epochs, "epoch"),
             percent(choice.share),
         )
         for choice in by_share[:SETTINGS]

@@ -7,6 +7,7 @@ from cifsel.selfie.protocol.learning_curve import still_rises
 from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import IMAGENET
+from cifsel.terminal import count
 
 # Up to so many names are listed in a sentence or cell.
 LISTED = 5
@@ -100,8 +101,7 @@ def _about_faces(photos: PhotoSet) -> list[str]:
     missing = sum(face is None for face in photos.faces)
     if photos.crop != "face" or not missing:
         return []
-    which = "1 photo" if missing == 1 else f"{missing} photos"
-    return [f"no face was found in {which}, of which the middle was used"]
+    return [f"no face was found in {count(missing, 'photo')}, of which the middle was used"]
 
 
 def luck(test: PermutationTest, tested: str, num_classes: int) -> str:
