@@ -21,7 +21,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import train
+from cifsel import terminal, train
 from cifsel.comparison import paired
 from cifsel.comparison.runs import read_run
 from cifsel.config import Parser, local_path
@@ -238,7 +238,7 @@ def print_tables(path: Path) -> None:
     """Prints the tables of both models."""
     by_name = recorded(path)
     for model in MODELS:
-        print(table(by_name, model) + "\n")
+        terminal.answer(table(by_name, model) + "\n")
 
 
 def main() -> None:

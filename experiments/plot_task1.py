@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from cifsel.config import arguments
 from cifsel.reports import style
+from cifsel.runtime import command
 from experiments import RESULTS
 
 FOLDER = RESULTS / "task1"
@@ -52,6 +53,12 @@ def label(run: dict) -> str:
 def main() -> None:
     """Reads the records and writes the picture."""
     arguments.Parser("experiments.plot_task1", __doc__).parse_args()
+    command.start_terminal()
+    command.guarded(draw_records)
+
+
+def draw_records() -> None:
+    """Draws all records of task 1."""
     runs = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
     order = list(MODELS), list(RECIPES)
     runs.sort(

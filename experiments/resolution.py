@@ -13,7 +13,7 @@ import functools
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel import build, workdir
+from cifsel import build, terminal, workdir
 from cifsel.comparison import paired
 from cifsel.config import Parser, path
 from cifsel.evaluation import features, inference, scoring
@@ -44,7 +44,7 @@ def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:
             else:
                 gain = paired.difference(right[np.newaxis], baseline[np.newaxis])
                 line += f", gain {gain.mean:+.2%} ({gain.low:+.1%} to {gain.high:+.1%})"
-            print(line, flush=True)
+            terminal.answer(line)
 
 
 def main() -> None:

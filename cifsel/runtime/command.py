@@ -47,6 +47,8 @@ def guarded(run: Callable[[], object], advice: failures.Advice = failures.TRAINI
         terminated = isinstance(stopped, Interrupted) and stopped.number == signal.SIGTERM
         ending.leave(ExitCode.TRY_AGAIN if terminated else ExitCode.INTERRUPTED)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and terminal.is_unread():
+            terminal.console.on_broken_pipe()
         failure = failures.explained(error, advice)
         if failure is None:
             raise
@@ -61,6 +63,15 @@ def stop(message: str, code: ExitCode = ExitCode.BAD_INPUT) -> NoReturn:
         end.daemon = True
         end.start()
     sys.exit(code)
+
+
+def refuse(module: str) -> NoReturn:
+    """Ends `python -m` of a module that is no command, and names those that are."""
+    start_terminal()
+    stop(
+        f"{module} is no command: give python -m cifsel.main --config=configs/effnet.py, or"
+        " cifsel.compare, cifsel.predict or cifsel.preflight (--help)"
+    )
 
 
 def start() -> None:

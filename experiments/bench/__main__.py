@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cifsel.config import Parser, local_path
+from cifsel.runtime import command
 from experiments.bench import commands, work
 from experiments.bench.entries import Entry, Machine, header, rows
 from experiments.bench.measure import measure
@@ -96,8 +97,14 @@ def save(
 
 
 def main() -> None:
-    """Measures, prints tables, and writes the record."""
+    """Parses the command line and measures."""
     flags = parser().parse_args()
+    command.start_terminal()
+    command.guarded(lambda: benchmark(flags))
+
+
+def benchmark(flags: argparse.Namespace) -> None:
+    """Measures, prints tables, and writes the record."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     machine = measured_machine(flags.dtype, flags.sizes)
     print(

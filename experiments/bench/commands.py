@@ -15,6 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from cifsel import terminal
+from cifsel.config import Parser
+from cifsel.runtime import command
+
 PROBE = (
     "--config=configs/effnet.py:probe",
     "--config.dataset=drawn",
@@ -79,4 +83,6 @@ def table(timings: list[Timing]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(table(measure())))
+    Parser("experiments.bench.commands", __doc__).parse_args()
+    command.start_terminal()
+    command.guarded(lambda: terminal.answer("\n".join(table(measure()))))

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from cifsel import terminal
+from cifsel.config import Parser
 from cifsel.models.classifier import build
-from cifsel.runtime import memory
+from cifsel.runtime import command, memory
 from experiments.bench.entries import Machine
 from experiments.bench.work import CLASSES, MODELS
 
@@ -84,8 +85,13 @@ def main(dtype: str, sizes: list[int]) -> None:
             model: {str(size): forward_gflops(model, size) for size in sizes} for model in MODELS
         },
     )
-    print(json.dumps(dataclasses.asdict(machine)))
+    terminal.answer(json.dumps(dataclasses.asdict(machine)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], [int(size) for size in sys.argv[2:]])
+    parser = Parser("experiments.bench.machine", __doc__)
+    parser.add_argument("dtype", metavar="DTYPE", help="of the matrix product, such as float32")
+    parser.add_argument("sizes", nargs="+", type=int, metavar="SIZE", help="pixels")
+    flags = parser.parse_args()
+    command.start_terminal()
+    command.guarded(lambda: main(flags.dtype, flags.sizes))

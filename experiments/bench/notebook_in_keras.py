@@ -11,7 +11,6 @@ seconds by phase.
 
 import json
 import os
-import sys
 import time
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -21,9 +20,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 
-from cifsel import build
+from cifsel import build, terminal
 from cifsel.config import Parser
 from cifsel.models.weights import download
+from cifsel.runtime import command
 from configs import effnet
 
 
@@ -52,8 +52,14 @@ def keras_model(image_size: int, classes: int, weights: str) -> keras.Model:
 
 
 def main() -> None:
-    """Trains with early stopping, scores the test images, and prints the results."""
+    """Parses the command line and trains."""
     Parser("experiments.bench.notebook_in_keras", __doc__).parse_args()
+    command.start()
+    command.guarded(train)
+
+
+def train() -> None:
+    """Trains with early stopping, scores the test images, and prints the results."""
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
     data = build.dataset(config)
@@ -86,8 +92,7 @@ def main() -> None:
         "test_seconds": time.perf_counter() - trained,
         "keras": keras.__version__,
     }
-    print(json.dumps(results))
-    sys.stdout.flush()
+    terminal.answer(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from cifsel.config import arguments
 from cifsel.reports import style
+from cifsel.runtime import command
 from experiments import RESULTS
 from experiments.bench.entries import Entry, from_json, times_as_fast
 
@@ -91,6 +92,12 @@ def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
 def main() -> None:
     """Reads both records and writes the picture."""
     arguments.Parser("experiments.bench.plot_speed", __doc__).parse_args()
+    command.start_terminal()
+    command.guarded(draw_records)
+
+
+def draw_records() -> None:
+    """Draws the records of both benchmarks."""
     bench, times = (
         json.loads((RESULTS / name).read_text()) for name in ("bench.json", "time_to_result.json")
     )

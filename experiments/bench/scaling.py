@@ -29,6 +29,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from cifsel.config import Parser, local_path
 from cifsel.reports import style
+from cifsel.runtime import command
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
 ITERATIONS = 100  # of the solver of the probe, about as many as on real features
@@ -210,10 +211,17 @@ def main() -> None:
         print(json.dumps(measure(Point(**json.loads(flags.point)))))
     elif not flags.json:
         parser.error("--json is missing: give --json=FILE")
-    elif flags.plot:
-        style.save(draw(json.loads(flags.json.read_text())["results"]), flags.plot)
     else:
-        sweep(flags.json)
+        command.start_terminal()
+        command.guarded(lambda: measure_or_draw(flags.json, flags.plot))
+
+
+def measure_or_draw(record: Path, plot: Path | None) -> None:
+    """Measures into a record, or draws it."""
+    if plot is None:
+        sweep(record)
+    else:
+        style.save(draw(json.loads(record.read_text())["results"]), plot)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ in Keras (notebook_in_keras.py). All score 2,000 test images. Needs the real dat
 Keras.
 """
 
+import argparse
 import datetime
 import json
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 from cifsel.config import Parser, local_path
 from cifsel.evaluation.scoring import wilson
+from cifsel.runtime import command
 from experiments.bench import machine
 
 # Number and size of the images were chosen on validation images.
@@ -97,7 +99,7 @@ def table(runs_by_kind: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def main() -> None:
-    """Measures, prints the table, and writes the record."""
+    """Parses the command line and measures."""
     parser = Parser("experiments.bench.time_to_result", __doc__)
     parser.add_argument(
         "--rounds", type=int, default=3, help="pairs of a first and a next run of cifsel"
@@ -107,6 +109,12 @@ def main() -> None:
     )
     parser.add_argument("--json", type=local_path, help="write all measurements there")
     flags = parser.parse_args()
+    command.start_terminal()
+    command.guarded(lambda: report(flags))
+
+
+def report(flags: argparse.Namespace) -> None:
+    """Measures, prints the table, and writes the record."""
     runs = measure(flags.rounds, flags.keras_rounds)
     print(table(runs))
     if flags.json:

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 
+from cifsel.config import Parser
 from experiments.bench import work
 
 
@@ -39,4 +40,9 @@ def main(peer: str, model: str, size: int, batch: int, dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    parser = Parser("experiments.bench.worker", __doc__)
+    for name in ("peer", "model", "size", "batch", "dtype"):
+        parser.add_argument(
+            name, metavar=name.upper(), type=int if name in ("size", "batch") else str
+        )
+    main(**vars(parser.parse_args()))

@@ -13,6 +13,7 @@ The full disk is a small tmpfs, which only root can mount. Root gives up its rig
 anywhere by `setpriv`. A way that this machine does not support is skipped with a message.
 """
 
+import argparse
 import contextlib
 import itertools
 import os
@@ -28,6 +29,7 @@ from typing import Any
 
 from cifsel.config import arguments
 from cifsel.runtime import command
+from cifsel.terminal import count, say
 from experiments.robustness.run_results import (
     Wrong,
     check_whole,
@@ -80,10 +82,15 @@ def main() -> None:
     )
     parser.add_argument("command", nargs="*", default=QUICK, help="arguments of cifsel.main")
     flags = parser.parse_args()
-    command.start()
     # A shell ignores SIGINT in background jobs, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    command.start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Unmounts the disk first.
+    command.guarded(lambda: disturb(flags))
+
+
+def disturb(flags: argparse.Namespace) -> None:
+    """Runs the command undisturbed and disturbed, and exits with 1 if results differ."""
     output = flags.output.resolve()
     output.mkdir(parents=True)
     ways = [way for way in flags.ways if (reason := impossible(way)) is None or print(reason)]
@@ -94,8 +101,10 @@ def main() -> None:
         rng = random.Random(flags.seed)
         while matrix.points < flags.points:
             matrix.disturbed_run(undisturbed, turns, rng, flags.points)
-    print(f"{matrix.points} disturbances in {matrix.runs} runs, {matrix.wrong} wrong")
-    sys.exit(matrix.wrong > 0)
+    disturbances, runs = count(matrix.points, "disturbance"), count(matrix.runs, "run")
+    say(f"{disturbances} in {runs}, {matrix.wrong} wrong")
+    if matrix.wrong:
+        sys.exit(1)
 
 
 # --- ways to disturb a run -----------------------------------------------------------------------

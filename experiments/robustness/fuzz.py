@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from cifsel import terminal
 from cifsel.config import Parser, local_path
 from cifsel.errors import UserError, one_line
+from cifsel.runtime import command
 from experiments.robustness import whole_files
 
 SECONDS, GIGABYTES, PER_CHILD = 10, 4, 200
@@ -112,7 +113,7 @@ def outcomes(file: whole_files.File, inputs: int, seed: int) -> Iterator[tuple[s
 
 
 def main() -> None:
-    """Tries all kinds of files and prints a table."""
+    """Parses the command line and tries all kinds of files."""
     parser = Parser("experiments.robustness.fuzz", __doc__)
     parser.add_argument("--inputs", type=int, default=2000, help="inputs of each kind")
     parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
@@ -120,6 +121,12 @@ def main() -> None:
         "--keep", type=local_path, default=Path("fuzz"), help="folder for inputs that failed"
     )
     flags = parser.parse_args()
+    command.start_terminal()
+    command.guarded(lambda: fuzz(flags.inputs, flags.seed, flags.keep))
+
+
+def fuzz(inputs: int, seed: int, keep: Path) -> None:
+    """Tries all kinds of files, prints a table, and keeps inputs that fail."""
     table = Table("kind", "inputs", "read", "refused", "anything else", "slowest, s")
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -128,17 +135,17 @@ def main() -> None:
             assert problem == "read", f"{kind}, undamaged: {problem}"
             tally: collections.Counter[str] = collections.Counter()
             slowest = 0.0
-            for number, (result, seconds) in enumerate(outcomes(file, flags.inputs, flags.seed)):
+            for number, (result, seconds) in enumerate(outcomes(file, inputs, seed)):
                 slowest = max(slowest, seconds)
                 tally[result if result in ("read", "refused") else "wrong"] += 1
                 if result not in ("read", "refused"):
-                    flags.keep.mkdir(exist_ok=True)
-                    kept = flags.keep / f"{number}-{file.path.name}"
-                    kept.write_bytes(damaged(file.content, (flags.seed, number)))
+                    keep.mkdir(exist_ok=True)
+                    kept = keep / f"{number}-{file.path.name}"
+                    kept.write_bytes(damaged(file.content, (seed, number)))
                     wrong.append(f"{kept}: {result}")
             counts = (str(tally[name]) for name in ("read", "refused", "wrong"))
             table.add_row(kind, str(tally.total()), *counts, f"{slowest:.2f}")
-    Console().print(table)
+    terminal.show(table)
     sys.exit("\n".join(wrong) or 0)
 
 

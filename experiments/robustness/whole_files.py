@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pillow_heif
 from etils import epath
 from PIL import ExifTags, Image
 
@@ -96,7 +95,12 @@ def encoded(form: str, **options: Any) -> bytes:
     exif[ExifTags.Base.Orientation] = 6
     if form in ("JPEG", "PNG", "WEBP", "AVIF"):
         options["exif"] = exif
-    pillow_heif.register_heif_opener()
+    if form == "HEIF":
+        try:
+            import pillow_heif  # Here, so that --help does not need it.
+        except ImportError:
+            raise UserError("HEIC photos need pillow-heif: pip install 'cifsel[heic]'") from None
+        pillow_heif.register_heif_opener()
     file = io.BytesIO()
     Image.fromarray(_SCENE).save(file, form, **options)
     return file.getvalue()

@@ -10,7 +10,9 @@ The records and pages are in experiments/results/. A marked section of a documen
 import sys
 from pathlib import Path
 
+from cifsel import terminal
 from cifsel.config import arguments
+from cifsel.runtime import command
 from experiments import RESULTS
 from experiments.tables import ablation, headlines, speed, task1, tpu
 from experiments.tables.markdown import Section, with_sections
@@ -55,15 +57,22 @@ def outdated() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Writes what is out of date, or only checks."""
+    """Parses the command line, and writes or checks."""
     parser = arguments.Parser("experiments.tables", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, exit with 1")
     check = parser.parse_args().check
+    command.start_terminal()
+    command.guarded(lambda: write(check))
+
+
+def write(check: bool) -> None:
+    """Writes what is out of date, or exits with 1 if there is something."""
     for path, text in (files := outdated()).items():
-        print(path.relative_to(ROOT))
+        terminal.answer(str(path.relative_to(ROOT)))
         if not check:
             path.write_text(text)
-    sys.exit(check and bool(files))
+    if check and files:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
