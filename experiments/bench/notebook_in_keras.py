@@ -12,13 +12,12 @@ seconds by phase.
 import json
 import os
 import time
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # cifsel turns oneDNN off where it reads data. Keras on TensorFlow is slower without it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-import keras
 
 from cifsel import build, terminal
 from cifsel.config import Parser
@@ -26,9 +25,14 @@ from cifsel.models.weights import download
 from cifsel.runtime import command
 from configs import effnet
 
+if TYPE_CHECKING:
+    import keras
 
-def keras_model(image_size: int, classes: int, weights: str) -> keras.Model:
+
+def keras_model(image_size: int, classes: int, weights: str) -> "keras.Model":
     """The model of the notebook: augmentation, resizing, frozen backbone, head."""
+    import keras  # Here, so that --help does not need it.
+
     shape = (image_size, image_size, 3)
     backbone = keras.applications.EfficientNetV2B0(
         include_top=False, weights=weights, input_shape=shape
@@ -60,6 +64,8 @@ def main() -> None:
 
 def train() -> None:
     """Trains with early stopping, scores the test images, and prints the results."""
+    import keras
+
     config = effnet.get_config("notebook")
     keras.utils.set_random_seed(config.seed)
     data = build.dataset(config)

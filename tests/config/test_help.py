@@ -1,6 +1,8 @@
 """--help of every command fits a screen and tells a stranger enough; wrong flags get one line."""
 
 import importlib
+import json
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +10,7 @@ import sys
 import pytest
 from paths import REPO
 
-from cifsel.config import QUICKSTART, SELFIE, TASK1, flatten, help
+from cifsel.config import QUICKSTART, SELFIE, TASK1, arguments, flatten, help
 from configs import effnet, quickstart, selfie
 
 COMMANDS = (
@@ -45,6 +47,12 @@ try:
 except SystemExit as done:
     print("status", done.code, "jax" in sys.modules)
 """
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """A terminal that leaves the docstrings as they are."""
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 def run(name, *arguments):
@@ -153,3 +161,71 @@ def test_a_field_that_the_config_lacks_has_its_default():
     config = effnet.get_config()
     del config["epochs"]
     assert any(line.startswith("epochs = 10  ") for line in listed(config, TASK1))
+
+
+# Modules of extras, which --help must not need, and TensorFlow, for which it must not wait.
+EXTRAS = ("cv2", "keras", "libtpu", "pillow_heif", "timm", "torch")
+EVERY_HELP = """
+import contextlib, io, json, runpy, sys
+class Missing:
+    names = sys.argv.pop().split(",")
+    def find_spec(self, name, *_):
+        if name in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+said = {}
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    said[name] = out.getvalue()
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_every_help_fits_a_narrow_terminal_and_needs_no_extra():
+    files = [*(REPO / "cifsel").rglob("*.py"), *(REPO / "experiments").rglob("*.py")]
+    names = {
+        ".".join(file.relative_to(REPO).with_suffix("").parts).removesuffix(".__main__")
+        for file in files
+        if "Parser(" in (text := file.read_text()) and '__name__ == "__main__"' in text
+    }
+    assert len(names) > 15
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_HELP, *sorted(names), ",".join(EXTRAS)],
+        cwd=REPO,
+        env=os.environ | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    said = json.loads(done.stdout)
+    assert said.keys() == names
+    for name, text in said.items():
+        assert text.startswith(f"usage: python -m {name} "), name
+        assert max(map(len, text.splitlines())) <= 80, name
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifsel", "cifsel.build", "cifsel.sweep", "cifsel.train"])
+def test_modules_that_are_no_commands_name_those_that_are(name):
+    said = run(name, "--help")
+    assert said.stderr.startswith(f"error: {name} is no command: give python -m cifsel.main")
+    assert said.stderr.count("\n") == 1
+    assert said.stdout.startswith("status 2 ")
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_a_docstring_fits_and_commands_go_on_after_a_backslash(width):
+    command = "    python -m cifsel.predict --checkpoint=/tmp/selfie photo.jpg more_photos/ --json"
+    lines = arguments.fitted(f"Says. {'word-with-hyphens ' * 20}\n\n{command}\n", width).split("\n")
+    assert all(len(line) <= width for line in lines)
+    joined = " ".join(" ".join(lines).replace("\\", "").split())
+    assert joined == " ".join(f"Says. {'word-with-hyphens ' * 20} {command}".split())
+    shown = [line for line in lines if line.startswith("    ")]
+    assert [line.endswith(" \\") for line in shown] == [True] * (len(shown) - 1) + [False]

@@ -192,7 +192,7 @@ def test_photos_without_faces_are_named(finds):
     )
     assert "--config.crop_fallback=True" in message
     assert "\n" not in message
-    with pytest.raises(UserError, match=r"1 of 1 photos \(happy/0.jpg\)"):
+    with pytest.raises(UserError, match=r"1 of 1 photo \(happy/0.jpg\)"):
         crops.Cropper("face").show([NOISE], names[:1], 24)
 
 

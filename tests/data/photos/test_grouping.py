@@ -238,8 +238,8 @@ def test_people_from_names():
         ("(", "no regular expression"),
         ("[a-z]+", "has 0 groups; expected one"),
         ("(a)(b)", "has 2 groups; expected one"),
-        ("(anna)", "matches none of 1 photos"),
-        ("()", "matches none of 1 photos"),
+        ("(anna)", "matches none of 1 photo;"),
+        ("()", "matches none of 1 photo;"),
     ],
 )
 def test_odd_patterns(pattern, expected):
