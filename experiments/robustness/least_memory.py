@@ -29,6 +29,7 @@ def main() -> None:
     parser = Parser("experiments.robustness.least_memory", __doc__)
     parser.add_argument(
         "--gigabytes",
+        metavar="GB",
         type=float,
         nargs="+",
         default=[4.0, 3.0, 2.5, 2.0, 1.5, 1.25, 1.0],

@@ -164,15 +164,15 @@ def test_a_field_that_the_config_lacks_has_its_default():
 
 
 # Modules of extras, which --help must not need, and TensorFlow, for which it must not wait.
-EXTRAS = ("cv2", "keras", "libtpu", "pillow_heif", "timm", "torch")
+EXTRAS = ("cv2", "gcsfs", "keras", "libtpu", "pillow_heif", "timm", "torch")
 EVERY_HELP = """
-import contextlib, io, json, runpy, sys
-class Missing:
-    names = sys.argv.pop().split(",")
-    def find_spec(self, name, *_):
-        if name in self.names:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Missing())
+import builtins, contextlib, io, json, runpy, sys
+missing, as_before = sys.argv.pop().split(","), builtins.__import__
+def without_extras(name, *rest, **more):
+    if name.partition(".")[0] in missing:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return as_before(name, *rest, **more)
+builtins.__import__ = without_extras
 said = {}
 for name in sys.argv[1:]:
     sys.argv = [name, "--help"]
