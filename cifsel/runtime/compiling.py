@@ -16,8 +16,11 @@ _PROGRAMS = {
     "scan": "the training steps",
     "forward": "the forward pass",
     "init": "the initial values",
-    "augment": "the augmentation",
+    "augmented": "the augmentation",
+    "solve": "the linear probe",
     "_predict_all_folds": "the cross-validation",
+    "step": "the fine-tuning",
+    "compute": "the heat maps",
 }
 
 
