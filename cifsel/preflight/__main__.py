@@ -80,7 +80,7 @@ def show(config: ConfigDict, topology: str, rows: Sequence[Row]) -> None:
     columns = [_column(row, count, chip) for row in rows]
     for name in max(columns, key=len):
         table.add_row(name, *(column.get(name, "") for column in columns))
-    terminal.console.print(table)
+    terminal.show(table)
     for row in rows:
         if isinstance(row.analysis, compiler.Compiled) and row.program.name == "training":
             if not row.analysis.largest:
