@@ -34,8 +34,8 @@ MAX_PIXELS = 120_000_000
 MIN_SIDE, MAX_ELONGATION = 8, 20
 MAX_FILE_BYTES = 200_000_000
 # An encoder makes about 10 scans of a progressive JPEG, and the decoder goes through all pixels in
-# each. EXIF in a JPEG has one segment, which Pillow reads when it opens the file. Other formats have
-# no such limit.
+# each. EXIF in a JPEG has one segment, which Pillow reads when it opens the file. Other formats
+# have no such limit.
 MAX_SCANS, MAX_JPEG_EXIF_BYTES = 100, 2**16
 
 # How often Pillow may read each byte of a file, on average, to load the pixels.
@@ -197,7 +197,7 @@ def _photo(image: ImageFile.ImageFile, tiff: bytes | None) -> Photo:
 def _metadata(
     image: Image.Image, tiff: bytes | None
 ) -> tuple[datetime | None, Image.Transpose | None]:
-    """Reads when a photo was taken, and how to turn it. Damaged EXIF leaves the pixels as they are."""
+    """Reads when a photo was taken, and how to turn it. Damaged EXIF says neither."""
     taken, turn = None, None
     block = tags.exif_block(image) if tiff is None else tiff
     first: tags.Tags = {}

@@ -23,6 +23,7 @@ class Pieces(io.BytesIO):
         self.bytes_left = bytes_left
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Reads as `io.BytesIO` does. Raises UserError when a limit is passed."""
         data = super().read(size)
         self._pieces -= 1
         self.bytes_left -= len(data)

@@ -66,7 +66,7 @@ def check_exif_blocks(data: bytes) -> None:
             directory(data[match.start() : match.start() + _BLOCK_BYTES])
         except UserError:
             raise
-        except Exception:  # noqa: S112 - the header may be part of the pixels
+        except Exception:  # The header may be part of the pixels.
             continue
 
 

@@ -111,12 +111,14 @@ def test_tags_that_multiply_are_not_read(form):
     assert time.process_time() - began < 2
 
 
-def test_tags_that_multiply_in_an_avif_are_refused():
+def test_tags_that_multiply_in_an_avif_are_not_read():
+    """Newer versions of Pillow leave them out when they open the file, others would not."""
     if not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
-    harmless = encode("AVIF")
-    with pytest.raises(UserError, match="too much beside the image"):
-        decode(harmless + bomb(), "photo")
+    try:
+        assert decode(encode("AVIF") + bomb(), "photo").pixels.shape == SCENE.shape
+    except UserError as error:
+        assert "too much beside the image" in str(error)
 
 
 def srgb_with_blue_for_red(size):
