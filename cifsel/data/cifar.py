@@ -248,7 +248,7 @@ def _quiet() -> Iterator[None]:
 def _no_reader(folder: epath.Path, file_format: str, error: ImportError) -> str:
     return (
         f"{folder} was written by tfds as {file_format}, which needs a package that is missing"
-        f" ({one_line(error)}): install it, or prepare the data as tfrecord, which is tfds's default,"
+        f" ({one_line(error)}): install it, or prepare the data as tfrecord, tfds's default,"
         " and give their folder with --config.data_dir=DIR"
     )
 

@@ -389,7 +389,7 @@ def test_download_arrives_in_place(tmp_path, monkeypatch):
 
 
 def write_tfds(folder, file_format, count=20):
-    """Drawn images in the layout of CIFAR-100, written by tfds. Returns the arrays of each split."""
+    """Writes drawn images by tfds, as CIFAR-100 has them. Returns the arrays of each split."""
     import tensorflow_datasets as tfds
 
     rng = np.random.default_rng(0)
