@@ -268,5 +268,5 @@ def test_check_does_not_overlook_a_class_of_which_there_is_nothing():
 def test_check_counts_people_who_are_in_both_classes_for_both():
     labels = np.tile([0, 1], 4).astype(np.int32)
     folds_lib.check(labels, np.repeat(np.arange(4), 2), ("happy", "sad"), str)
-    with pytest.raises(UserError, match="'happy' come from 3 "):
+    with pytest.raises(UserError, match="3 photos of 'happy'"):
         folds_lib.check(labels[:-2], np.repeat(np.arange(3), 2), ("happy", "sad"), str)
