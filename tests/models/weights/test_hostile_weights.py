@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from paths import REPO
 
 from cifsel.errors import UserError
 from cifsel.models.weights import download, h5_file
@@ -223,11 +226,26 @@ def test_an_integer_that_is_no_count(path: Path) -> None:
     refused(path, "normalization/count", "int64")
 
 
-def test_keras_3_own_layout_is_named(tmp_path: Path) -> None:
+def test_hdf5_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     with h5py.File(path, "w") as file:
-        file["layers/conv2d/vars/0"] = np.zeros(SHAPE, np.float32)
-    refused(path, "layer_names", "model.save('name.h5')")
+        file["images/0"] = np.zeros(SHAPE, np.float32)
+    refused(path, "not a Keras weight file", "model.save('name.keras')")
+
+
+@pytest.mark.process
+def test_a_crash_of_older_hdf5_is_a_refusal() -> None:
+    """A public crash report: h5py before 3.16 ends the process with a segmentation fault."""
+    path = REPO.parent / "shared" / "cases" / "hdf5-poc-05.h5"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    code = f"from cifsel.models.weights import h5_file; h5_file.read_tensors({str(path)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, f"ended with {done.returncode}"
+    assert "UserError" in done.stderr.splitlines()[-1]
+    assert "hdf5-poc-05.h5: not a readable HDF5 file" in done.stderr
 
 
 @pytest.mark.parametrize("link", [h5py.ExternalLink("secret.h5", "/"), h5py.SoftLink("/elsewhere")])
