@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from cifsel.errors import UserError
+from cifsel.errors import UserError, one_line
 from cifsel.runtime import zips
 
 # The largest published file, EfficientNetV2-L with classifier, has 480 MB.
@@ -55,7 +55,8 @@ def opened(path: Path) -> Iterator[tuple[Path | IO[bytes], int]]:
         raise UserError(f"{path}: no such weight file")
     if path.is_dir():
         raise UserError(
-            f"{path}: a folder, as TensorFlow saves models, and not a file; {EXPECTED}: {_EXPORT}"
+            f"{path}: not a readable HDF5 file but a folder, as TensorFlow saves models;"
+            f" {EXPECTED}: {_EXPORT}"
         )
     if not path.is_file():  # Opening a pipe would wait without end.
         raise UserError(f"{path}: not a readable HDF5 file, nor any file; {EXPECTED}")
@@ -95,7 +96,8 @@ def _unzipped(file: IO[bytes], path: Path) -> bytes:
         raise
     except Exception as error:  # Damaged zips raise many kinds of exceptions.
         raise UserError(
-            f"{path}: a damaged zip ({type(error).__name__}): fetch it again"
+            f"{path}: not a readable HDF5 file but a damaged zip ({one_line(error)}): fetch it"
+            " again"
         ) from error
 
 

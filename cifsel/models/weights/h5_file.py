@@ -117,7 +117,8 @@ def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.
             raise UserError(f"{path}: groups nested deeper than {MAX_DEPTH} at {'/'.join(above)}")
         for name in group:
             # Keras on Windows has written paths into one name.
-            names = (*above, *name.split("\\"))
+            text = name if isinstance(name, str) else name.decode(errors="backslashreplace")
+            names = (*above, *text.split("\\"))
             items += 1
             if items > MAX_ITEMS:  # Groups that contain each other end here too.
                 raise UserError(

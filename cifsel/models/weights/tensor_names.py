@@ -1,9 +1,9 @@
 """Names the tensors of Keras's file layouts as 'layer/weight'.
 
-In the older layout (`.h5`), a layer's group holds its tensors by name. A model within the model is a
-group whose groups are its layers. In that of Keras 3 (`.weights.h5`, and within `.keras`), groups
-are called after the class of a layer and numbered, and so are its tensors: `layers/conv2d_3/vars/0`.
-The group `vars` knows the name of the layer in files of newer versions.
+In the older layout (`.h5`), a layer's group holds its tensors by name. A model within the model is
+a group whose groups are its layers. In that of Keras 3 (`.weights.h5`, and within `.keras`), groups
+are called after the class of a layer and numbered, and so are its tensors, as in
+`layers/conv2d_3/vars/0`. The group `vars` knows the name of the layer in files of newer versions.
 """
 
 import re

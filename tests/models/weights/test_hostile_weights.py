@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from paths import REPO
 
 from cifsel.errors import UserError
-from cifsel.models.weights import download, h5_file
+from cifsel.models.weights import containers, download, h5_file
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
         path.symlink_to("/dev/zero" if kind == "device" else path)
     refused(path, "no such weight file" if kind == "loop" else "not a readable HDF5 file")
     if kind != "folder":
-        with pytest.raises(UserError, match=r"w\.h5: no such weight file"):
+        with pytest.raises(UserError, match=r"w\.h5: (no such weight|not a readable HDF5) file"):
             download.use_file(str(path))
 
 
@@ -262,7 +262,7 @@ def test_the_groups_themselves_cannot_be_links(path: Path, link: object) -> None
     [
         ("two\nlines\x1b[2J", r"two\nlines\x1b[2J/kernel has dtype int8"),
         ("\u202ekcab", r"\u202ekcab/kernel has dtype int8"),
-        (b"caf\xe9", "can't decode byte 0xe9"),
+        (b"caf\xe9", "caf\\xe9/kernel has dtype int8"),
         ("x" * 60_000, " ... "),
     ],
 )
@@ -290,7 +290,7 @@ def _bombs(folder: Path, content: bytes) -> list[Path]:
     with h5py.File(paths[2], "r+") as file:  # not written, so that all is made up
         file.create_dataset("bomb/a", (2**13, 2**14), "f8", chunks=(1, 2**14))
     with paths[3].open("r+b") as file:  # holes that take no space
-        file.truncate(2 * h5_file.MAX_BYTES)
+        file.truncate(2 * containers.MAX_BYTES)
     return paths
 
 
