@@ -8,7 +8,7 @@ Tensors are named `layer/weight` in all of them, as in `conv_dw_1/kernel` or
 
 The files are untrusted. Nothing is unpickled, no link is followed, and nothing outside the file is
 opened. Compressed tensors are refused, as their size shows only once they fill the memory. Keras
-compresses nothing.
+compresses nothing. No attribute is read, as HDF5 2.0 still crashes on damaged texts.
 """
 
 import os
@@ -27,7 +27,6 @@ from cifsel.models.weights import containers, tensor_names
 MAX_ITEMS = 20_000
 # A model in a model in a model, in the layout of Keras 3.
 MAX_DEPTH = 16
-MAX_NAME = 1_000  # characters of a layer's name
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, "..."]]:
@@ -73,9 +72,7 @@ def _read_groups(file: h5py.File, path: Path, size: int) -> dict[str, Float32[np
             f"{path}: HDF5, but not a Keras weight file (no attribute layer_names, no layers);"
             f" {containers.EXPECTED}, as model.save('name.keras') writes it"
         )
-    layer_names = {names[:-1]: _layer_name(dataset) for names, dataset in datasets.items()}
-    known = {names: name for names, name in layer_names.items() if name}
-    keys = tensor_names.named(list(datasets), known)
+    keys = tensor_names.named(list(datasets))
     tensors: dict[str, np.ndarray] = {}
     stored = 0
     for names, dataset in datasets.items():
@@ -96,15 +93,6 @@ def _read_groups(file: h5py.File, path: Path, size: int) -> dict[str, Float32[np
 def _is_other(names: tuple[str, ...]) -> bool:
     """True for the state of a layer that draws random numbers."""
     return any(name.startswith("seed_generator") for name in names)
-
-
-def _layer_name(dataset: h5py.Dataset) -> str:
-    """Returns what the group of a tensor says that the layer is called. '' if it says nothing."""
-    attributes = dataset.parent.attrs
-    if "name" not in attributes or attributes.get_id("name").shape != ():
-        return ""
-    name = attributes["name"]
-    return name[:MAX_NAME] if isinstance(name, str) else ""
 
 
 def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:

@@ -1,7 +1,8 @@
 """Gives Keras's names to layers that a file only numbers by their class.
 
-So do `.weights.h5` and `.keras` files of Keras 2.12 to 3.6: `conv2d_3` is the fourth layer of the
-class Conv2D. Keras numbers the layers of a model from its input to its output.
+So do `.weights.h5` and `.keras` files: `conv2d_3` is the fourth layer of the class Conv2D. Keras
+numbers the layers of a model from its input to its output. Newer versions also write the names of
+layers, as attributes. They are not needed, and `h5_file` reads no attributes.
 """
 
 import re

@@ -3,12 +3,11 @@
 In the older layout (`.h5`), a layer's group holds its tensors by name. A model within the model is
 a group whose groups are its layers. In that of Keras 3 (`.weights.h5`, and within `.keras`), groups
 are called after the class of a layer and numbered, and so are its tensors, as in
-`layers/conv2d_3/vars/0`. The group `vars` knows the name of the layer in files of newer versions.
+`layers/conv2d_3/vars/0`. `layer_order` finds the layer that a number means.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 
 Path = tuple[str, ...]
 
@@ -39,12 +38,11 @@ def layer_of(name: str) -> str:
     return name.split("/")[-2] if "/" in name else name
 
 
-def named(paths: list[Path], layer_names: Mapping[Path, str]) -> dict[Path, str]:
+def named(paths: list[Path]) -> dict[Path, str]:
     """Names tensors.
 
     Args:
       paths: of tensors, from the group that holds all layers on.
-      layer_names: path of a group `vars` -> the name of its layer, where the file knows it.
 
     Returns:
       Path -> 'layer/weight'. Where two tensors would have the same name, the one in the smaller
@@ -55,7 +53,7 @@ def named(paths: list[Path], layer_names: Mapping[Path, str]) -> dict[Path, str]
     parents: dict[str, set[Path]] = defaultdict(set)
     for path in paths:
         parents[path[0]].add(path[:-1])
-    short = {path: _short(path, len(parents[path[0]]) > 1, layer_names) for path in paths}
+    short = {path: _short(path, len(parents[path[0]]) > 1) for path in paths}
     for path in paths:
         by_model[_model_of(path)].append(path)
     names: dict[Path, str] = {}
@@ -74,12 +72,12 @@ def _model_of(path: Path) -> Path:
     return path[:-3] if is_keras_3(path) else path[:-2]
 
 
-def _short(path: Path, in_model: bool, layer_names: Mapping[Path, str]) -> str:
+def _short(path: Path, in_model: bool) -> str:
     if is_keras_3(path):
         group, number = path[-3], int(path[-1])
         kinds = _WEIGHTS.get(class_and_number(group)[0], ())
         weight = kinds[number] if number < len(kinds) else path[-1]
-        return f"{layer_names.get(path[:-1], group)}/{weight}"
+        return f"{group}/{weight}"
     weight = path[-1].partition(":")[0]
     weight = "kernel" if weight == "depthwise_kernel" else weight
     # Else the names between are Keras's scope, which depends on how often a model was built.
