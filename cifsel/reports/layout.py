@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cifsel.reports import glyphs
 from cifsel.reports.style import BLUE, GREEN, ORANGE
 
 # The last three, of Okabe and Ito as well, are pale on white. The markers have to help there.
@@ -47,6 +48,7 @@ def add_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
 
 def freeze(figure: Figure) -> Figure:
     """Lays a figure out for good. Else all would shift slightly each time it is drawn."""
+    glyphs.Canvas(figure)  # Measures text as it is drawn.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure

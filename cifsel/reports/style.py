@@ -5,10 +5,12 @@ matplotlib settings have no effect. Colours are those of Okabe and Ito 2008, whi
 kind of colour vision can tell apart. No meaning is carried by colour alone.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import re
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import matplotlib
@@ -16,19 +18,19 @@ import numpy as np
 from etils import epath
 from jaxtyping import UInt8
 from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from cifsel import workdir
+from cifsel.reports import glyphs
 
 # The bluish green of Okabe and Ito is too pale for small letters. This one is darker.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#00795A", "#8A8A8A", "#222222"
 _GRID = "#E6E6E6"
 DPI = 100  # That of a screen, as TensorBoard shows figures pixel by pixel.
 _STYLE = {
-    "font.family": "DejaVu Sans",  # Comes with matplotlib, so it is everywhere.
+    "font.family": glyphs.families(),  # The first comes with matplotlib, so it is everywhere.
     "font.size": 9,
     "text.parse_math": False,  # The name of a class may contain "$".
     "text.color": INK,
@@ -52,15 +54,23 @@ _STYLE = {
     "legend.framealpha": 0.85,
     "lines.linewidth": 1.8,
 }
+
+
+@contextlib.contextmanager
+def _drawing() -> Iterator[None]:
+    with style.context(["default", _STYLE]), glyphs.no_warnings():
+        yield
+
+
 # Needed for rendering too, as ticks are made then, with the settings of that moment.
-styled = style.context(["default", _STYLE])
+styled = _drawing()
 PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 6):g} %")
 
 
 @styled
 def to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:
     """Renders a figure to pixels, as TensorBoard takes them."""
-    canvas = FigureCanvasAgg(figure)
+    canvas = glyphs.Canvas(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -102,6 +112,7 @@ def to_svg(figure: Figure, title: str) -> str:
       title: read by screen readers. It must differ between the charts of a page.
     """
     buffer = io.BytesIO()
+    # Text stays as it is, since browsers have more fonts.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cifsel"}):
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)

@@ -48,6 +48,8 @@ def files(folder: Path) -> dict[str, File]:
         "HDF5": ("w.h5", _weights(), h5_file.read_tensors),
         "HDF5, chunks": ("w.h5", _weights(chunks=True), h5_file.read_tensors),
         "HDF5, newest": ("w.h5", _weights("latest"), h5_file.read_tensors),
+        "HDF5 of Keras 3": ("w.weights.h5", _weights_of_keras_3(), h5_file.read_tensors),
+        ".keras": ("w.keras", _keras_zip(), h5_file.read_tensors),
     }
     for name, (form, options) in _PHOTOS.items():
         kinds[name] = (
@@ -114,6 +116,21 @@ def _weights(version: str = "earliest", **options: Any) -> bytes:
         for name, shape in shapes.items():
             file.create_dataset(name, data=_rng.uniform(0, 1, shape).astype("f4"), **options)
     return memory.getvalue()
+
+
+def _weights_of_keras_3() -> bytes:
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        file["layers/conv2d/vars/0"] = _rng.uniform(0, 1, (3, 3, 3, 8)).astype("f4")
+        file["layers/conv2d/vars"].attrs["name"] = "conv1"
+    return memory.getvalue()
+
+
+def _keras_zip() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model.weights.h5", _weights_of_keras_3())
+    return file.getvalue()
 
 
 def _zip() -> bytes:
