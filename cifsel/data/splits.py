@@ -6,6 +6,7 @@ import hashlib
 import numpy as np
 from jaxtyping import Int, Int32, Int64, UInt8
 
+from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.errors import UserError
 
 
@@ -20,7 +21,7 @@ class Split:
           traced back to its image by it, whatever was left out or shuffled.
     """
 
-    images: UInt8[np.ndarray, "n h w 3"]
+    images: UInt8[np.ndarray, "n h w 3"] | ImagesOnDisk
     labels: Int32[np.ndarray, " n"]
     ids: Int32[np.ndarray, " n"]
 
@@ -36,7 +37,9 @@ class Split:
 
     def at(self, positions: Int[np.ndarray, " m"]) -> "Split":
         """Returns the images at these positions, in this order."""
-        return Split(self.images[positions], self.labels[positions], self.ids[positions])
+        images = self.images
+        at = images.at(positions) if isinstance(images, ImagesOnDisk) else images[positions]
+        return Split(at, self.labels[positions], self.ids[positions])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +53,10 @@ class Dataset:
       class_names: K names, in the order of the labels.
       coarse_names: C names of groups of classes.
       coarse_of: the group of each class, an index into `coarse_names`.
-      fingerprint: `fingerprint(train, val, test)`. Two runs with the same fingerprint saw the
+      fingerprint: of all images, labels and ids. Two runs with the same fingerprint saw the
           same images under the same labels. Their predictions can be compared image by image.
+      names: the path of each image, by its id. Empty for data sets without files.
+      groups: the group of each image, by its id. No group is in two splits that were made here.
     """
 
     train: Split
@@ -61,6 +66,8 @@ class Dataset:
     coarse_names: tuple[str, ...]
     coarse_of: Int32[np.ndarray, " k"]
     fingerprint: str
+    names: tuple[str, ...] = ()
+    groups: Int32[np.ndarray, " all"] | None = None
 
 
 def fingerprint(*splits: Split) -> str:

@@ -1,0 +1,7 @@
+from .dataset import PARTS as PARTS
+from .dataset import FolderSpec as FolderSpec
+from .dataset import load_folder as load_folder
+from .listing import Entry as Entry
+from .listing import list_images as list_images
+from .store import FITS as FITS
+from .store import Store as Store
