@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64, UInt8
+from jaxtyping import Float32, Int, Int32, Int64, UInt8
 
 from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.errors import UserError
@@ -78,6 +78,14 @@ def fingerprint(*splits: Split) -> str:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def balanced_weights(
+    labels: Int[np.ndarray, " n"], num_classes: int
+) -> Float32[np.ndarray, " {num_classes}"]:
+    """Computes weights of classes with which all classes count the same. Their mean over n is 1."""
+    counts = np.bincount(labels, minlength=num_classes)
+    return (len(labels) / (num_classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 def stratified_split(
@@ -176,9 +184,14 @@ def subset(
     test = take(dataset.test, examples=test_examples, seed=seed, name="test")
     if train is dataset.train and test is dataset.test:
         return dataset
-    return dataclasses.replace(
-        dataset, train=train, test=test, fingerprint=fingerprint(train, dataset.val, test)
-    )
+    if dataset.names:
+        # The pixels are in the fingerprint already, and may be too many to read again.
+        ids = hashlib.sha256(dataset.fingerprint.encode())
+        ids.update(train.ids.tobytes() + b"test" + test.ids.tobytes())
+        new_fingerprint = ids.hexdigest()
+    else:
+        new_fingerprint = fingerprint(train, dataset.val, test)
+    return dataclasses.replace(dataset, train=train, test=test, fingerprint=new_fingerprint)
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

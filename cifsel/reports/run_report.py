@@ -90,8 +90,9 @@ class RunReport:
         """Draws the figures of the test images."""
         dataset, labels = self._dataset, self._dataset.test.labels
         counts = scoring.confusion(labels, logits.argmax(1), len(dataset.class_names))
-        names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
-        self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names))
+        names = dataset.class_names, dataset.coarse_names
+        groups = dataset.coarse_of if dataset.coarse_names else None
+        self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names, groups))
         self._figure(step, "worst_classes", figures.worst_classes(test.per_class))
         probabilities = scoring.softmax(logits)
         table = scoring.calibration(probabilities, labels)

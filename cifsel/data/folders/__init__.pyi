@@ -1,5 +1,5 @@
 from .dataset import PARTS as PARTS
-from .dataset import FolderSpec as FolderSpec
+from .dataset import OwnSpec as OwnSpec
 from .dataset import load_folder as load_folder
 from .listing import Entry as Entry
 from .listing import list_images as list_images

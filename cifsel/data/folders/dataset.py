@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -31,15 +32,15 @@ _RARE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class FolderSpec:
+class OwnSpec:
     """The images that a run asks for, and how to divide them. The fields are those of a config.
 
     Attributes:
-      source: a folder, a zip, or a list in CSV or JSON lines.
+      source: a folder, a zip, or a list in CSV or JSON lines. Empty for a set of tfds.
       side: of the stored squares, in pixels.
       fit: how an image becomes a square, see `store.square`.
       skip_unreadable: leave out files that are no photos, and do not stop at them.
-      burst_seconds: photos taken within this time of each other stay together.
+      burst_seconds: photos taken within this time of each other stay together. Negative: none.
       val_share: share of the training images to validate on, where the source has no such part.
       test_share: share of all images to test on, where the source has no such part.
       split: a CSV file with the columns path and split, as a run writes it. None to make one.
@@ -57,7 +58,7 @@ class FolderSpec:
     seed: int
 
 
-def load_folder(spec: FolderSpec) -> Dataset:
+def load_folder(spec: OwnSpec) -> Dataset:
     """Reads the images of a folder, zip or list, and divides them.
 
     Raises:
@@ -100,7 +101,7 @@ def _stamp(file: File) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def make_dataset(stored: store.Store, spec: FolderSpec) -> Dataset:
+def make_dataset(stored: store.Store, spec: OwnSpec) -> Dataset:
     """Divides stored images.
 
     Raises:
@@ -139,7 +140,19 @@ def make_dataset(stored: store.Store, spec: FolderSpec) -> Dataset:
     )
 
 
-def _usable(stored: store.Store, spec: FolderSpec) -> store.Store:
+def split_rows(dataset: Dataset) -> Iterator[tuple[str, ...]]:
+    """Yields the lines of a list with the split of a data set, the names of its columns first."""
+    yield "path", "label", "split", "group"
+    groups = dataset.groups if dataset.groups is not None else np.arange(len(dataset.names))
+    rows = [
+        (dataset.names[i], dataset.class_names[label], part, str(groups[i]))
+        for part in PARTS
+        for i, label in zip(getattr(dataset, part).ids, getattr(dataset, part).labels, strict=True)
+    ]
+    yield from sorted(rows)
+
+
+def _usable(stored: store.Store, spec: OwnSpec) -> store.Store:
     """Returns the images that can be used. Raises UserError for others, unless they are skipped."""
     problems = [str(problem) for problem in stored.problems]
     if np.mean(stored.is_drawing) < _RARE:
@@ -220,7 +233,7 @@ def _bursts(taken: np.ndarray, burst_seconds: float) -> Int[np.ndarray, "pairs 2
 
 
 def _parts(
-    spec: FolderSpec,
+    spec: OwnSpec,
     splits: np.ndarray,
     labels: Int[np.ndarray, " n"],
     groups: Int[np.ndarray, " n"],
@@ -262,7 +275,7 @@ def _given_back(path: str, names: np.ndarray) -> np.ndarray:
 
 
 def _check_classes(
-    spec: FolderSpec,
+    spec: OwnSpec,
     parts: np.ndarray,
     labels: Int[np.ndarray, " n"],
     class_names: tuple[str, ...],
