@@ -27,6 +27,8 @@ from cifsel.terminal import say, warn
 PARTS = (TRAIN, VAL, TEST)
 # Images that fit easily into memory are read at once.
 _IN_MEMORY_BYTES = 1_500_000_000
+# Below this number, a single split says little.
+_FEW = 200
 # Below this share of a data set, drawings are taken for placeholders such as "image not found".
 _RARE = 0.05
 
@@ -117,6 +119,11 @@ def make_dataset(stored: store.Store, spec: OwnSpec) -> Dataset:
     splits = stored.splits if spec.split is None else _given_back(spec.split, stored.names)
     parts = _parts(spec, splits, labels, groups, names)
     _check_classes(spec, parts, labels, names)
+    if len(stored.names) < _FEW:
+        say(
+            f"{len(stored.names)} images are few for one split: configs/selfie.py with"
+            f" --config.photos tests on every one of them (docs/selfies.md)"
+        )
     in_memory = stored.images.nbytes <= _IN_MEMORY_BYTES
     digest = hashlib.sha256()
     selected = {}
