@@ -16,7 +16,13 @@ _RUN = (
 _PHOTOS = (
     Text("photos", None, "folder, zip, or several with commas between them. 'drawn': drawn faces"),
     Bool("skip_unreadable", False, "leave out files that are no photos, instead of stopping"),
-    Float("burst_seconds", 60.0, "photos taken so close in time are held out together", 0, 1e9),
+    Float(
+        "burst_seconds",
+        60.0,
+        "photos taken so close in time are held out together. 0: leave times out",
+        0,
+        1e9,
+    ),
     Text("people_csv", None, "file of 'photo,person' lines. A person's photos stay together"),
     Text(
         "people_pattern", None, "regular expression that finds the person in a path: '/([a-z]+)_'"

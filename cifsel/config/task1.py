@@ -147,9 +147,7 @@ _MODEL = (
         "method of resizing, antialiased",
         choices=("nearest", "bilinear", "bicubic"),
     ),
-    Text(
-        "weights", "imagenet", "'imagenet', 'none' (from scratch), or the path of a Keras .h5 file"
-    ),
+    Text("weights", "imagenet", "'imagenet', 'none' (from scratch), or the path of a Keras file"),
     Text("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
     Choice(
         "weights_resolution",

@@ -1,5 +1,7 @@
 """Reads the photos, groups those that belong together, and cuts them to what a model is shown."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import UInt8
 
@@ -51,7 +53,7 @@ def prepare_photos(
       decoded: the photos.
       cropper: cuts them.
       image_size: S, side in pixels at which they are shown.
-      burst_seconds: photos taken so close in time are one group.
+      burst_seconds: photos taken so close in time are one group. 0 leaves times out.
       people_csv: a file that names the person on each photo. None without one.
       people_pattern: a regular expression that finds the person in a photo's name. None without
         one.
@@ -67,7 +69,9 @@ def prepare_photos(
     elif people_pattern:
         people = grouping.people_from_names(decoded.names, people_pattern)
     groups = grouping.groups(decoded, burst_seconds=burst_seconds, people=people)
-    folds.check(decoded.labels, groups, decoded.class_names)
+    folds.check(
+        decoded.labels, groups, decoded.class_names, lambda label: _advice(decoded, label, people)
+    )
     shown = cropper.show(decoded.images, decoded.names, image_size)
     photos = PhotoSet(
         class_names=decoded.class_names,
@@ -85,3 +89,24 @@ def prepare_photos(
         f" {len(photos.copies)} pairs of copies; shown at {image_size} px, crop {cropper.kind}"
     )
     return photos, shown.images
+
+
+def _advice(decoded: labelled.Photos, label: int, people: Mapping[str, str] | None) -> str:
+    """Says what to do about a class whose photos are in too few groups."""
+
+    def is_enough(people: Mapping[str, str] | None) -> bool:
+        untimed = grouping.groups(decoded, burst_seconds=0, people=people)
+        return len(np.unique(untimed[decoded.labels == label])) >= folds.LEAST_GROUPS
+
+    if is_enough(people):
+        of_class = zip(decoded.taken, decoded.labels == label, strict=True)
+        times = {time for time, is_of_class in of_class if is_of_class and time}
+        if len(times) == 1:
+            return (
+                f"all their EXIF times are equal ({times.pop()}), as of a camera whose clock is not"
+                " set. Give --config.burst_seconds=0 to leave times out"
+            )
+        return "lower --config.burst_seconds, or give 0 to leave times out"
+    if people and is_enough(None):
+        return "add photos of other people"
+    return "add photos that are no copies of these"

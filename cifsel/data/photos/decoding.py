@@ -7,18 +7,22 @@ formats that hold nothing but images are tried, as Pillow would run Ghostscript 
 import contextlib
 import dataclasses
 import io
+import logging
 import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 
+from cifsel.data.photos import png, tags
+from cifsel.data.photos.pieces import MAX_TAG_BYTES, Pieces
+from cifsel.data.photos.raw import refuse_raw
 from cifsel.errors import UserError, one_line
 
 # More than twice the pixels of any model's input, so that a face can be cropped out.
@@ -29,12 +33,13 @@ MAX_PIXELS = 120_000_000
 # Smaller or longer than this are icons, rulers and tracking pixels.
 MIN_SIDE, MAX_ELONGATION = 8, 20
 MAX_FILE_BYTES = 200_000_000
-# Limits for files that take long to decode for their size. An encoder makes about 10 scans of a
-# progressive JPEG, and the decoder goes through all pixels in each. Pillow reads a photo of 60 MB
-# in 3,000 pieces. It reads the tags of a TIFF twice, and makes an object of each number in them.
-MAX_SCANS, MAX_PIECES, MAX_TAG_BYTES = 100, 200_000, 8_000_000
-# The size of a JPEG's segment.
-MAX_EXIF_BYTES = 2**16
+# An encoder makes about 10 scans of a progressive JPEG, and the decoder goes through all pixels in
+# each. EXIF in a JPEG has one segment, which Pillow reads when it opens the file. Other formats
+# have no such limit.
+MAX_SCANS, MAX_JPEG_EXIF_BYTES = 100, 2**16
+
+# How often Pillow may read each byte of a file, on average, to load the pixels.
+MAX_READS = 4
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -42,6 +47,8 @@ _ICC_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 # A marker that a length follows. Fill bytes and markers within a scan's data have none.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _END, _SCAN = b"\xd9", b"\xda"
+# Pillow raises what it logs, and the error says it in one line.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels: reduce it"
 
 
@@ -78,10 +85,16 @@ def decode(source: bytes | os.PathLike[str], name: str) -> Photo:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata, and of sizes that are checked below.
             warnings.simplefilter("ignore")
-            pieces = _Pieces(data)
-            with Image.open(pieces, formats=_formats(data)) as image:
-                pieces.tag_bytes = math.inf
-                return _photo(image)
+            formats = _formats(data)
+            data, profile = png.without_extras(data)
+            is_tiff = data[:2] in (b"II", b"MM")
+            pieces = Pieces(data, MAX_TAG_BYTES if is_tiff else math.inf)
+            with Image.open(pieces, formats=formats) as image:
+                # Pillow reads more tags of a TIFF when it loads the pixels.
+                pieces.bytes_left = MAX_READS * len(data) + MAX_TAG_BYTES
+                if profile:
+                    image.info["icc_profile"] = profile
+                return _photo(image, data if is_tiff else None)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     except Image.DecompressionBombError:  # Pillow's own limit is higher, but comes first
@@ -91,27 +104,6 @@ def decode(source: bytes | os.PathLike[str], name: str) -> Photo:
         raise UserError(f"{name}: {problem}") from None
     except Exception as error:  # Pillow's parsers raise many kinds of exceptions for damage
         raise UserError(f"{name}: damaged or cut short ({one_line(error)})") from error
-
-
-class _Pieces(io.BytesIO):
-    """A file for Pillow that limits how much, and in how many pieces, Pillow reads.
-
-    Attributes:
-      tag_bytes: how many more bytes may be read. It is limited only while a TIFF is opened.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self._pieces = MAX_PIECES
-        self.tag_bytes: float = MAX_TAG_BYTES if data[:2] in (b"II", b"MM") else math.inf
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self._pieces -= 1
-        self.tag_bytes -= len(data)
-        if self._pieces < 0 or self.tag_bytes < 0:
-            raise UserError("in too many pieces, or with too much beside the image: save it anew")
-        return data
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -128,12 +120,14 @@ def _formats(data: bytes) -> tuple[str, ...]:
     """Returns Pillow's names of the formats that the data may have."""
     if not data:
         raise UserError("an empty file")
+    refuse_raw(data)
     brands: set[bytes] = set()
     if data[4:8] == b"ftyp":  # HEIC and AVIF begin with a list of brands, as videos do.
         end = min(int.from_bytes(data[:4], "big"), 256)
         brands = {data[start : start + 4] for start in range(8, end, 4)}
     if brands & {b"avif", b"avis"}:
         if features.check("avif"):
+            tags.check_exif_blocks(data)  # Pillow copies all of their tags when it opens the file.
             return ("AVIF",)
         raise UserError("AVIF needs a newer Pillow: pip install 'cifsel[heic]'")
     if brands & _HEIF_BRANDS:
@@ -155,15 +149,20 @@ def _check_jpeg(data: bytes) -> None:
         at = start + int.from_bytes(data[start : start + 2], "big")
         scans += marker[1] == _SCAN
         exif += at - start if data[start + 2 : start + 6] == b"Exif" else 0
-    if scans > MAX_SCANS or exif > MAX_EXIF_BYTES:
+    if scans > MAX_SCANS or exif > MAX_JPEG_EXIF_BYTES:
         raise UserError(
             f"a JPEG of {scans} scans and {exif / 1e3:.0f} kB of EXIF; expected {MAX_SCANS} and"
-            f" {MAX_EXIF_BYTES / 1e3:.0f} at most: save it anew"
+            f" {MAX_JPEG_EXIF_BYTES / 1e3:.0f} at most: save it anew"
         )
 
 
-def _photo(image: ImageFile.ImageFile) -> Photo:
-    """Decodes an image that was opened and not loaded yet."""
+def _photo(image: ImageFile.ImageFile, tiff: bytes | None) -> Photo:
+    """Decodes an image that was opened and not loaded yet.
+
+    Args:
+      image: the image.
+      tiff: the file, if it is a TIFF. Pillow turns these upright by itself.
+    """
     short, long = sorted(image.size)
     if short * long > MAX_PIXELS:
         raise UserError(_TOO_LARGE)
@@ -180,14 +179,7 @@ def _photo(image: ImageFile.ImageFile) -> Photo:
         raise UserError("a compressed BMP: save it as a PNG")
     with _silence() if image.format == "TIFF" else contextlib.nullcontext():
         image.load()
-    taken = None
-    exif = (image.info.get(name) or "" for name in ("exif", "Raw profile type exif"))
-    if max(map(len, exif)) <= MAX_EXIF_BYTES:
-        # Damaged EXIF leaves the pixels as they are.
-        with contextlib.suppress(Exception):
-            taken = _taken(image.getexif().get_ifd(ExifTags.IFD.Exif))
-        with contextlib.suppress(Exception):
-            ImageOps.exif_transpose(image, in_place=True)
+    taken, turn = _metadata(image, tiff)
     plain = _plain(image)
     if (scale := MAX_SIDE / max(plain.size)) < 1:
         size = round(plain.width * scale), round(plain.height * scale)
@@ -197,7 +189,25 @@ def _photo(image: ImageFile.ImageFile) -> Photo:
     colours = _srgb(colours, image.info.get("icc_profile"))
     if alpha:
         colours = Image.composite(colours, Image.new("RGB", colours.size, "white"), alpha)
+    if turn is not None:  # After the photo was reduced, as this is quicker and takes less memory.
+        colours = colours.transpose(turn)
     return Photo(np.array(colours, np.uint8), taken)
+
+
+def _metadata(
+    image: Image.Image, tiff: bytes | None
+) -> tuple[datetime | None, Image.Transpose | None]:
+    """Reads when a photo was taken, and how to turn it. Damaged EXIF says neither."""
+    taken, turn = None, None
+    block = tags.exif_block(image) if tiff is None else tiff
+    first: tags.Tags = {}
+    with contextlib.suppress(Exception):
+        first = tags.directory(block) if block else first
+        if (offset := first.get(ExifTags.IFD.Exif)) is not None:
+            taken = tags.time_taken(tags.directory(block, offset))
+    with contextlib.suppress(Exception):
+        turn = tags.to_upright(image, first) if tiff is None else None
+    return taken, turn
 
 
 @contextlib.contextmanager
@@ -248,16 +258,3 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
             image = converted or image
     return image.convert("RGB")
-
-
-def _taken(exif: Mapping[int, object]) -> datetime | None:
-    """Reads the time in an EXIF directory, to the fraction of a second, with the zone if noted."""
-    tags = ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal
-    when, fraction, zone = (
-        str(exif.get(tag, "")).strip("\0 ") for tag in (*tags, ExifTags.Base.OffsetTimeOriginal)
-    )
-    when += f".{fraction[:6] if fraction.isdecimal() else 0}"
-    for text, form in ((when + zone, "%Y:%m:%d %H:%M:%S.%f%z"), (when, "%Y:%m:%d %H:%M:%S.%f")):
-        with contextlib.suppress(ValueError):
-            return datetime.strptime(text, form)
-    return None

@@ -27,7 +27,29 @@ LAYOUT = (
     "expected a sub-folder or zip for each of two or more classes, as in happy/IMG_1.jpg and "
     "sad/IMG_2.jpg, or several of either, as in --config.photos=happy12.zip,sad12.zip"
 )
-_LITTER = {"__macosx", "thumbs.db", "desktop.ini"}
+# Small copies, bins and notes that systems, network storage and photo programs leave behind.
+_LITTER = {
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "desktop.ini",
+    "icon\r",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "@eadir",
+    "@recycle",
+    "@recently-snapshot",
+    "@tmp",
+    "#recycle",
+    "#snapshot",
+    "picasa.ini",
+    "zbthumbnail.info",
+    "thumbnails-digikam.db",
+}
+# Catalogues and previews of Lightroom, notes about a photo beside it, the thumbnail of a video.
+_LITTER_SUFFIXES = (".lrdata", ".lrcat", ".lrcat-data", ".xmp", ".aae", ".thm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +74,7 @@ class File:
 def listing(path: AnyPath, prefix: str, stack: contextlib.ExitStack) -> Iterator[File]:
     """Yields the files in a folder, in sorted order, or in a zip, in its order.
 
-    Hidden files, and those that Windows and macOS leave behind, are passed over.
+    Hidden files, and those that systems and programs leave behind, are passed over.
 
     Args:
       path: a folder, which is searched to any depth, or a zip. Zips in a folder are plain files.
@@ -112,7 +134,12 @@ def _members(archive: zipfile.ZipFile, path: AnyPath, prefix: str) -> Iterator[F
                 f"{path}: holds files that take more room than it has; expected each to be in it"
                 " once: do not trust this file"
             )
-        parts = info.filename.replace("\\", "/").removeprefix("./").split("/")
+        given = info.filename.replace("\\", "/")
+        if given.strip("./") == "" and ".." not in given:  # the folder that was packed
+            if info.file_size:
+                yield File(f"{prefix}(no name)", path, archive, info, "a file without a name")
+            continue
+        parts = given.removeprefix("./").split("/")
         if parts[0] == "" or ".." in parts or re.match("[A-Za-z]:", parts[0]):
             raise UserError(
                 f"{path}: holds {info.filename}, which leads out of the zip; expected paths "
@@ -183,5 +210,6 @@ def is_zip(path: AnyPath) -> bool:
 
 
 def is_litter(name: str) -> bool:
-    """True for the name of a hidden file or folder, or one that Windows or macOS leaves behind."""
-    return name.startswith(".") or name.casefold() in _LITTER
+    """True for the name of a hidden file or folder, or one that systems or programs leave."""
+    folded = name.casefold()
+    return name.startswith(".") or folded in _LITTER or folded.endswith(_LITTER_SUFFIXES)

@@ -98,8 +98,8 @@ def groups(
 
     Args:
       photos: N photos.
-      burst_seconds: photos taken within this time of each other belong together, 0 or more. Zones
-          of time count if both photos have one. Otherwise local times are compared.
+      burst_seconds: photos taken within this time of each other belong together. 0 leaves times
+          out. Zones of time count if both photos have one. Otherwise local times are compared.
       people: name of a photo -> the person on it. Each photo that it lacks shows another person.
 
     Returns:
@@ -112,7 +112,7 @@ def groups(
     if not burst_seconds >= 0:
         raise UserError(f"burst_seconds is {burst_seconds}: give 0 or more")
     joined = [(i, j) for i, j, _ in near_duplicates(photos.images)]
-    timed = [(i, time) for i, time in enumerate(photos.taken) if time]
+    timed = [(i, time) for i, time in enumerate(photos.taken) if time and burst_seconds]
     for (i, first), (j, second) in itertools.combinations(timed, 2):
         if _seconds_between(first, second) <= burst_seconds:
             joined.append((i, j))

@@ -2,22 +2,19 @@
 
 import contextlib
 import dataclasses
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from cifsel.data.photos.decoding import Photo, decode
-from cifsel.data.photos.files import LAYOUT, File, content, is_zip, listing
-from cifsel.errors import UserError, printable
-from cifsel.runtime import remote
-from cifsel.runtime.paths import expanded
+from cifsel.data.photos.files import content
+from cifsel.data.photos.sources import labelled_files
+from cifsel.errors import UserError
+from cifsel.terminal import say
 
-MAX_FILES, MAX_ZIP_BYTES = 5_000, 2_000_000_000
 # Memory for some thousands of photos, which take 2 MB each at most.
 MAX_DECODED_BYTES = 4_000_000_000
 
@@ -50,24 +47,31 @@ def load_photos(source: str, *, skip_unreadable: bool = False) -> Photos:
     Args:
       source: a folder with a sub-folder or zip for each class, or a zip with a folder for each, or
           a folder or zip for each class, joined by commas. The name of a folder is its class. So is
-          that of a zip, without the digits, spaces, '-' and '_' that end it. Hidden files, and
-          those that Windows and macOS leave behind, are passed over.
+          that of the folder that all photos of a zip lie in, else that of the zip, without the
+          digits, spaces, '-' and '_' that end it. A folder or zip that alone holds the others is
+          passed through. If the folders are called train, val or test, the classes are the folders
+          in them, and the photos of all splits are taken together. Hidden files, and those that
+          systems leave behind, are passed over.
       skip_unreadable: leave out files that cannot be read as photos, and do not stop at them.
 
     Raises:
       UserError: there is nothing, or fewer than two classes, or fewer than two photos of a class,
-        or two sources of the same class. Or there are more than `MAX_FILES` files, `MAX_ZIP_BYTES`
-        in zips or `MAX_DECODED_BYTES` of pixels. Or a file cannot be read as a photo and is not to
-        be skipped.
+        or two sources of the same class. Or there are more than `sources.MAX_FILES` files,
+        `sources.MAX_ZIP_BYTES` in zips or `MAX_DECODED_BYTES` of pixels. Or a file cannot be read
+        as a photo and is not to be skipped.
     """
     photos: list[tuple[str, str, Photo]] = []
     unreadable: list[str] = []
     room = MAX_DECODED_BYTES
     with contextlib.ExitStack() as stack:
-        files = _labelled_files(source, stack)
-        for label, file in files:
+        files = labelled_files(source, stack)
+        present = {labelled.split for labelled in files}
+        if splits := [split for split in ("train", "val", "test") if split in present]:
+            say(f"{source} is split into {' and '.join(splits)}: their photos are taken together")
+        for labelled in files:
+            file = labelled.file
             try:
-                photos.append((label, file.name, decode(content(file), file.name)))
+                photos.append((labelled.label, file.name, decode(content(file), file.name)))
             except UserError as error:
                 unreadable.append(str(error))
                 continue
@@ -84,7 +88,7 @@ def load_photos(source: str, *, skip_unreadable: bool = False) -> Photos:
             f"photos ({'; '.join(unreadable[:3])}{more}): convert or remove them, or give "
             "--config.skip_unreadable=True"
         )
-    class_names = sorted({label for label, _ in files} - {""})
+    class_names = sorted({labelled.label for labelled in files} - {""})
     _check_counts(source, class_names, Counter(label for label, _, _ in photos))
     return Photos(
         images=tuple(photo.pixels for _, _, photo in photos),
@@ -103,76 +107,3 @@ def _check_counts(source: str, class_names: list[str], counts: Mapping[str, int]
             f"{source}: {', '.join(few[:5])}; expected 2 or more readable photos of "
             "each class: add some"
         )
-
-
-def _labelled_files(source: str, stack: contextlib.ExitStack) -> list[tuple[str, File]]:
-    """Lists all files of the source, each with its class ('' for none), sorted by both."""
-    files: list[tuple[str, File]] = []
-    owners: dict[str, str] = {}
-    size = 0
-    for owner, file in _owned(source, stack):
-        label = _label(owner)
-        other = owners.setdefault(label.casefold(), owner)
-        if label and other != owner:
-            raise UserError(
-                f"{source}: {other} and {owner} are both of class "
-                f"'{label}': rename one, or put all photos of a class into one folder or zip"
-            )
-        files.append((label, file))
-        size += file.member.file_size if file.member and not file.problem else 0
-        if len(files) > MAX_FILES or size > MAX_ZIP_BYTES:
-            raise UserError(
-                f"{source}: more than {MAX_FILES} files, or {MAX_ZIP_BYTES / 1e9:.0f} "
-                "GB in zips; expected some dozens of photos: give a folder with fewer"
-            )
-    labels = sorted({label for label, _ in files} - {""})
-    if len(labels) < 2:
-        summary = f"one class, '{labels[0]}'" if labels else f"{len(files)} files, no classes"
-        raise UserError(f"{source}: {summary}; {LAYOUT}")
-    return sorted(files, key=lambda pair: (pair[0], pair[1].name))
-
-
-def _owned(source: str, stack: contextlib.ExitStack) -> Iterator[tuple[str, File]]:
-    """Yields all files, each with the folder or zip that names its class ('' for none)."""
-    # A comma may also be part of a name.
-    parts = [source] if _is_there(source) else source.split(",")
-    # Absolute, since '.' has a name as well.
-    paths = [remote.absolute(remote.path(part.strip())) for part in parts if part.strip()]
-    if not paths:
-        raise UserError(f"photos is {source!r}; {LAYOUT}")
-    if len(paths) > 1:
-        for path in paths:
-            for file in listing(path, f"{path.name}/", stack):
-                yield str(path), file
-        return
-    files: Iterable[File] = listing(paths[0], "", stack)
-    if is_zip(paths[0]):
-        files, wrapper = list(files), f"{paths[0].stem}/"
-        # A folder that was zipped as a whole is alone in the zip.
-        if all(file.name.startswith(wrapper) for file in files):
-            files = [dataclasses.replace(f, name=f.name.removeprefix(wrapper)) for f in files]
-    for file in files:
-        owner, _, rest = file.name.partition("/")
-        if rest:
-            yield owner, file
-        elif file.archive is None and is_zip(file.path):
-            for member in listing(file.path, f"{file.name}/", stack):
-                yield owner, member
-        else:
-            problem = "not in the folder of a class: move or remove it"
-            yield "", dataclasses.replace(file, problem=file.problem or problem)
-
-
-def _is_there(source: str) -> bool:
-    if remote.is_remote(source):
-        return remote.path(source).exists()
-    return os.path.exists(expanded(source))  # noqa: PTH110 - takes names that cannot be
-
-
-def _label(owner: str) -> str:
-    """Returns the class: 'happy' of the zip 'happy12.zip', 'happy12' of the folder 'happy12'."""
-    path = Path(printable(owner))
-    if path.suffix.lower() != ".zip":
-        return path.name
-    # Brackets too, as a browser calls a second download 'happy12 (1).zip'.
-    return path.stem.rstrip("0123456789 _-()") or path.stem

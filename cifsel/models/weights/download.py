@@ -20,6 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cifsel.errors import UserError, one_line
 from cifsel.models.weights import h5_file, keras_h5
 from cifsel.models.weights.catalogue import PublishedFile, published
+from cifsel.models.weights.containers import EXPECTED
 from cifsel.runtime import cache, remote
 from cifsel.runtime.paths import expanded
 from cifsel.terminal import console, warn
@@ -114,8 +115,8 @@ def use_file(path: str) -> Path:
     remote.reach(path)
     folder, _, name = path.rpartition("/")
     local = _copy_of_remote(folder, name) if remote.is_remote(path) else Path(expanded(path))
-    if local is None or not os.path.isfile(local):  # noqa: PTH113 - takes names that cannot be
-        raise UserError(f"{path}: no such weight file; expected a Keras .h5")
+    if local is None or not os.path.lexists(local):
+        raise UserError(f"{path}: no such weight file; {EXPECTED}")
     _log_identity(local, None)
     return local
 

@@ -1,10 +1,10 @@
-"""Reads Keras's `.h5` weight files into tensors by name.
+"""Reads Keras's weight files into tensors by name.
 
-There are two layouts. The files of keras.applications have a group for each layer and an attribute
-`layer_names`. Whole models that `model.save('name.h5')` wrote have the same groups under
-`model_weights`. Tensors are named `layer/weight`, as in `conv_dw_1/kernel` or
-`conv1_bn/moving_mean`, for files of Keras 2 and 3: the trailing `:0` of Keras 2 is dropped, and its
-`depthwise_kernel` is called `kernel`, as Keras 3 does.
+Three layouts are read. The `.h5` files of keras.applications have a group for each layer and an
+attribute `layer_names`. Whole models that `model.save('name.h5')` wrote have the same groups under
+`model_weights`. Keras 3 writes a layout of its own into `.weights.h5` and `.keras` files.
+Tensors are named `layer/weight` in all of them, as in `conv_dw_1/kernel` or
+`conv1_bn/moving_mean`, also where a model is a layer of another one (`tensor_names`).
 
 The files are untrusted. Nothing is unpickled, no link is followed, and nothing outside the file is
 opened. Compressed tensors are refused, as their size shows only once they fill the memory. Keras
@@ -21,19 +21,20 @@ import numpy as np
 from jaxtyping import Float32
 
 from cifsel.errors import UserError, one_line
+from cifsel.models.weights import containers, tensor_names
 
-# The largest published file, EfficientNetV2-L with classifier, has 480 MB and 1,020 tensors in some
-# thousands of groups. The limits are over twice that.
-MAX_BYTES = 2**30
+# The largest published file has 1,020 tensors in some thousands of groups.
 MAX_ITEMS = 20_000
-MAX_DEPTH = 6
+# A model in a model in a model, in the layout of Keras 3.
+MAX_DEPTH = 16
+MAX_NAME = 1_000  # characters of a layer's name
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, "..."]]:
     """Reads every tensor of a Keras weight file.
 
     Args:
-      path: a local `.h5` file in one of the two layouts.
+      path: a local file in one of the three layouts.
 
     Returns:
       'layer/weight' -> array, in Keras's order of axes.
@@ -44,23 +45,15 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Float32[np.ndarray, 
         finite floating-point tensor of a sensible size.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path}: no such weight file")
-    if not path.is_file():  # Opening a pipe would wait without end.
-        raise UserError(f"{path}: not a readable HDF5 file, nor any file; expected a Keras .h5")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise UserError(
-            f"{path}: {size / 1e6:,.0f} MB; expected a Keras .h5 of {MAX_BYTES / 1e6:,.0f} at most"
-        )
     try:
-        with h5py.File(path, "r") as file:
+        with containers.opened(path) as (content, size), h5py.File(content, "r") as file:
             return _read_groups(file, path, size)
     except UserError:
         raise
     except Exception as error:  # h5py raises many kinds of exceptions for damage.
         raise UserError(
-            f"{path}: not a readable HDF5 file, or a truncated one ({one_line(error)}); expected a"
-            " Keras .h5 weight file: fetch it again"
+            f"{path}: not a readable HDF5 file, or a truncated one ({one_line(error)});"
+            f" {containers.EXPECTED}: fetch it again"
         ) from error
 
 
@@ -69,15 +62,24 @@ def _read_groups(file: h5py.File, path: Path, size: int) -> dict[str, Float32[np
     root: h5py.Group = file
     if file.get("model_weights", getclass=True, getlink=True) is h5py.HardLink:
         root = file["model_weights"]
-    if not {"layer_names", "layer_names0"} & set(root.attrs):
+    is_keras_3 = not {"layer_names", "layer_names0"} & set(root.attrs)
+    datasets = {
+        names: dataset
+        for names, dataset in _walk(root, path)
+        if not _is_other(names) and not (is_keras_3 and names[0] == "optimizer")
+    }
+    if is_keras_3 and not any(tensor_names.is_keras_3(names) for names in datasets):
         raise UserError(
-            f"{path}: HDF5, but not a Keras weight file by layers (no attribute layer_names);"
-            " expected one of keras.applications or written by model.save('name.h5')"
+            f"{path}: HDF5, but not a Keras weight file (no attribute layer_names, no layers);"
+            f" {containers.EXPECTED}, as model.save('name.keras') writes it"
         )
+    layer_names = {names[:-1]: _layer_name(dataset) for names, dataset in datasets.items()}
+    known = {names: name for names, name in layer_names.items() if name}
+    keys = tensor_names.named(list(datasets), known)
     tensors: dict[str, np.ndarray] = {}
     stored = 0
-    for names, dataset in _walk(root, path):
-        key = _tensor_name(names)
+    for names, dataset in datasets.items():
+        key = keys[names]
         if key in tensors:
             raise UserError(f"{path}: two tensors are called {key}; expected one of each name")
         _check_tensor(dataset, key, path)
@@ -91,6 +93,20 @@ def _read_groups(file: h5py.File, path: Path, size: int) -> dict[str, Float32[np
     return tensors
 
 
+def _is_other(names: tuple[str, ...]) -> bool:
+    """True for the state of a layer that draws random numbers."""
+    return any(name.startswith("seed_generator") for name in names)
+
+
+def _layer_name(dataset: h5py.Dataset) -> str:
+    """Returns what the group of a tensor says that the layer is called. '' if it says nothing."""
+    attributes = dataset.parent.attrs
+    if "name" not in attributes or attributes.get_id("name").shape != ():
+        return ""
+    name = attributes["name"]
+    return name[:MAX_NAME] if isinstance(name, str) else ""
+
+
 def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:
     """Yields every data set below `root` with its path, and refuses links."""
     pending: deque[tuple[tuple[str, ...], h5py.Group]] = deque([((), root)])
@@ -100,7 +116,9 @@ def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.
         if len(above) >= MAX_DEPTH:
             raise UserError(f"{path}: groups nested deeper than {MAX_DEPTH} at {'/'.join(above)}")
         for name in group:
-            names = (*above, name)
+            # Keras on Windows has written paths into one name.
+            text = name if isinstance(name, str) else name.decode(errors="backslashreplace")
+            names = (*above, *text.split("\\"))
             items += 1
             if items > MAX_ITEMS:  # Groups that contain each other end here too.
                 raise UserError(
@@ -120,15 +138,6 @@ def _walk(root: h5py.Group, path: Path) -> Iterator[tuple[tuple[str, ...], h5py.
                 yield names, item
             else:
                 raise UserError(f"{path}: {'/'.join(names)} is neither a group nor a tensor")
-
-
-def _tensor_name(names: tuple[str, ...]) -> str:
-    """Names a tensor by its layer's group and its own last name.
-
-    The names between are Keras's scope, which depends on how often a model was built.
-    """
-    weight = names[-1].partition(":")[0]
-    return f"{names[0]}/{'kernel' if weight == 'depthwise_kernel' else weight}"
 
 
 def _check_tensor(dataset: h5py.Dataset, key: str, path: Path) -> None:

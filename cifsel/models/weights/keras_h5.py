@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import IMAGENET_MEAN, IMAGENET_STD
+from cifsel.models.weights import architectures, layer_order, tensor_names
 
 # Keras's names of layers, by ours, where formatting alone does not give them.
 _MOBILENET_STEM = {"conv": "conv1", "conv_bn": "conv1_bn"}
@@ -61,8 +62,8 @@ def convert(
       template: {'params': {'backbone': ..., 'head': ...}, 'batch_stats': {'backbone': ...}} whose
         leaves have a `shape`.
       model: 'mobilenet' or an 'efficientnetv2-...' name.
-      head: True fills the template's head with the file's classifier too. False leaves a
-        classifier in the file unused and the template's head out of the result.
+      head: True fills the template's head with the file's classifier too. False leaves all layers
+        behind the backbone unused, and the template's head out of the result.
       path: of the tensors' file, for messages.
 
     Returns:
@@ -70,8 +71,8 @@ def convert(
       kernels HWIO, depthwise kernels (H, W, 1, C), dense kernels (in, out).
 
     Raises:
-      UserError: tensors are missing, left over or misshapen, all of which are named. Or Keras's
-        names for this model are not known.
+      UserError: tensors are missing, left over or misshapen, all of which are named. Or the file
+        holds another model. Or Keras's names for this model are not known.
     """
     family = model.partition("-")[0]
     if family not in _CLASSIFIER:
@@ -80,10 +81,20 @@ def convert(
             f" {' and '.join(_CLASSIFIER)}: use weights=none to train from scratch"
         )
     classifier = {f"{_CLASSIFIER[family]}/{weight}" for weight in ("kernel", "bias")}
-    left = dict(tensors)
+    left = layer_order.with_names(tensors, _keras_names(template, family))
     _take_normalization(left, path)
     if not head:
-        left = {name: value for name, value in left.items() if name not in classifier}
+        layers = [tensor_names.layer_of(name) for name in left]
+        if not any(architectures.is_of_backbone(family, layer) for layer in layers):
+            raise UserError(
+                f"{path}: no {model} but {architectures.guess(layers)}: give weights of {model}, as"
+                " keras.applications has them, also as a part of another model"
+            )
+        left = {
+            name: value
+            for name, value in left.items()
+            if architectures.is_of_backbone(family, tensor_names.layer_of(name))
+        }
     elif not classifier & set(left):
         raise UserError(
             f"{path}: has no ImageNet classifier ({_CLASSIFIER[family]}); expected the file with"
@@ -125,6 +136,12 @@ def _filled(
         if entries
     ]
     return traverse_util.unflatten_dict(filled), problems
+
+
+def _keras_names(template: Mapping[str, Any], family: str) -> list[str]:
+    """Lists Keras's names of a template's tensors in its backbone."""
+    paths = traverse_util.flatten_dict(dict(template))
+    return [keras_name(family, names) for names in paths if names[1] == "backbone"]
 
 
 def keras_name(family: str, names: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -35,7 +36,10 @@ class Folds:
 
 
 def check(
-    labels: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"], class_names: tuple[str, ...]
+    labels: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    class_names: tuple[str, ...],
+    advice: Callable[[int], str],
 ) -> None:
     """Makes sure that each class has enough groups to hold some out.
 
@@ -43,16 +47,25 @@ def check(
       labels: the classes, 0..K-1.
       groups: the groups to hold out together.
       class_names: K names.
+      advice: says, of a class whose photos are in too few groups, what to do.
 
     Raises:
       UserError: a class has fewer than `LEAST_GROUPS` groups.
     """
-    for name, count in zip(class_names, _groups_per_class(labels, groups), strict=True):
+    counts = _groups_per_class(labels, groups)
+    for label, (name, count) in enumerate(zip(class_names, counts, strict=True)):
+        photos = int((labels == label).sum())
+        if photos < LEAST_GROUPS:
+            raise UserError(
+                f"{photos} photos of '{name}'; expected {LEAST_GROUPS} or more, so that some can be"
+                " held out: add photos"
+            )
         if count < LEAST_GROUPS:
             raise UserError(
-                f"photos of '{name}' come from {count} separate occasions or people; expected"
-                f" {LEAST_GROUPS} or more, as copies, bursts and people are held out together:"
-                " add photos, or lower --config.burst_seconds"
+                f"the {photos} photos of '{name}' come from"
+                f" {'1 occasion or person' if count == 1 else f'{count} occasions or people'};"
+                f" expected {LEAST_GROUPS} or more, as copies, bursts and people are held out"
+                f" together: {advice(label)}"
             )
 
 

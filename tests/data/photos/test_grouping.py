@@ -135,7 +135,8 @@ def test_bursts_are_chained_and_unknown_times_are_alone():
     assert numbers([*after(100, 0), None, *after(9, 19, 29.5), None]) == [0, 1, 2, 1, 1, 3, 4]
     assert numbers(after(0, 10)) == [0, 0]
     assert numbers(after(0, 10.001)) == [0, 1]
-    assert numbers(after(0, 0, 1), 0) == [0, 0, 1]
+    assert numbers(after(0, 0, 1), 1e-9) == [0, 0, 1]
+    assert numbers(after(0, 0, 1), 0) == [0, 1, 2]
 
 
 def test_times_with_and_without_zones():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel.data.photos import files, labelled
+from cifsel.data.photos import files, labelled, sources
 from cifsel.errors import UserError
 
 
@@ -198,7 +198,7 @@ def test_a_class_may_be_a_link_to_a_folder(album, tmp_path):
 
 
 def test_limit_on_the_number_of_files(album, monkeypatch):
-    monkeypatch.setattr(labelled, "MAX_FILES", 3)
+    monkeypatch.setattr(sources, "MAX_FILES", 3)
     assert "more than 3 files" in refusal(album)
 
 
@@ -275,7 +275,7 @@ def test_damaged_zip_entries_are_named(album):
 
 
 def test_limit_on_all_zips_together(album, monkeypatch):
-    monkeypatch.setattr(labelled, "MAX_ZIP_BYTES", 250_000)
+    monkeypatch.setattr(sources, "MAX_ZIP_BYTES", 250_000)
     for name in ("c.zip", "d.zip"):
         pack(album / name, "1.jpg", ("2.jpg", drawn(0) + os.urandom(100_000)))
     assert len(labelled.load_photos(str(album)).names) == 8

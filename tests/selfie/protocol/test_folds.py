@@ -236,20 +236,37 @@ def test_the_seed_decides():
 def test_check_names_the_class_that_has_too_few():
     labels = np.array([0] * 6 + [1] * 9, np.int32)
     groups = np.array([0, 1, 2, 3, 4, 5, 6, 6, 6, 7, 7, 7, 8, 8, 8], np.int32)
-    with pytest.raises(UserError, match="'sad' come from 3 separate") as caught:
-        folds_lib.check(labels, groups, ("happy", "sad"))
-    assert "\n" not in str(caught.value)
-    assert "add photos, or lower --config.burst_seconds" in str(caught.value)
-    folds_lib.check(labels, np.where(np.arange(15) == 14, 9, groups), ("happy", "sad"))
+
+    def advice(label):
+        return f"do something about class {label}"
+
+    with pytest.raises(UserError) as caught:
+        folds_lib.check(labels, groups, ("happy", "sad"), advice)
+    assert str(caught.value) == (
+        "the 9 photos of 'sad' come from 3 occasions or people; expected 4 or more, as copies,"
+        " bursts and people are held out together: do something about class 1"
+    )
+    with pytest.raises(UserError, match="from 1 occasion or person; expected 4"):
+        folds_lib.check(labels, np.where(labels == 1, 9, groups), ("happy", "sad"), advice)
+    folds_lib.check(labels, np.where(np.arange(15) == 14, 9, groups), ("happy", "sad"), advice)
+
+
+def test_check_of_three_photos_asks_for_photos_alone():
+    labels = np.array([0] * 4 + [1] * 3, np.int32)
+    with pytest.raises(UserError) as caught:
+        folds_lib.check(labels, np.arange(7), ("happy", "sad"), pytest.fail)
+    assert str(caught.value) == (
+        "3 photos of 'sad'; expected 4 or more, so that some can be held out: add photos"
+    )
 
 
 def test_check_does_not_overlook_a_class_of_which_there_is_nothing():
     with pytest.raises(ValueError, match="zip"):
-        folds_lib.check(np.zeros(4, np.int32), np.arange(4), ("happy", "sad"))
+        folds_lib.check(np.zeros(4, np.int32), np.arange(4), ("happy", "sad"), str)
 
 
 def test_check_counts_people_who_are_in_both_classes_for_both():
     labels = np.tile([0, 1], 4).astype(np.int32)
-    folds_lib.check(labels, np.repeat(np.arange(4), 2), ("happy", "sad"))
-    with pytest.raises(UserError, match="'happy' come from 3 "):
-        folds_lib.check(labels[:-2], np.repeat(np.arange(3), 2), ("happy", "sad"))
+    folds_lib.check(labels, np.repeat(np.arange(4), 2), ("happy", "sad"), str)
+    with pytest.raises(UserError, match="3 photos of 'happy'"):
+        folds_lib.check(labels[:-2], np.repeat(np.arange(3), 2), ("happy", "sad"), str)
