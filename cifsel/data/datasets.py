@@ -6,6 +6,8 @@ from cifsel.data import cifar, drawn_images, folders, splits
 from cifsel.data.folders import OwnSpec
 from cifsel.terminal import say
 
+TFDS = "tfds:"
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
@@ -64,9 +66,14 @@ def _whole(spec: DatasetSpec) -> splits.Dataset:
     if spec.name == "folder":
         say(f"reading {spec.own.source}")
         return folders.load_folder(spec.own)
-    say("reading CIFAR-100's animals and people")
+    if spec.name.startswith(TFDS):
+        say(f"reading {spec.name}")
+        return folders.load_tfds(spec.name.removeprefix(TFDS), spec.data_dir, spec.own)
+    all_classes = spec.name == "cifar100:all"
+    say("reading CIFAR-100" if all_classes else "reading CIFAR-100's animals and people")
     return cifar.load_cifar(
         spec.data_dir,
+        all_classes=all_classes,
         try_gcs=spec.try_gcs,
         val_per_class=spec.val_per_class,
         seed=spec.seed,

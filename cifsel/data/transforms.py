@@ -63,13 +63,7 @@ def crop_and_resize(
     _, height, width, _ = images.shape
     rows = _sampling(centres[:, 0] * height, sides[:, 0] * height, height, size)
     columns = _sampling(centres[:, 1] * width, sides[:, 1] * width, width, size)
-    # bfloat16 is quickest on accelerators, and exact for the grey levels of bytes.
-    halves = jnp.einsum(
-        "boh,bhwc->bowc",
-        rows.astype(jnp.bfloat16),
-        images.astype(jnp.bfloat16),
-        preferred_element_type=jnp.float32,
-    )
+    halves = jnp.einsum("boh,bhwc->bowc", rows, images.astype(jnp.float32))
     return jnp.einsum("bpw,bowc->bopc", columns, halves)
 
 
@@ -78,7 +72,8 @@ def _sampling(
 ) -> Float32[Array, "b {size} {pixels}"]:
     """Weights of the pixels of an axis, for each of `size` positions along an interval of it."""
     step = (lengths / size)[:, None]
-    at = (centres - lengths / 2)[:, None] + (jnp.arange(size) + 0.5)[None] * step - 0.5
+    positions = jnp.arange(size, dtype=jnp.float32)[None] + 0.5
+    at = (centres - lengths / 2)[:, None] + positions * step - 0.5
     # Where the image shrinks, each position averages over as many pixels as it stands for.
     reach = jnp.maximum(step, 1.0)[..., None]
     distance = jnp.abs(at[..., None] - jnp.arange(pixels, dtype=jnp.float32)[None, None])

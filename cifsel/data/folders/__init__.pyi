@@ -6,3 +6,4 @@ from .listing import Entry as Entry
 from .listing import list_images as list_images
 from .store import FITS as FITS
 from .store import Store as Store
+from .tfds_set import load_tfds as load_tfds

@@ -1,8 +1,8 @@
 """Lists the labelled images of a folder, a zip, or a list in CSV or JSON lines.
 
 In a folder or zip, each image lies in the folder of its class: 'bees/1.jpg'. Folders called train,
-val (or valid, validation) and test may stand above those: 'train/bees/1.jpg'. A list names the
-image, its class, and if it likes the split and a group, such as the person on it.
+val and test may stand above those: 'train/bees/1.jpg'. A list names the image, its class, and if it
+likes the split and a group, such as the person on it.
 """
 
 import contextlib
@@ -14,31 +14,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from cifsel.data.photos import files
+from cifsel.data.photos import layout
 from cifsel.data.photos.files import File
+from cifsel.data.photos.sources import labelled_files
 from cifsel.errors import UserError, one_line, printable
 from cifsel.runtime import remote
-from cifsel.runtime.paths import is_file, is_folder
+from cifsel.runtime.paths import is_file
 from cifsel.runtime.remote import AnyPath
 
 TRAIN, VAL, TEST = "train", "val", "test"
-# Names of folders, and of splits in a list, as people write them.
-SPLIT_NAMES = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VAL,
-    "valid": VAL,
-    "validation": VAL,
-    "test": TEST,
-    "testing": TEST,
-}
 LISTS = (".csv", ".jsonl")
 _MAX_LIST_BYTES = 500_000_000
 _FIELDS = ("path", "label", "split", "group")
-_LAYOUT = (
-    "expected a sub-folder for each of two or more classes, as in bees/1.jpg and ants/2.jpg, or"
-    " train/, val/ and test/ with such sub-folders in them"
-)
+_MAX_FILES, _MAX_ZIP_BYTES = 2_000_000, 10**12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +35,7 @@ class Entry:
 
     Attributes:
       name: its path within the source, printable and distinct.
-      label: the name of its class.
+      label: the name of its class. Empty if it lies in no class, and cannot be used.
       split: 'train', 'val' or 'test'. Empty if the source does not say.
       group: images of a group must be on one side of a split. Empty for a group of its own.
       file: the file to read.
@@ -68,55 +56,19 @@ def list_images(source: str, stack: contextlib.ExitStack) -> list[Entry]:
       stack: closes the zip.
 
     Raises:
-      UserError: there is no such source, it has fewer than two classes, or a file that is in none,
-        or a list has a line that cannot be used.
+      UserError: there is no such source, it has fewer than two classes, or a list has a line that
+        cannot be used.
     """
     path = remote.absolute(remote.path(source))
     if path.suffix.lower() in LISTS and is_file(path):
         entries = _from_list(path)
-    elif is_folder(path) or files.is_zip(path):
-        entries = _from_folders(path, list(files.listing(path, "", stack)))
     else:
-        raise UserError(f"{source}: no such folder, zip, .csv or .jsonl file; {_LAYOUT}")
-    labels = {entry.label for entry in entries}
-    if len(labels) < 2:
-        summary = f"one class, '{labels.pop()}'" if labels else "no images"
-        raise UserError(f"{source}: {summary}; {_LAYOUT}")
+        limits = {"max_files": _MAX_FILES, "max_zip_bytes": _MAX_ZIP_BYTES}
+        entries = [
+            Entry(labelled.file.name, labelled.label, labelled.split, "", labelled.file)
+            for labelled in labelled_files(source, stack, **limits)
+        ]
     return sorted(entries, key=lambda entry: entry.name)
-
-
-# --- folders and zips ----------------------------------------------------------------------------
-
-
-def _from_folders(source: AnyPath, listed: list[File]) -> list[Entry]:
-    parts = _unwrapped([file.name.split("/") for file in listed])
-    tops = {part[0].casefold() for part in parts if len(part) > 1}
-    has_splits = bool(tops) and tops <= SPLIT_NAMES.keys()
-    depth = 2 if has_splits else 1
-    outside = [file.name for file, part in zip(listed, parts, strict=True) if len(part) <= depth]
-    if outside:
-        raise UserError(
-            f"{source}: {outside[0]} is not in the folder of a class"
-            f"{f', nor are {len(outside) - 1} others' if outside[1:] else ''}: move or remove it;"
-            f" {_LAYOUT}"
-        )
-    return [
-        Entry(
-            name="/".join(part),
-            label=part[depth - 1],
-            split=SPLIT_NAMES[part[0].casefold()] if has_splits else "",
-            group="",
-            file=file,
-        )
-        for file, part in zip(listed, parts, strict=True)
-    ]
-
-
-def _unwrapped(paths: list[list[str]]) -> list[list[str]]:
-    """Drops folders that everything is in, as zips and downloads have, down to the classes."""
-    while paths and len({path[0] for path in paths}) == 1 and all(len(path) > 2 for path in paths):
-        paths = [path[1:] for path in paths]
-    return paths
 
 
 # --- lists ---------------------------------------------------------------------------------------
@@ -143,6 +95,10 @@ def read_split(source: str) -> dict[str, str]:
 def _from_list(path: AnyPath) -> list[Entry]:
     rows = list(_csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path))
     entries = [_entry(path, number, row) for number, row in rows]
+    labels = {entry.label for entry in entries}
+    if len(labels) < 2:
+        summary = f"one class, '{labels.pop()}'" if labels else "no images"
+        raise UserError(f"{path}: {summary}; expected images of two or more classes")
     counts = Counter(entry.name for entry in entries)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise UserError(f"{path}: names {twice[0]} twice: keep one of its lines")
@@ -202,7 +158,7 @@ def _entry(source: AnyPath, number: int, row: Mapping[str, object]) -> Entry:
     values = {name: row.get(name) for name in _FIELDS}
     given = {name: value or "" for name, value in values.items()}
     texts = {name: str(value).strip() for name, value in given.items()}
-    split = SPLIT_NAMES.get(texts["split"].casefold())
+    split = layout.split_of(texts["split"])
     if None in row or not texts["path"] or not texts["label"]:
         raise UserError(
             f"{source}: line {number} is {list(row.values())!r}; expected a path and a label"

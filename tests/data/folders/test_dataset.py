@@ -181,6 +181,16 @@ def test_unreadable_images_are_named_and_left_out_only_if_that_is_asked_for(tmp_
     assert "left out: ants/notes.txt" in capsys.readouterr().err
 
 
+def test_a_file_in_no_class_is_named(tmp_path):
+    fill(tmp_path)
+    picture(5).save(tmp_path / "lost.png")
+    with pytest.raises(
+        UserError, match=r"1 of 21 files cannot be used \(lost.png: not in the fold"
+    ):
+        load(tmp_path)
+    assert load(tmp_path, skip_unreadable=True).class_names == ("ants", "bees")
+
+
 def test_a_placeholder_among_photos_is_named(tmp_path):
     fill(tmp_path, count=15)
     placeholder = Image.new("RGB", (60, 60), "white")
