@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from cifsel import config as config_lib
 from cifsel.data import augment, splits
 from cifsel.data.datasets import DatasetSpec, load_dataset
+from cifsel.data.folders import OwnSpec
 from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
 from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, load_backbone
@@ -28,6 +29,8 @@ from cifsel.training.optim import Optimizer
 from cifsel.training.probe import Search
 
 Tree = Any
+# Below this number of training images, a run with method='auto' is a linear probe.
+FEW_EXAMPLES = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +90,17 @@ class Job:
 
 def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
     """Makes the objects of a run, beside its data set and model, which take long to load."""
-    is_probe = config.method == "probe"
+    is_probe = uses_probe(config, len(dataset.train))
+    weights = None
+    if config.class_weights == "balanced":
+        balanced = splits.balanced_weights(dataset.train.labels, len(dataset.class_names))
+        weights = tuple(balanced.tolist())
     return Job(
         settings=config_lib.to_json(config),
         dataset=dataset,
         model=dataclasses.replace(model, variables=sharding.everywhere(model.variables)),
         view=view(config),
-        objective=objective(config),
+        objective=dataclasses.replace(objective(config), class_weights=weights),
         seed=config.seed,
         eval_batch_size=config.eval_batch_size,
         search=search(config) if is_probe or config.init_head == "probe" else None,
@@ -109,6 +116,16 @@ def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
     )
 
 
+def uses_probe(config: ConfigDict, examples: int) -> bool:
+    """Whether a run is a linear probe, and does not fine-tune.
+
+    Args:
+      config: as configs/common.py describes it.
+      examples: number of training images.
+    """
+    return config.method == "probe" or (config.method == "auto" and examples < FEW_EXAMPLES)
+
+
 def dataset(config: ConfigDict) -> splits.Dataset:
     """Reads the images that a config asks for, with their split."""
     spec = DatasetSpec(
@@ -120,6 +137,17 @@ def dataset(config: ConfigDict) -> splits.Dataset:
         train_examples=config.train_examples,
         test_examples=config.test_examples,
         seed=config.split_seed,
+        own=OwnSpec(
+            source=config.data or "",
+            side=config.stored_size or round(config.image_size * 8 / 7),
+            fit=config.fit,
+            skip_unreadable=config.skip_unreadable,
+            burst_seconds=config.burst_seconds,
+            val_share=config.val_share,
+            test_share=config.test_share,
+            split=config.split,
+            seed=config.split_seed,
+        ),
     )
     return load_dataset(spec)
 

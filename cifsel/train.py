@@ -49,7 +49,7 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> RunMe
       Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
     validate(config)
-    if config.method == "finetune":
+    if config.method != "probe":
         sharding.check_batch(config.batch_size, config.accum_steps)
     run = remote.place(folder)
     with lock.alone(run):
@@ -137,7 +137,9 @@ class Run:
             probe.Labelled(self._passes.features(variables, split, name), split.labels)
             for name, split in (("train", dataset.train), ("val", dataset.val))
         )
-        solution = probe.fit(train, val, len(dataset.class_names), search)
+        by_class = self._job.objective.class_weights
+        weights = None if by_class is None else np.array(by_class, np.float32)
+        solution = probe.fit(train, val, len(dataset.class_names), search, weights)
         say(
             f"probe: l2 {solution.chosen.l2:.1e} of {len(solution.trials)} tried,"
             f" validation loss {solution.chosen.val_loss:.3f},"
@@ -206,7 +208,7 @@ class Run:
         }
         return RunMetrics(
             name=settings["name"],
-            recipe=settings["recipe"],
+            recipe=self._recipe(),
             model=settings["model"],
             dataset=settings["dataset"],
             examples={name: len(getattr(dataset, name)) for name in ("train", "val", "test")},
@@ -226,6 +228,13 @@ class Run:
             weights=self._job.model.weights,
             provenance=provenance.environment(),
         )
+
+    def _recipe(self) -> str:
+        """Returns the name of the recipe. Where the number of images decided, it is the method."""
+        recipe = str(self._job.settings["recipe"])
+        if recipe != "auto":
+            return recipe
+        return "probe" if self._job.fine_tuning is None else "finetune"
 
     def _checkpoint_meta(self) -> dict[str, Any]:
         """Makes the description of the model that is saved with a checkpoint, JSON-ready."""

@@ -161,8 +161,9 @@ def without_times(metrics):
         del metrics[volatile]
     del metrics["training"]["seconds"], metrics["config"]["checkpoint_minutes"]
     for entry in metrics["training"]["history"]:
-        del entry["images_per_second"]
-    metrics["training"]["best"].pop("images_per_second")
+        del entry["images_per_second"], entry["waiting"]
+    for name in ("images_per_second", "waiting"):
+        metrics["training"]["best"].pop(name)
     return metrics
 
 

@@ -80,7 +80,8 @@ def read(folder):
 
 def without_times(metrics):
     history = metrics["training"]["history"]
-    return [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in history]
+    times = ("images_per_second", "waiting")
+    return [{k: v for k, v in entry.items() if k not in times} for entry in history]
 
 
 # --- what a run leaves behind --------------------------------------------------------------------

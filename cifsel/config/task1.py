@@ -34,19 +34,26 @@ _RUN = (
     Choice(
         "method",
         "finetune",
-        "'probe' fits logistic regression on features, 'finetune' descends gradients",
-        choices=("probe", "finetune"),
+        "'probe' fits logistic regression on features, 'finetune' descends gradients, 'auto' is a"
+        " probe below 1,000 training images",
+        choices=("probe", "finetune", "auto"),
     ),
     Int("seed", 0, "seed of initial values, shuffling, augmentation and dropout", 0, MOST_SEED),
 )
 
 _DATA = (
-    Choice(
+    Text(
         "dataset",
         "cifar100",
-        "'cifar100' has the animals and people of CIFAR-100, 'drawn' has synthetic images that"
-        " need no download",
-        choices=("cifar100", "drawn"),
+        "'cifar100' has the animals and people of CIFAR-100, 'cifar100:all' all its classes,"
+        " 'folder' your own images (config.data), 'tfds:NAME[/CONFIG][:VERSION]' a prepared set of"
+        " tfds, 'drawn' synthetic images that need no download",
+    ),
+    Place(
+        "data",
+        None,
+        "your own images, for dataset=folder: a folder or zip with a sub-folder for each class, or"
+        " a .csv or .jsonl list",
     ),
     Place(
         "data_dir",
@@ -67,12 +74,59 @@ _DATA = (
         0,
         MOST_SEED,
     ),
-    Int("val_per_class", 50, "validation images per class, taken from the training images", 1, 499),
+    Int(
+        "val_per_class",
+        50,
+        "validation images per class of CIFAR-100, taken from the training images",
+        1,
+        499,
+    ),
     Float(
         "train_fraction", 1.0, "share of the training images to use, stratified", 0, 1, exclude=0
     ),
-    Int("train_examples", 0, "number of training images to use, stratified. 0: all", 0, 25_000),
-    Int("test_examples", 0, "number of test images to use, stratified. 0: all", 0, 5_000),
+    Int("train_examples", 0, "number of training images to use, stratified. 0: all", 0, 10**8),
+    Int("test_examples", 0, "number of test images to use, stratified. 0: all", 0, 10**8),
+)
+
+_OWN_DATA = (
+    Float(
+        "val_share",
+        0.2,
+        "share of the images to validate on, if there is no such part",
+        0,
+        0.9,
+        exclude=0,
+    ),
+    Float(
+        "test_share",
+        0.2,
+        "share of the images to test on, if there is no such part",
+        0,
+        0.9,
+        exclude=0,
+    ),
+    Place("split", None, "CSV file with the split of another run on the same images"),
+    Choice(
+        "fit",
+        "crop",
+        "images become squares: 'crop' keeps the middle, 'pad' adds grey",
+        choices=("crop", "pad"),
+    ),
+    Int("stored_size", 0, "pixels per side of the stored images", 32, 1024, zero="8/7 image_size"),
+    Bool("skip_unreadable", False, "leave out files that are no images, instead of stopping"),
+    Float(
+        "burst_seconds",
+        10.0,
+        "photos taken so close in time are in the same part. -1: ignore times",
+        -1,
+        1e9,
+    ),
+    Choice(
+        "class_weights",
+        "none",
+        "'balanced' weights the training loss so that all classes count the same",
+        choices=("none", "balanced"),
+    ),
 )
 
 _MODEL = (
@@ -93,9 +147,7 @@ _MODEL = (
         "method of resizing, antialiased",
         choices=("nearest", "bilinear", "bicubic"),
     ),
-    Place(
-        "weights", "imagenet", "'imagenet', 'none' (from scratch), or the path of a Keras file"
-    ),
+    Place("weights", "imagenet", "'imagenet', 'none' (from scratch), or the path of a Keras file"),
     Place("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
     Choice(
         "weights_resolution",
@@ -192,6 +244,13 @@ _DESCENT = (
 _AUGMENT = (
     Bool("augment.flip", True, "mirror half of the images"),
     Int("augment.shift", 4, "largest shift in pixels of the 32-px image, edges reflected", 0, 31),
+    Float(
+        "augment.crop",
+        0.0,
+        "smallest share of the area that a random crop shows. 0: the whole image",
+        0,
+        1,
+    ),
     Float("augment.rotate", 0.0, "largest rotation in turns", 0, 1),
     Float("augment.zoom", 0.0, "largest relative change of size", 0, 0.99),
     Float("augment.contrast", 0.0, "largest relative change of contrast", 0, 1),
@@ -245,6 +304,7 @@ TASK1 = Schema(
     {
         "What to run": _RUN,
         "Data": _DATA,
+        "Your own images, and sets of tfds": _OWN_DATA,
         "Model": _MODEL,
         "Linear probe: multinomial logistic regression on cached features": _PROBE,
         "Gradient descent": _DESCENT,

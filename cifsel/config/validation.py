@@ -16,6 +16,7 @@ from cifsel.errors import UserError
 # Of difflib: 'photoz' means photos (0.83), but 'epochs' does not mean depths (0.67).
 _SIMILAR = 0.7
 SCHEMAS = {"task1": TASK1, "selfie": SELFIE, "quickstart": QUICKSTART}
+DATASETS = ("cifar100", "cifar100:all", "folder", "drawn")
 # In configs/, where each task has its defaults.
 _FILES = {"task1": "common.py", "selfie": "selfie.py", "quickstart": "quickstart.py"}
 
@@ -131,6 +132,7 @@ def _check_names(by_name: Mapping[str, Any], schema: Schema, task: str) -> None:
 
 
 def _check_task1(config: ConfigDict) -> None:
+    _check_dataset(config)
     if config.train_size and (config.pool == "flatten" or config.trainable_layers == 0):
         raise bad_value(
             "train_size", config.train_size, "0 unless the backbone trains and pool=average"
@@ -146,6 +148,22 @@ def _check_task1(config: ConfigDict) -> None:
             "frozen_bn", False, "True unless all layers train: frozen means statistics too"
         )
     _check_processes(config)
+
+
+def _check_dataset(config: ConfigDict) -> None:
+    if config.dataset not in DATASETS and not re.fullmatch(r"tfds:[\w/.:+-]+", config.dataset):
+        raise bad_value(
+            "dataset",
+            config.dataset,
+            f"one of {', '.join(DATASETS)}, or tfds:NAME; for a folder of images give"
+            " --config=configs/folder.py --config.data=FOLDER",
+        )
+    if (config.dataset == "folder") != (config.data is not None):
+        if config.data is None:
+            raise bad_value("data", None, "the folder, zip or list of images")
+        raise bad_value("dataset", config.dataset, "'folder', as config.data is given")
+    if config.val_share + config.test_share >= 1:
+        raise bad_value("test_share", config.test_share, "less than 1 together with val_share")
 
 
 def _check_processes(config: ConfigDict) -> None:

@@ -21,9 +21,14 @@ from cifsel.data import transforms
 _ERASE_AREA = 0.02, 0.2
 _ERASE_ASPECT = 3.3
 
+# Width over height of a random crop, either way. Szegedy et al., "Going Deeper with
+# Convolutions", 2014.
+_CROP_ASPECT = 4 / 3
+
 # Largest sensible value of each number in a policy.
 _LIMITS = {
     "shift": 1024,
+    "crop": 1.0,
     "rotate": 1.0,
     "zoom": 0.99,
     "contrast": 1.0,
@@ -41,6 +46,7 @@ class Policy:
     Attributes:
       flip: mirror half of the images left and right.
       shift: move by up to this many pixels of the source image each way, edges reflected.
+      crop: show a part of the image, of at least this share of its area. 0 shows all of it.
       rotate: turn by up to this fraction of a full turn either way.
       zoom: zoom in or out by up to this fraction. 0.2 shows 80 to 120 % of each side.
       contrast: multiply each channel's distance from its mean by 1 - contrast to 1 + contrast.
@@ -55,6 +61,7 @@ class Policy:
 
     flip: bool = False
     shift: int = 0
+    crop: float = 0.0
     rotate: float = 0.0
     zoom: float = 0.0
     contrast: float = 0.0
@@ -77,8 +84,8 @@ def augment_images(
 ) -> Float32[Array, "b {image_size} {image_size} 3"]:
     """Makes a policy's changes to images and resizes them. `mix` is not among the changes.
 
-    In this order: flip, shift, resize, rotate and zoom, contrast, one random change, erase. With an
-    empty policy this is `transforms.resize`.
+    In this order: flip, shift, crop and resize, rotate and zoom, contrast, one random change,
+    erase. With an empty policy this is `transforms.resize`.
 
     Args:
       key: a key of `jax.random`.
@@ -99,7 +106,10 @@ def augment_images(
         limit = policy.shift
         offsets = jax.random.randint(keys[1], (batch, 2), -limit, limit + 1)
         images = transforms.shift(images, offsets, limit)
-    images = transforms.resize(images, image_size, method)
+    if policy.crop:
+        images = _crop(jax.random.fold_in(key, 6), images, policy.crop, image_size)
+    else:
+        images = transforms.resize(images, image_size, method)
     if policy.rotate or policy.zoom:
         turn, scale = _uniform(keys[2], 2, batch)
         angles = 2 * math.pi * policy.rotate * turn
@@ -118,6 +128,23 @@ def augment_images(
     if policy.erase:
         images = _erase(keys[4], images, policy.erase)
     return images
+
+
+def _crop(
+    key: PRNGKeyArray, images: Num[Array, "b h w 3"], least: float, size: int
+) -> Float32[Array, "b {size} {size} 3"]:
+    """Cuts a rectangle of random area, aspect and place out of each image, and resizes it."""
+    area_key, aspect_key, place_key = jax.random.split(key, 3)
+    batch = len(images)
+    area = jax.random.uniform(area_key, (batch,), minval=least, maxval=1.0)
+    limit = math.log(_CROP_ASPECT)
+    aspect = jnp.exp(jax.random.uniform(aspect_key, (batch,), minval=-limit, maxval=limit))
+    # A side that would be longer than the image's is as long.
+    root = jnp.sqrt(area)[:, None]
+    shape = jnp.stack([1 / jnp.sqrt(aspect), jnp.sqrt(aspect)], axis=1)
+    sides = jnp.minimum(root * shape, 1.0)
+    centres = sides / 2 + jax.random.uniform(place_key, (batch, 2)) * (1 - sides)
+    return transforms.crop_and_resize(images, centres, sides, size)
 
 
 def one_random(

@@ -1,4 +1,4 @@
-"""Reads the animals and people of CIFAR-100 into arrays. The only importer of tensorflow_datasets.
+"""Reads CIFAR-100 into arrays, its animals and people or all of its classes.
 
 The first read goes through tensorflow_datasets (tfds). If the data are not prepared yet, tfds
 downloads the archive and checks its SHA-256. The 50 classes are then kept in one .npz file. Later
@@ -12,21 +12,17 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from absl import logging
 from etils import epath
 
-from cifsel.data import cifar_cache, cifar_classes, splits
+from cifsel.data import cifar_cache, cifar_classes, splits, tfds_library
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 
 _NAME, _VERSION = "cifar100", "3.0.2"
-# Of tfds's file formats, the one that `as_dataset` does not read.
-_RANDOM_ACCESS_ONLY = "array_record"
 _CACHED = f"{_NAME}-{_VERSION}"
 _SIZES = {"train": 50_000, "test": 10_000}
 _MIRROR = f"https://storage.googleapis.com/tfds-data/datasets/{_NAME}/{_VERSION}/dataset_info.json"
@@ -35,6 +31,7 @@ _MIRROR = f"https://storage.googleapis.com/tfds-data/datasets/{_NAME}/{_VERSION}
 def load_cifar(
     data_dir: str | None,
     *,
+    all_classes: bool = False,
     try_gcs: bool = False,
     val_per_class: int = 50,
     seed: int = 0,
@@ -45,6 +42,7 @@ def load_cifar(
     Args:
       data_dir: folder of prepared tfds data, local or gs://. Data that are not there are
           downloaded to it. None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      all_classes: read all 100 classes, not the 50 of animals and people.
       try_gcs: download the prepared data from tfds's public bucket, not the archive from its
           author. This is quicker on Google Cloud.
       val_per_class: how many of the 500 training images of a class are set apart for validation.
@@ -60,11 +58,11 @@ def load_cifar(
       UserError: no data and no way to download them, or data that are damaged or not CIFAR-100.
     """
     source = _source(data_dir)
-    caches = cifar_cache.files(source, _CACHED, cache_dir)
+    caches = cifar_cache.files(source, f"{_CACHED}-all" if all_classes else _CACHED, cache_dir)
     arrays = cifar_cache.read(caches)
-    # The file may hold other classes, if the list of classes has been changed since.
-    if arrays is None or tuple(arrays["class_names"].tolist()) != cifar_classes.CLASS_NAMES:
-        arrays = (_read_copied if remote.is_remote(source) else _read_tfds)(source, try_gcs)
+    if arrays is None or not _has_classes(arrays, all_classes):
+        read = _read_copied if remote.is_remote(source) else _read_tfds
+        arrays = read(source, try_gcs, all_classes)
         cifar_cache.write(arrays, caches)
     train = splits.Split(arrays["train_images"], arrays["train_labels"], arrays["train_ids"])
     test = splits.Split(arrays["test_images"], arrays["test_labels"], arrays["test_ids"])
@@ -79,12 +77,20 @@ def load_cifar(
     )
 
 
+def _has_classes(arrays: dict[str, np.ndarray], all_classes: bool) -> bool:
+    """Whether a cached file has the right classes. Their list may have been changed since."""
+    names = tuple(arrays["class_names"].tolist())
+    return len(names) == 100 if all_classes else names == cifar_classes.CLASS_NAMES
+
+
 def _source(data_dir: str | None) -> epath.Path:
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return remote.absolute(remote.place(expanded(given)))
 
 
-def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
+def _read_copied(
+    source: epath.Path, try_gcs: bool, all_classes: bool = False
+) -> dict[str, np.ndarray]:
     """Reads data on gs:// by `_read_tfds`, through a local copy.
 
     TensorFlow would read records on gs:// by means of its own. If the data are not there, they are
@@ -96,7 +102,7 @@ def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
         there, here = (root / _NAME / _VERSION for root in (source, epath.Path(folder)))
         prepared = remote.copy(there, here, last=last)
         try:
-            arrays = _read_tfds(epath.Path(folder), try_gcs)
+            arrays = _read_tfds(epath.Path(folder), try_gcs, all_classes)
         except UserError as error:
             raise UserError(str(error).replace(folder, os.fspath(source))) from error
         if not prepared:
@@ -104,10 +110,17 @@ def _read_copied(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
+def _read_tfds(
+    source: epath.Path, try_gcs: bool, all_classes: bool = False
+) -> dict[str, np.ndarray]:
     """Reads the data at `source`, prepares them if they are not there, keeps the 50 classes."""
-    with _quiet():
-        tfds = _import_tfds(source)
+    with tfds_library.quiet():
+        name = cifar_cache.files(source, _CACHED, None)[0].name
+        tfds = tfds_library.import_tfds(
+            source,
+            f"copy {name} from a machine that has them into the folder given with"
+            " --config.data_dir=DIR",
+        )
         folder = source / _NAME / _VERSION
         try:
             builder = tfds.builder(f"{_NAME}:{_VERSION}", data_dir=os.fspath(source))
@@ -125,33 +138,37 @@ def _read_tfds(source: epath.Path, try_gcs: bool) -> dict[str, np.ndarray]:
             for name, size in _SIZES.items():
                 if len(raw[name]["label"]) != size:
                     raise ValueError(f"{len(raw[name]['label'])} {name} images, expected {size}")
-            return _select(raw, names["label"], names["coarse_label"])
+            return _select(raw, names["label"], names["coarse_label"], all_classes)
         except UserError:
             raise
         except ImportError as error:
-            raise UserError(_no_reader(folder, builder.info.file_format.value, error)) from error
+            file_format = builder.info.file_format.value
+            raise tfds_library.no_reader(folder, file_format, error) from error
         except Exception as error:
             raise UserError(_unreadable(folder, error)) from error
 
 
 def _read_split(tfds: Any, builder: Any, name: str) -> dict[str, np.ndarray]:
     """Reads a split as a whole, in the file format that it was written in, with N in front."""
-    if builder.info.file_format.value != _RANDOM_ACCESS_ONLY:
+    if builder.info.file_format.value != tfds_library.RANDOM_ACCESS_ONLY:
         # The whole split, 154 MB, as one batch is three times quicker than image by image.
         return tfds.as_numpy(builder.as_dataset(split=name, batch_size=-1))
-    source = builder.as_data_source(split=name)
-    examples = [source[number] for number in range(len(source))]
+    examples = list(tfds_library.examples(tfds, builder, name))
     return {key: np.array([example[key] for example in examples]) for key in examples[0]}
 
 
 def _select(
-    raw: dict[str, dict[str, np.ndarray]], fine_names: list[str], coarse_names: list[str]
+    raw: dict[str, dict[str, np.ndarray]],
+    fine_names: list[str],
+    coarse_names: list[str],
+    all_classes: bool,
 ) -> dict[str, np.ndarray]:
-    """Returns the arrays to cache: the 50 classes of both splits, in the order of the archive."""
+    """Returns the arrays to cache: the classes of both splits, in the order of the archive."""
     fine, coarse = (
         np.concatenate([raw[name][key] for name in _SIZES]) for key in ("label", "coarse_label")
     )
-    chosen = cifar_classes.animals_and_people(fine_names, coarse_names, fine, coarse)
+    choose = cifar_classes.every_class if all_classes else cifar_classes.animals_and_people
+    chosen = choose(fine_names, coarse_names, fine, coarse)
     arrays = {
         "class_names": np.array(chosen.class_names),
         "coarse_names": np.array(chosen.coarse_names),
@@ -210,47 +227,6 @@ def _reachable(url: str) -> bool:
         return True  # The server answers. tfds reports how it answers to a download.
     except OSError:
         return False
-
-
-def _import_tfds(source: epath.Path) -> Any:
-    """Imports tensorflow_datasets, with TensorFlow kept off the accelerators and the terminal."""
-    # TensorFlow reads both when it is loaded. oneDNN prints a line whatever the log level.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    try:
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        name = cifar_cache.files(source, _CACHED, None)[0].name
-        raise UserError(
-            f"{one_line(error)}: reading {source} the first time needs tensorflow-datasets and "
-            f"TensorFlow; install them, or copy {name} from a "
-            f"machine that has them into the folder given with --config.data_dir=DIR"
-        ) from error
-    # TensorFlow would take all of a GPU's memory. RuntimeError means that it has done so already.
-    with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices([], "GPU")
-    tfds.disable_progress_bar()
-    return tfds
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps tfds's messages off the terminal. They go through absl, as our own do."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def _no_reader(folder: epath.Path, file_format: str, error: ImportError) -> str:
-    return (
-        f"{folder} was written by tfds as {file_format}, which needs a package that is missing"
-        f" ({one_line(error)}): install it, or prepare the data as tfrecord, tfds's default,"
-        " and give their folder with --config.data_dir=DIR"
-    )
 
 
 def _unreadable(folder: epath.Path, error: Exception) -> str:

@@ -86,11 +86,7 @@ def animals_and_people(
     missing = [name for name in ANIMALS_AND_PEOPLE if name not in coarse_names]
     if missing:
         raise UserError(f"the data set's coarse labels lack {', '.join(missing)}: not CIFAR-100?")
-    pairs = np.unique(np.stack([fine_labels, coarse_labels], axis=1), axis=0)
-    fine, times = np.unique(pairs[:, 0], return_counts=True)
-    if (times > 1).any():
-        name = fine_names[int(fine[times > 1][0])]
-        raise UserError(f"fine label {name} comes with two coarse labels: the data set is damaged")
+    pairs = _pairs(fine_names, fine_labels, coarse_labels)
     chosen = {}
     for index, coarse in enumerate(ANIMALS_AND_PEOPLE):
         for label in pairs[pairs[:, 1] == coarse_names.index(coarse), 0]:
@@ -109,3 +105,39 @@ def animals_and_people(
         coarse_names=ANIMALS_AND_PEOPLE,
         coarse_of=np.array([chosen[label] for label in fine_ids], np.int32),
     )
+
+
+def every_class(
+    fine_names: Sequence[str],
+    coarse_names: Sequence[str],
+    fine_labels: Int[np.ndarray, " n"],
+    coarse_labels: Int[np.ndarray, " n"],
+) -> Subset:
+    """Selects all classes, in their 20 groups. The arguments are those of `animals_and_people`.
+
+    Raises:
+      UserError: a fine label comes with two coarse ones, or some class has no images.
+    """
+    pairs = _pairs(fine_names, fine_labels, coarse_labels)
+    if len(pairs) != len(fine_names):
+        raise UserError(f"{len(pairs)} of {len(fine_names)} classes have images: not CIFAR-100?")
+    return Subset(
+        fine_ids=pairs[:, 0].astype(np.int32),
+        class_names=tuple(fine_names),
+        coarse_names=tuple(coarse_names),
+        coarse_of=pairs[:, 1].astype(np.int32),
+    )
+
+
+def _pairs(
+    fine_names: Sequence[str],
+    fine_labels: Int[np.ndarray, " n"],
+    coarse_labels: Int[np.ndarray, " n"],
+) -> Int[np.ndarray, "k 2"]:
+    """Finds the coarse label of each fine label that occurs, by ascending fine label."""
+    pairs = np.unique(np.stack([fine_labels, coarse_labels], axis=1), axis=0)
+    fine, times = np.unique(pairs[:, 0], return_counts=True)
+    if (times > 1).any():
+        name = fine_names[int(fine[times > 1][0])]
+        raise UserError(f"fine label {name} comes with two coarse labels: the data set is damaged")
+    return pairs

@@ -2,8 +2,11 @@
 
 import dataclasses
 
-from cifsel.data import cifar, drawn_images, splits
+from cifsel.data import cifar, drawn_images, folders, splits
+from cifsel.data.folders import OwnSpec
 from cifsel.terminal import count, say
+
+TFDS = "tfds:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,14 +14,15 @@ class DatasetSpec:
     """The images that a run asks for. The fields are those of a config.
 
     Attributes:
-      name: 'cifar100' (its animals and people) or 'drawn'.
+      name: 'cifar100' (its animals and people), 'cifar100:all', 'drawn', 'folder' or 'tfds:NAME'.
       data_dir: folder of prepared tfds data. None for TFDS_DATA_DIR or tfds's default.
       try_gcs: download from tfds's public bucket.
-      val_per_class: validation images per class, taken from the training images.
+      val_per_class: validation images per class of CIFAR-100, taken from the training images.
       train_fraction: share of the training images to use, stratified.
       train_examples: number of training images to use, stratified. 0 for all.
       test_examples: number of test images to use, stratified. 0 for all.
       seed: of the split and of subsets.
+      own: how to read and divide a folder, or a set of tfds.
     """
 
     name: str
@@ -29,6 +33,7 @@ class DatasetSpec:
     train_examples: int
     test_examples: int
     seed: int
+    own: OwnSpec
 
 
 def load_dataset(spec: DatasetSpec) -> splits.Dataset:
@@ -37,19 +42,7 @@ def load_dataset(spec: DatasetSpec) -> splits.Dataset:
     Raises:
       UserError: the data cannot be read, or have fewer images than are asked for.
     """
-    if spec.name == "drawn":
-        say("drawing 50 classes of synthetic images (these are not photographs)")
-        whole = drawn_images.draw_classes(
-            train_per_class=100, val_per_class=50, test_per_class=50, seed=spec.seed
-        )
-    else:
-        say("reading CIFAR-100's animals and people")
-        whole = cifar.load_cifar(
-            spec.data_dir,
-            try_gcs=spec.try_gcs,
-            val_per_class=spec.val_per_class,
-            seed=spec.seed,
-        )
+    whole = _whole(spec)
     dataset = splits.subset(
         whole,
         train_fraction=spec.train_fraction,
@@ -63,3 +56,26 @@ def load_dataset(spec: DatasetSpec) -> splits.Dataset:
         f" {count(len(dataset.class_names), 'class', 'classes')}"
     )
     return dataset
+
+
+def _whole(spec: DatasetSpec) -> splits.Dataset:
+    if spec.name == "drawn":
+        say("drawing 50 classes of synthetic images (these are not photographs)")
+        return drawn_images.draw_classes(
+            train_per_class=100, val_per_class=50, test_per_class=50, seed=spec.seed
+        )
+    if spec.name == "folder":
+        say(f"reading {spec.own.source}")
+        return folders.load_folder(spec.own)
+    if spec.name.startswith(TFDS):
+        say(f"reading {spec.name}")
+        return folders.load_tfds(spec.name.removeprefix(TFDS), spec.data_dir, spec.own)
+    all_classes = spec.name == "cifar100:all"
+    say("reading CIFAR-100" if all_classes else "reading CIFAR-100's animals and people")
+    return cifar.load_cifar(
+        spec.data_dir,
+        all_classes=all_classes,
+        try_gcs=spec.try_gcs,
+        val_per_class=spec.val_per_class,
+        seed=spec.seed,
+    )

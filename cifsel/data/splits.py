@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64, UInt8
+from jaxtyping import Float32, Int, Int32, Int64, UInt8
 
 from cifsel import terminal
+from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.errors import UserError
 
 
@@ -21,7 +22,7 @@ class Split:
           traced back to its image by it, whatever was left out or shuffled.
     """
 
-    images: UInt8[np.ndarray, "n h w 3"]
+    images: UInt8[np.ndarray, "n h w 3"] | ImagesOnDisk
     labels: Int32[np.ndarray, " n"]
     ids: Int32[np.ndarray, " n"]
 
@@ -37,7 +38,9 @@ class Split:
 
     def at(self, positions: Int[np.ndarray, " m"]) -> "Split":
         """Returns the images at these positions, in this order."""
-        return Split(self.images[positions], self.labels[positions], self.ids[positions])
+        images = self.images
+        at = images.at(positions) if isinstance(images, ImagesOnDisk) else images[positions]
+        return Split(at, self.labels[positions], self.ids[positions])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +54,10 @@ class Dataset:
       class_names: K names, in the order of the labels.
       coarse_names: C names of groups of classes.
       coarse_of: the group of each class, an index into `coarse_names`.
-      fingerprint: `fingerprint(train, val, test)`. Two runs with the same fingerprint saw the
+      fingerprint: of all images, labels and ids. Two runs with the same fingerprint saw the
           same images under the same labels. Their predictions can be compared image by image.
+      names: the path of each image, by its id. Empty for data sets without files.
+      groups: the group of each image, by its id. No group is in two splits that were made here.
     """
 
     train: Split
@@ -62,6 +67,8 @@ class Dataset:
     coarse_names: tuple[str, ...]
     coarse_of: Int32[np.ndarray, " k"]
     fingerprint: str
+    names: tuple[str, ...] = ()
+    groups: Int32[np.ndarray, " all"] | None = None
 
 
 def fingerprint(*splits: Split) -> str:
@@ -72,6 +79,14 @@ def fingerprint(*splits: Split) -> str:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def balanced_weights(
+    labels: Int[np.ndarray, " n"], num_classes: int
+) -> Float32[np.ndarray, " {num_classes}"]:
+    """Computes weights of classes with which all classes count the same. Their mean over n is 1."""
+    counts = np.bincount(labels, minlength=num_classes)
+    return (len(labels) / (num_classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 def stratified_split(
@@ -171,9 +186,14 @@ def subset(
     test = take(dataset.test, examples=test_examples, seed=seed, name="test")
     if train is dataset.train and test is dataset.test:
         return dataset
-    return dataclasses.replace(
-        dataset, train=train, test=test, fingerprint=fingerprint(train, dataset.val, test)
-    )
+    if dataset.names:
+        # The pixels are in the fingerprint already, and may be too many to read again.
+        ids = hashlib.sha256(dataset.fingerprint.encode())
+        ids.update(train.ids.tobytes() + b"test" + test.ids.tobytes())
+        new_fingerprint = ids.hexdigest()
+    else:
+        new_fingerprint = fingerprint(train, dataset.val, test)
+    return dataclasses.replace(dataset, train=train, test=test, fingerprint=new_fingerprint)
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

@@ -6,13 +6,14 @@ import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.runtime import sharding
 from cifsel.terminal import image_bar
 
 
 def map_batches(
     forward: Callable[[jax.Array], jax.Array],
-    images: Shaped[np.ndarray, "n ..."],
+    images: Shaped[np.ndarray, "n ..."] | ImagesOnDisk,
     batch_size: int,
     *,
     progress: str | None = None,
@@ -55,7 +56,7 @@ def map_batches(
     return outputs
 
 
-def _batch(images: np.ndarray, start: int, size: int) -> jax.Array:
+def _batch(images: np.ndarray | ImagesOnDisk, start: int, size: int) -> jax.Array:
     """Returns images from `start` on, filled up to `size` with copies of the last one."""
     batch = images[start : start + size]
     copies = np.repeat(batch[-1:], size - len(batch), axis=0)

@@ -54,11 +54,14 @@ class SplitScore:
       examples: number of images.
       accuracy: share of images whose most probable class is the label.
       accuracy_interval: 95 % Wilson interval of the accuracy.
+      balanced_accuracy: mean accuracy of the classes that have images.
+      majority: accuracy of always answering the most frequent class.
       top5: share of images whose class is among the five most probable.
       loss: mean cross-entropy, in nats.
       macro_f1: mean F1 over the classes that occur as label or prediction.
       ece: expected calibration error, in `scoring.ECE_BINS` bins of equal width.
-      coarse_accuracy: share of images whose predicted class has the right coarse label.
+      coarse_accuracy: share of images whose predicted class has the right coarse label. None if
+        the data set has no coarse labels.
       per_class: by name of the class.
       per_coarse: by name of the coarse label.
       top_confusions: up to ten (true class, predicted class, count), most frequent first.
@@ -67,11 +70,13 @@ class SplitScore:
     examples: int
     accuracy: float
     accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    majority: float
     top5: float
     loss: float
     macro_f1: float
     ece: float
-    coarse_accuracy: float
+    coarse_accuracy: float | None
     per_class: dict[str, ClassScore]
     per_coarse: dict[str, CoarseScore]
     top_confusions: tuple[tuple[str, str, int], ...]
@@ -117,8 +122,8 @@ def score(
       logits: of N images, at least one.
       labels: the N true classes, 0..K-1.
       class_names: K names.
-      coarse_names: C names.
-      coarse_of: the coarse label of each of the K classes, 0..C-1.
+      coarse_names: C names. None of them if the classes have no coarse labels.
+      coarse_of: the coarse label of each of the K classes, 0..C-1. Empty without coarse labels.
 
     Raises:
       ValueError: shapes do not fit together, there are no examples, or logits are not finite.
@@ -130,19 +135,26 @@ def score(
     right = int(np.trace(counts))
     per_class = _per_class(counts, class_names)
     f1 = [class_score.f1 for class_score in per_class.values() if class_score.f1 is not None]
-    grouped = np.zeros((len(coarse_names), len(coarse_names)), np.int64)
-    np.add.at(grouped, (coarse_of[:, None], coarse_of[None, :]), counts)
+    recalls = [s.accuracy for s in per_class.values() if s.accuracy is not None]
+    coarse_accuracy, per_coarse = None, {}
+    if coarse_names:
+        grouped = np.zeros((len(coarse_names), len(coarse_names)), np.int64)
+        np.add.at(grouped, (coarse_of[:, None], coarse_of[None, :]), counts)
+        coarse_accuracy = float(np.trace(grouped) / total)
+        per_coarse = _per_coarse(counts, grouped, coarse_names, coarse_of)
     return SplitScore(
         examples=total,
         accuracy=right / total,
         accuracy_interval=scoring.wilson(right, total),
+        balanced_accuracy=float(np.mean(recalls)),
+        majority=float(counts.sum(1).max() / total),
         top5=float((scoring.ranks(logits, labels) < 5).mean()),
         loss=scoring.cross_entropy(logits, labels),
         macro_f1=float(np.mean(f1)),
         ece=scoring.expected_calibration_error(scoring.calibration(probabilities, labels)),
-        coarse_accuracy=float(np.trace(grouped) / total),
+        coarse_accuracy=coarse_accuracy,
         per_class=per_class,
-        per_coarse=_per_coarse(counts, grouped, coarse_names, coarse_of),
+        per_coarse=per_coarse,
         top_confusions=tuple(scoring.top_confusions(counts, class_names)),
     )
 
@@ -155,12 +167,13 @@ def _check(
     coarse_of: np.ndarray,
 ) -> None:
     shape = (len(labels), len(class_names))
-    if logits.shape != shape or coarse_of.shape != shape[1:] or shape[0] < 1:
+    grouped = coarse_of.shape == (shape[1:] if coarse_names else (0,))
+    if logits.shape != shape or not grouped or shape[0] < 1:
         raise ValueError(
             f"logits {logits.shape}, labels {labels.shape}, {shape[1]} class names and coarse_of "
             f"{coarse_of.shape} do not fit together"
         )
-    if coarse_of.min() < 0 or coarse_of.max() >= len(coarse_names):
+    if coarse_names and (coarse_of.min() < 0 or coarse_of.max() >= len(coarse_names)):
         raise ValueError(f"coarse_of goes beyond the {len(coarse_names)} coarse names")
     if not np.isfinite(logits).all():
         raise ValueError("logits are not finite: training has diverged")

@@ -62,7 +62,7 @@ def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
         return Program(name, function, (variables, images), batch, 1, runs)
 
     pooled = features.pooled(model, view)
-    if config.method == "probe":
+    if build.uses_probe(config, train):
         return [forward("features", pooled, calls(train, val, test))]
     programs = []
     if config.init_head == "probe":

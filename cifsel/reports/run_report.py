@@ -1,5 +1,7 @@
 """The report of a run of task 1: metrics.json, predictions, figures, summaries, the last table."""
 
+import csv
+import io
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ from etils import epath
 from matplotlib.figure import Figure
 
 from cifsel import workdir
+from cifsel.data.folders import split_rows
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
 from cifsel.evaluation.split_score import SplitScore
@@ -41,6 +44,10 @@ class RunReport:
           samples: (N, S, S, 3) uint8, augmented training images.
         """
         (self._run / "figures").mkdir(parents=True, exist_ok=True)
+        if self._dataset.names:
+            rows = io.StringIO(newline="")
+            csv.writer(rows).writerows(split_rows(self._dataset))
+            workdir.write_bytes(self._run / workdir.SPLIT, rows.getvalue().encode())
         self._writer.write_hparams(settings)
         overview = summaries.parameter_overview(variables["params"])
         self._writer.write_texts(0, {"parameters": summaries.code_block(overview)})
@@ -90,8 +97,9 @@ class RunReport:
         """Draws the figures of the test images."""
         dataset, labels = self._dataset, self._dataset.test.labels
         counts = scoring.confusion(labels, logits.argmax(1), len(dataset.class_names))
-        names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
-        self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names))
+        names = dataset.class_names, dataset.coarse_names
+        groups = dataset.coarse_of if dataset.coarse_names else None
+        self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names, groups))
         self._figure(step, "worst_classes", figures.worst_classes(test.per_class))
         probabilities = scoring.softmax(logits)
         table = scoring.calibration(probabilities, labels)
@@ -145,6 +153,7 @@ class RunReport:
             {
                 "test accuracy": _accuracy(test),
                 "validation": _accuracy(metrics.val),
+                **_unequal(test),
                 "test top-5": f"{test.top5:.2%}",
                 "test loss": f"{test.loss:.4f} nats",
                 "macro F1": f"{test.macro_f1:.4f}",
@@ -162,6 +171,16 @@ class RunReport:
                 "These images are drawn by this program: the figures say that it works, not how"
                 " good it is. For real ones: python -m cifsel.main --config=configs/effnet.py"
             )
+
+
+def _unequal(score: SplitScore) -> dict[str, str]:
+    """The rows of the table that classes of unequal size need."""
+    if len({of_class.examples for of_class in score.per_class.values()}) == 1:
+        return {}
+    return {
+        "balanced accuracy": f"{score.balanced_accuracy:.2%}",
+        "most frequent class": f"{score.majority:.2%}  (accuracy of always naming it)",
+    }
 
 
 def _accuracy(score: SplitScore) -> str:

@@ -158,10 +158,11 @@ def divide(array: np.ndarray, axis: int) -> jax.Array:
     return _divided(array.shape, axis, lambda part: array[part])
 
 
-def rows(array: np.ndarray, positions: np.ndarray, axis: int) -> jax.Array:
+def rows(array: Any, positions: np.ndarray, axis: int) -> jax.Array:
     """`divide` of array[positions], along an axis of the positions.
 
-    Each process picks only the rows of its own devices.
+    The array is NumPy's, or another that is indexed in the same way. Each process picks only the
+    rows of its own devices.
     """
 
     def picked(part: tuple[slice, ...] | None) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32, Shaped
 
 from cifsel.data import batches
+from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.errors import UserError
 from cifsel.evaluation import inference, scoring
 from cifsel.runtime import memory, sharding
@@ -18,6 +19,7 @@ from cifsel.runtime.signals import Interrupted, stop_requests
 from cifsel.terminal import count, duration, say, step_bar
 from cifsel.training import profiling
 from cifsel.training.clock import LoopClock
+from cifsel.training.loader import Loader
 from cifsel.training.progress import Epoch, Progress
 from cifsel.training.state import TrainState
 from cifsel.training.steps import Batch, ScanSteps
@@ -27,6 +29,8 @@ from cifsel.workdir.summaries import Writer
 Tree = Any
 # Seconds from which on the loop says how long it will take, and what would be quicker.
 LONG_RUN = 20 * 60
+# Share of the time from which on an epoch says that it waited for images.
+LONG_WAIT = 0.05
 # A reason to save. Signals are the others, and their numbers are larger.
 LATE = 1
 
@@ -63,7 +67,7 @@ class Plan:
 class Examples(NamedTuple):
     """Inputs of the model, images or feature maps, with labels."""
 
-    inputs: Shaped[np.ndarray, "n ..."]
+    inputs: Shaped[np.ndarray, "n ..."] | ImagesOnDisk
     labels: Int32[np.ndarray, " n"]
 
 
@@ -164,13 +168,19 @@ class Trainer:
         examples = len(self._train.labels)
         order, mask = map(np.asarray, batches.epoch_batches(key, examples, batch_size))
         per_call = self._plan.steps_per_call or total
+        calls = range(start, total, per_call)
+
+        def load(first: int) -> Batch:
+            last = first + per_call
+            return self._stacked_batches(order[first:last], mask[first:last])
+
+        loader = Loader(load, read_ahead=isinstance(self._train.inputs, ImagesOnDisk))
         began = time.perf_counter()
         with step_bar() as bar:
             task = bar.add_task(f"epoch {epoch + 1}/{self._plan.epochs}", total=total)
-            for first in range(start, total, per_call):
+            for first, stacked in zip(calls, loader.batches(calls), strict=True):
                 last = min(first + per_call, total)
                 bar.update(task, completed=first)
-                stacked = self._stacked_batches(order[first:last], mask[first:last])
                 state = self._functions.scan(state, stacked, self._step_key)
                 if bool(state.failed):  # Waits for the call to end.
                     number = int(state.step) - epoch * total - first
@@ -181,8 +191,10 @@ class Trainer:
                 if last == total:
                     break  # The end of an epoch is saved after its evaluation.
                 self._pause(state, stop)
-        speed = (total - start) * batch_size / (time.perf_counter() - began)
-        self._evaluate(state, epoch + 1, speed)
+        seconds = time.perf_counter() - began
+        self._evaluate(
+            state, epoch + 1, (total - start) * batch_size / seconds, loader.waited / seconds
+        )
         return sharding.everywhere(state.next_epoch())
 
     def _stacked_batches(self, order: np.ndarray, mask: np.ndarray) -> Batch:
@@ -201,7 +213,7 @@ class Trainer:
             self._output.checkpoints.wait()
             raise Interrupted(reason)
 
-    def _evaluate(self, state: TrainState, number: int, speed: float) -> None:
+    def _evaluate(self, state: TrainState, number: int, speed: float, waiting: float) -> None:
         """Scores the validation images and reports the epoch."""
         variables = state.variables()
         logits = inference.map_batches(
@@ -220,6 +232,7 @@ class Trainer:
             learning_rate=float(self._functions.learning_rate(int(state.step) - 1)),
             grad_norm=float(sums.grad_norm / sums.steps),
             images_per_second=speed,
+            waiting=waiting,
         )
         if not np.isfinite(epoch.val_loss):
             raise UserError(
@@ -235,6 +248,7 @@ class Trainer:
             f"  validation loss {epoch.val_loss:.3f} accuracy {epoch.val_accuracy:.1%}"
             f"  rate {epoch.learning_rate:.1e}  {speed:,.0f} images/s"
             f"{'  best so far' if is_best else ''}"
+            f"{f', {waiting:.0%} of the time waiting for images' if waiting > LONG_WAIT else ''}"
         )
         # TensorBoard groups by the part of a name before the slash.
         self._output.writer.write_scalars(
@@ -247,6 +261,7 @@ class Trainer:
                 "learning_rate": epoch.learning_rate,
                 "grad_norm": epoch.grad_norm,
                 "images_per_second": speed,
+                "waiting_for_images": waiting,
             },
         )
 

@@ -19,6 +19,7 @@ class Objective:
       label_smoothing: share of each target that is spread over all classes.
       activity_l1: penalty on the mean over images of the head's summed hidden activations.
       ema_decay: decay per step of the averaged weights. 0 means no averaging.
+      class_weights: by which the loss of an image counts, by its class. None for all the same.
       accum_steps: number of parts in which a batch passes through the model, to save memory.
     """
 
@@ -31,4 +32,5 @@ class Objective:
     label_smoothing: float = 0.0
     activity_l1: float = 0.0
     ema_decay: float = 0.0
+    class_weights: tuple[float, ...] | None = None
     accum_steps: int = 1

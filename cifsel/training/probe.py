@@ -96,7 +96,13 @@ class Labelled(NamedTuple):
     labels: Int[np.ndarray, " n"]
 
 
-def fit(train: Labelled, val: Labelled, num_classes: int, search: Search) -> Solution:
+def fit(
+    train: Labelled,
+    val: Labelled,
+    num_classes: int,
+    search: Search,
+    class_weights: Float[np.ndarray, " k"] | None = None,
+) -> Solution:
     """Solves for every penalty of a grid and keeps the one of least validation loss.
 
     The loss decides and not the accuracy, because it varies smoothly with the penalty, while the
@@ -109,6 +115,8 @@ def fit(train: Labelled, val: Labelled, num_classes: int, search: Search) -> Sol
       val: the same of the validation images.
       num_classes: K.
       search: how to search for the penalty.
+      class_weights: by which the losses of a class's images count, training and validation. None
+        if all images count the same.
     """
     mean = train.features.mean(0, dtype=np.float64).astype(np.float32)
     std = train.features.std(0, dtype=np.float64).astype(np.float32)
@@ -117,6 +125,9 @@ def fit(train: Labelled, val: Labelled, num_classes: int, search: Search) -> Sol
     std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1.0), std, np.float32(np.inf))
     x, y = standardise(train.features, mean, std), jnp.asarray(train.labels)
     val_x, val_y = standardise(val.features, mean, std), jnp.asarray(val.labels)
+    weight = val_weight = None
+    if class_weights is not None:
+        weight, val_weight = (jnp.asarray(class_weights[part.labels]) for part in (train, val))
 
     solved: dict[float, tuple[Trial, Weights]] = {}
 
@@ -125,13 +136,19 @@ def fit(train: Labelled, val: Labelled, num_classes: int, search: Search) -> Sol
         near = min(solved, key=lambda other: abs(np.log(other / l2)), default=None)
         start = zero_weights(x.shape[1], num_classes) if near is None else solved[near][1]
         weights, steps, norm = solve(
-            x, y, jnp.float32(l2), start, max_steps=search.max_steps, tolerance=search.tolerance
+            x,
+            y,
+            jnp.float32(l2),
+            start,
+            weight,
+            max_steps=search.max_steps,
+            tolerance=search.tolerance,
         )
         val_logits = logits(weights, val_x)
         trial = Trial(
             l2=l2,
-            train_loss=float(cross_entropy(logits(weights, x), y)),
-            val_loss=float(cross_entropy(val_logits, val_y)),
+            train_loss=float(cross_entropy(logits(weights, x), y, weight)),
+            val_loss=float(cross_entropy(val_logits, val_y, val_weight)),
             val_accuracy=float(jnp.mean(val_logits.argmax(-1) == val_y)),
             steps=int(steps),
             gradient_norm=float(norm),
@@ -184,9 +201,14 @@ def logits(weights: Weights, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     return jnp.matmul(x, weights["kernel"], precision="highest") + weights["bias"][None]
 
 
-def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, ""]:
-    """Computes the mean cross-entropy over images, in nats."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+def cross_entropy(
+    logits: Float[Array, "n k"],
+    labels: Int[Array, " n"],
+    weights: Float[Array, " n"] | None = None,
+) -> Float[Array, ""]:
+    """Computes the mean cross-entropy over images, in nats, weighted if there are weights."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean() if weights is None else jnp.sum(losses * weights) / jnp.sum(weights)
 
 
 @functools.partial(jax.jit, static_argnames=("max_steps", "tolerance"))
@@ -195,6 +217,7 @@ def solve(
     y: Int[Array, " n"],
     l2: Float[Array, ""],
     start: Weights,
+    image_weights: Float[Array, " n"] | None = None,
     *,
     max_steps: int,
     tolerance: float,
@@ -206,6 +229,7 @@ def solve(
       y: labels.
       l2: the penalty.
       start: initial weights.
+      image_weights: by which the loss of each image counts. None if all count the same.
       max_steps: largest number of iterations.
       tolerance: norm of the gradient to stop at.
 
@@ -215,7 +239,7 @@ def solve(
 
     def objective(weights: Weights) -> Array:
         penalty = 0.5 * l2 * jnp.sum(weights["kernel"] ** 2)
-        return cross_entropy(logits(weights, x), y) + penalty
+        return cross_entropy(logits(weights, x), y, image_weights) + penalty
 
     optimizer = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(objective)

@@ -19,6 +19,7 @@ class Epoch:
       learning_rate: of the head in the last step.
       grad_norm: global norm of the gradient, mean over the steps.
       images_per_second: training images per second, without the evaluation.
+      waiting: share of the time that steps waited for images to be read.
     """
 
     epoch: int
@@ -30,6 +31,7 @@ class Epoch:
     learning_rate: float
     grad_norm: float
     images_per_second: float
+    waiting: float
 
 
 @dataclasses.dataclass

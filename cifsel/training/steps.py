@@ -152,7 +152,10 @@ def _gradient_of_part(
     def loss_fn(params: Tree) -> tuple[Array, PassResult]:
         variables = {"params": optim.freeze(params, rates), "batch_stats": batch_stats}
         logits, changed = _forward(model, objective, variables, part["inputs"], dropout_key)
-        total = jnp.sum(optax.softmax_cross_entropy(logits, part["targets"]) * mask)
+        losses = optax.softmax_cross_entropy(logits, part["targets"])
+        if objective.class_weights is not None:
+            losses *= jnp.asarray(objective.class_weights)[part["labels"]]
+        total = jnp.sum(losses * mask)
         loss = total / images
         for hidden in jax.tree.leaves(changed.get("intermediates", {})):
             activity = jnp.sum(jnp.abs(hidden), axis=-1)

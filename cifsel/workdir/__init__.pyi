@@ -7,6 +7,7 @@ from .files import MAX_DEPTH as MAX_DEPTH
 from .files import MAX_JSON_BYTES as MAX_JSON_BYTES
 from .files import METRICS as METRICS
 from .files import PREDICTIONS as PREDICTIONS
+from .files import SPLIT as SPLIT
 from .files import cached_array as cached_array
 from .files import check as check
 from .files import default as default

@@ -22,6 +22,7 @@ from cifsel.runtime import remote, sharding, zips
 from cifsel.runtime.paths import exists, is_file
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
+SPLIT = "split.csv"  # of a user's own images
 CACHE = "cache"
 BEST = "best.json"  # of a comparison, names the run of the better model
 # A run of two hundred epochs has a tenth of these sizes.

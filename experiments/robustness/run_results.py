@@ -12,7 +12,7 @@ from PIL import Image
 from cifsel.workdir import checksums
 
 # Results that may differ between equal runs.
-_VARYING = ("seconds", "images_per_second", "command", "finished", "git_commit")
+_VARYING = ("seconds", "images_per_second", "waiting", "command", "finished", "git_commit")
 
 
 class Wrong(Exception):  # noqa: N818

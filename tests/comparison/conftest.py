@@ -115,6 +115,7 @@ def epoch(number):
         learning_rate=1e-3,
         grad_norm=1.0,
         images_per_second=100.0,
+        waiting=0.0,
     )
 
 

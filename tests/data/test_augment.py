@@ -90,6 +90,28 @@ def test_contrast_and_zoom_and_rotation_cover_their_ranges():
     np.testing.assert_allclose(np.hypot(right, down), 1, atol=1e-3)
 
 
+def test_random_crops_lie_in_the_image_and_have_all_sizes():
+    """An image whose red is its column and whose green is its row tells what was cut out."""
+    rows, columns = np.mgrid[0:64, 0:64].astype(np.float32)
+    image = np.stack([columns, rows, np.zeros_like(rows)], axis=-1)
+    result = np.asarray(
+        augmented(KEY, jnp.tile(image[None], (400, 1, 1, 1)), Policy(crop=0.25), 32, "bilinear")
+    )
+    width = (result[:, 16, 24, 0] - result[:, 16, 8, 0]) * 2
+    height = (result[:, 24, 16, 1] - result[:, 8, 16, 1]) * 2
+    area = width * height / 64**2
+    assert area.min() == pytest.approx(0.25, abs=0.03)
+    assert area.max() == pytest.approx(1.0, abs=0.05)
+    assert (width / height).max() == pytest.approx(4 / 3, abs=0.08)
+    assert (width / height).min() == pytest.approx(3 / 4, abs=0.08)
+    assert result[..., :2].min() >= 0
+    assert result[..., :2].max() <= 63 + 1e-3
+    # Small crops are anywhere.
+    centre = result[area < 0.35, 16, 16, 0]
+    assert centre.min() < 20
+    assert centre.max() > 44
+
+
 def test_erasing_fills_one_rectangle_with_the_mean():
     image = NOISE[0]
     result = many(Policy(erase=0.5), image, 600)
@@ -163,6 +185,7 @@ def test_empty_policy_is_resize(method):
     "policy",
     [
         Policy(flip=True),
+        Policy(crop=0.3, rotate=0.1),
         Policy(shift=4),
         Policy(rotate=1.0),
         Policy(zoom=0.5),

@@ -10,7 +10,7 @@ import pytest
 from paths import DATA, REPO
 from PIL import Image
 
-from cifsel.data import cifar, cifar_cache, cifar_classes, splits
+from cifsel.data import cifar, cifar_cache, cifar_classes, splits, tfds_library
 from cifsel.errors import UserError
 
 TFDS = DATA / "tfds"
@@ -323,7 +323,7 @@ def test_records_of_something_else(tmp_path, monkeypatch, ids):
         ),
     )
     tfds = SimpleNamespace(builder=lambda *_, **__: builder, as_numpy=lambda read: read)
-    monkeypatch.setattr(cifar, "_import_tfds", lambda _: tfds)
+    monkeypatch.setattr(tfds_library, "import_tfds", lambda *_: tfds)
     monkeypatch.setattr(cifar, "_SIZES", {"train": 50, "test": 50})
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
         cifar.load_cifar(str(tmp_path))
@@ -471,7 +471,7 @@ def test_file_format_without_its_package(tmp_path, monkeypatch):
     info = SimpleNamespace(file_format=SimpleNamespace(value="riegeli"))
     builder = SimpleNamespace(info=info, as_dataset=missing)
     tfds = SimpleNamespace(builder=lambda *_, **__: builder, as_numpy=lambda read: read)
-    monkeypatch.setattr(cifar, "_import_tfds", lambda _: tfds)
+    monkeypatch.setattr(tfds_library, "import_tfds", lambda *_: tfds)
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
     with pytest.raises(UserError, match=r"as riegeli, which needs a package") as caught:
         cifar.load_cifar(str(tmp_path))

@@ -222,3 +222,10 @@ def test_each_part_of_a_dataset_is_cut_by_itself(asked, train, test):
 def test_subset_names_the_field_in_question():
     with pytest.raises(UserError, match="test_examples is 3"):
         splits.subset(make_dataset(), train_fraction=1.0, train_examples=0, test_examples=3, seed=0)
+
+
+def test_with_balanced_weights_all_classes_count_the_same():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    weights = splits.balanced_weights(labels, 4)
+    totals = np.bincount(labels, weights=weights[labels], minlength=3)
+    np.testing.assert_allclose(totals, 25, rtol=1e-6)

@@ -220,3 +220,49 @@ def test_each_platform_has_the_form_that_suits_it():
     assert "stablehlo.dot_general" in text("tpu")
     pixels = [line for line in text("tpu").splitlines() if "stablehlo.gather" in line]
     assert all("1, 1, 1" not in line for line in pixels)
+
+
+# --- crop_and_resize -----------------------------------------------------------------------------
+
+
+def cropped(images, corner, shape, size):
+    """`crop_and_resize` of the same rectangle of all images, in pixels."""
+    (top, left), (height, width) = corner, shape
+    _, rows, columns, _ = images.shape
+    centre = np.array([(top + height / 2) / rows, (left + width / 2) / columns])
+    sides = np.array([height / rows, width / columns])
+    centres, sides = (
+        jnp.asarray(np.tile(x, (len(images), 1)), jnp.float32) for x in (centre, sides)
+    )
+    return transforms.crop_and_resize(jnp.asarray(images), centres, sides, size)
+
+
+def smooth_images(height, width):
+    noise = np.random.default_rng(0).uniform(0, 255, (2, height, width, 3))
+    return ndimage.gaussian_filter(noise, (0, 3, 3, 0), mode="nearest").astype(np.float32)
+
+
+def test_a_crop_at_full_resolution_is_a_slice():
+    images = smooth_images(40, 48)
+    np.testing.assert_allclose(
+        cropped(images, (5, 9), (24, 24), 24), images[:, 5:29, 9:33], rtol=0, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("size", [20, 60])
+def test_the_whole_image_is_resized_as_jax_does(size):
+    images = smooth_images(40, 48)
+    expected = jax.image.resize(images, (2, size, size, 3), "linear", antialias=True)
+    np.testing.assert_allclose(cropped(images, (0, 0), (40, 48), size), expected, rtol=0, atol=1e-2)
+
+
+def test_a_part_is_enlarged_about_its_centre():
+    images = smooth_images(40, 48)
+    expected = jax.image.resize(images[:, 10:30, 8:28], (2, 40, 40, 3), "linear")
+    inner = slice(2, -2)  # At its edge, pixels beyond the part count too.
+    np.testing.assert_allclose(
+        cropped(images, (10, 8), (20, 20), 40)[:, inner, inner],
+        expected[:, inner, inner],
+        rtol=0,
+        atol=1e-2,
+    )

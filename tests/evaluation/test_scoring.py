@@ -152,6 +152,8 @@ class TestScore:
         assert got.accuracy_interval == pytest.approx([reference.low, reference.high], abs=1e-6)
         # ant: 3 true, 2 predicted, 2 right; bee: 2, 2, 1; cod: 1, 0, 0; eel: 0, 2, 0.
         assert got.macro_f1 == pytest.approx((4 / 5 + 2 / 4 + 0 + 0) / 4)
+        assert got.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+        assert got.majority == pytest.approx(3 / 6)
         surely = math.exp(5) / (math.exp(5) + 3)  # every image's highest probability
         assert got.ece == pytest.approx(surely - 0.5)
         assert got.coarse_accuracy == pytest.approx(5 / 6)  # bee -> eel is the only one outside
@@ -176,6 +178,15 @@ class TestScore:
             examples=0, accuracy=None, interval=None, precision=0.0, f1=0.0
         )
         assert got.per_class["cod"].precision is None  # never predicted
+        content = json.loads(json.dumps(got.to_json(), allow_nan=False))
+        assert split_score.SplitScore.from_json(content) == got
+
+    def test_classes_without_coarse_labels(self):
+        logits = logits_for(PREDICTED, 4)
+        got = split_score.score(logits, LABELS, NAMES, (), np.empty(0, np.int32))
+        assert got.coarse_accuracy is None
+        assert got.per_coarse == {}
+        assert got.per_class == scored().per_class
         content = json.loads(json.dumps(got.to_json(), allow_nan=False))
         assert split_score.SplitScore.from_json(content) == got
 

@@ -65,7 +65,7 @@ def undisturbed(real, tmp_path_factory):
 
 
 def without_times(history):
-    return [dataclasses.replace(epoch, images_per_second=0.0) for epoch in history]
+    return [dataclasses.replace(epoch, images_per_second=0.0, waiting=0.0) for epoch in history]
 
 
 def assert_same_run(found, expected):

@@ -150,3 +150,31 @@ def test_constant_feature_changes_nothing(value):
     # Nor where it varies for once, in an image that nobody has seen before.
     other = np.insert(val[0], 2, np.float32(value + 0.1), axis=1) @ solution.kernel + solution.bias
     np.testing.assert_allclose(other, found, atol=2e-2)
+
+
+def test_class_weights_are_repeated_images():
+    """To count a class twice is to have each of its images twice."""
+    x, labels = problem(200, seed=1)
+    val = problem(100, seed=2)
+    twice = np.concatenate([np.arange(200), np.flatnonzero(labels == 2)])
+    val_twice = np.concatenate([np.arange(100), np.flatnonzero(val[1] == 2)])
+    repeated = fit(
+        (x[twice], labels[twice]), (val[0][val_twice], val[1][val_twice]), l2_grid=(0.1,)
+    )
+    weights = np.array([1, 1, 2, 1], np.float32)
+    weighted = probe.fit(
+        probe.Labelled(x, labels),
+        probe.Labelled(*val),
+        CLASSES,
+        probe.Search(l2_grid=(0.1,), max_steps=500, tolerance=1e-5),
+        weights,
+    )
+    # Features are standardised by the images that there are, so only the scores without a penalty
+    # agree: the smallest that was tried.
+    assert weighted.trials[0].train_loss == pytest.approx(repeated.trials[0].train_loss, rel=2e-2)
+    unweighted = fit((x, labels), val, l2_grid=(0.1,))
+    recall = [
+        np.mean((solution.logits(x).argmax(1) == 2)[labels == 2])
+        for solution in (unweighted, weighted)
+    ]
+    assert recall[1] >= recall[0]

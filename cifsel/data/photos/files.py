@@ -25,7 +25,7 @@ MAX_DEPTH = 40
 _PIECE_BYTES = 2**20
 LAYOUT = (
     "expected a sub-folder or zip for each of two or more classes, as in happy/IMG_1.jpg and "
-    "sad/IMG_2.jpg, or several of either, as in --config.photos=happy12.zip,sad12.zip"
+    "sad/IMG_2.jpg, or several of either, as in happy12.zip,sad12.zip"
 )
 # Small copies, bins and notes that systems, network storage and photo programs leave behind.
 _LITTER = {

@@ -49,18 +49,26 @@ class _Placed:
     split: str = ""
 
 
-def labelled_files(source: str, stack: contextlib.ExitStack) -> list[LabelledFile]:
+def labelled_files(
+    source: str,
+    stack: contextlib.ExitStack,
+    *,
+    max_files: int = MAX_FILES,
+    max_zip_bytes: int = MAX_ZIP_BYTES,
+) -> list[LabelledFile]:
     """Lists all files of a source, sorted by class and name.
 
     Args:
       source: as `labelled.load_photos` takes it.
       stack: closes the zips.
+      max_files: most files to list.
+      max_zip_bytes: most bytes of files in zips.
 
     Raises:
       UserError: there is nothing, or fewer than two classes, or two folders or zips of the same
-        class. Or there are more than `MAX_FILES` files or `MAX_ZIP_BYTES` in zips.
+        class. Or there are more files, or more bytes in zips, than allowed.
     """
-    placed = _without_splits(_placed(source, stack))
+    placed = _without_splits(_placed(source, stack, _Room(source, max_files, max_zip_bytes)))
     label_of = _labels(placed)
     owner_of: dict[str, str] = {}
     for owner, label in label_of.items():
@@ -124,7 +132,7 @@ def _without_splits(placed: list[_Placed]) -> list[_Placed]:
     return moved
 
 
-def _placed(source: str, stack: contextlib.ExitStack) -> list[_Placed]:
+def _placed(source: str, stack: contextlib.ExitStack, room: "_Room") -> list[_Placed]:
     """Lists all files, each with the folder or zip that names its class."""
     # A comma may also be part of a name.
     parts = [source] if _is_there(source) else source.split(",")
@@ -132,7 +140,6 @@ def _placed(source: str, stack: contextlib.ExitStack) -> list[_Placed]:
     paths = [remote.absolute(remote.path(part.strip())) for part in parts if part.strip()]
     if not paths:
         raise UserError(f"photos is {source!r}; {LAYOUT}")
-    room = _Room(source)
     if len(paths) > 1:
         return [
             _Placed(file, str(path), tuple(file.name.split("/")[1:-1]))
@@ -198,8 +205,9 @@ def _is_there(source: str) -> bool:
 class _Room:
     """The number of files and bytes of zips that may still be listed."""
 
-    def __init__(self, source: str) -> None:
-        self._source, self._files, self._bytes = source, MAX_FILES, MAX_ZIP_BYTES
+    def __init__(self, source: str, files: int, zip_bytes: int) -> None:
+        self._source, self._files, self._bytes = source, files, zip_bytes
+        self._limit = f"{files:,} files, or {zip_bytes / 1e9:,.0f} GB in zips"
 
     def listed(self, path: AnyPath, prefix: str, stack: contextlib.ExitStack) -> Iterator[File]:
         """Yields what `files.listing` does, and raises UserError when there is no room left."""
@@ -208,7 +216,6 @@ class _Room:
             self._bytes -= file.member.file_size if file.member and not file.problem else 0
             if self._files < 0 or self._bytes < 0:
                 raise UserError(
-                    f"{self._source}: more than {MAX_FILES} files, or {MAX_ZIP_BYTES / 1e9:.0f} GB"
-                    " in zips; expected some dozens of photos: give a folder with fewer"
+                    f"{self._source}: more than {self._limit}: give a folder with fewer"
                 )
             yield file

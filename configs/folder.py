@@ -1,0 +1,33 @@
+"""Your own images: a folder, zip or list, with one of the two models.
+
+python -m cifsel.main --config=configs/folder.py --config.data=FOLDER            # by their number
+python -m cifsel.main --config=configs/folder.py:probe --config.data=FOLDER      # linear probe
+python -m cifsel.main --config=configs/folder.py:finetune --config.data=FOLDER
+
+Without a recipe, fewer than 1,000 training images give a linear probe, and more are fine-tuned.
+docs/own-data.md describes what is read. cifsel/config/task1.py lists all fields.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+RECIPES = ("auto", "probe", "finetune")
+
+
+def get_config(recipe: str = "auto") -> ConfigDict:
+    """Returns the configuration of a recipe."""
+    if recipe not in RECIPES:
+        raise common.refuse(recipe, "configs/folder.py", RECIPES)
+    c = common.get_config()
+    c.name = "folder"
+    c.recipe = recipe
+    c.method = recipe
+    c.dataset = "folder"
+    c.image_size = 224
+    c.epochs = 15
+    c.batch_size = 32
+    c.learning_rate = 1e-4
+    c.augment.shift = 0
+    c.augment.crop = 0.35
+    return c
