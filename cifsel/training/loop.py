@@ -247,8 +247,8 @@ class Trainer:
             f"  train loss {epoch.train_loss:.3f} accuracy {epoch.train_accuracy:.1%}"
             f"  validation loss {epoch.val_loss:.3f} accuracy {epoch.val_accuracy:.1%}"
             f"  rate {epoch.learning_rate:.1e}  {speed:,.0f} images/s"
-            f"{'  best so far' if is_best else ''}"
             f"{f', {waiting:.0%} of the time waiting for images' if waiting > LONG_WAIT else ''}"
+            f"{'  best so far' if is_best else ''}"
         )
         # TensorBoard groups by the part of a name before the slash.
         self._output.writer.write_scalars(
