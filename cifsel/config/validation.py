@@ -157,6 +157,7 @@ def _check_dataset(config: ConfigDict) -> None:
             config.dataset,
             f"one of {', '.join(DATASETS)}, or tfds:NAME; for a folder of images give"
             " --config=configs/folder.py --config.data=FOLDER",
+            DATASETS,
         )
     if (config.dataset == "folder") != (config.data is not None):
         if config.data is None:

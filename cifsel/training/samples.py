@@ -6,11 +6,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from cifsel.data import augment
+from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.training.objective import Objective
 
 
 def augmented_samples(
-    objective: Objective, seed: int, images: UInt8[np.ndarray, "n h w 3"], count: int = 32
+    objective: Objective,
+    seed: int,
+    images: UInt8[np.ndarray, "n h w 3"] | ImagesOnDisk,
+    count: int = 32,
 ) -> UInt8[np.ndarray, "_ s s 3"]:
     """Augments `count` images, taken evenly from all images, as the objective says.
 

@@ -174,6 +174,8 @@ def _metrics() -> bytes:
         examples=8,
         accuracy=1.0,
         accuracy_interval=(0.7, 1.0),
+        balanced_accuracy=1.0,
+        majority=0.5,
         top5=1.0,
         loss=0.1,
         macro_f1=1.0,
@@ -183,7 +185,7 @@ def _metrics() -> bytes:
         per_coarse={"mammals": CoarseScore(8, 1.0, (0.7, 1.0), 1.0)},
         top_confusions=(),
     )
-    epoch = Epoch(1, 2, 0.2, 0.9, 0.1, 1.0, 1e-3, 0.5, 9.0)
+    epoch = Epoch(1, 2, 0.2, 0.9, 0.1, 1.0, 1e-3, 0.5, 9.0, 0.0)
     metrics = RunMetrics(
         name="effnet",
         recipe="finetune",

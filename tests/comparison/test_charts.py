@@ -30,6 +30,7 @@ def history(epochs, best=0.8):
             learning_rate=1e-3,
             grad_norm=1.0,
             images_per_second=100.0,
+            waiting=0.0,
         )
         for epoch in range(1, epochs + 1)
     ]

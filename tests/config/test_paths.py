@@ -16,7 +16,7 @@ from cifsel.runtime import remote
 from configs import effnet, quickstart, selfie
 
 # Names of fields and arguments that are no paths, though their help may sound like one.
-PATHS = {"data_dir", "weights", "weights_dir", "photos", "people_csv", "init_from"}
+PATHS = {"data", "data_dir", "split", "weights", "weights_dir", "photos", "people_csv", "init_from"}
 
 
 @pytest.fixture(autouse=True)

@@ -197,7 +197,7 @@ def test_unknown_field_has_a_suggestion_or_says_where_the_list_is():
         ("effnet", ["configs/effnet.py", "configs/selfie.py"], "configs/effnet.py"),
         ("no", ["True", "False"], "False"),
         ("Yes", ["True", "False"], "True"),
-        ("no", ["none"], "none"),
+        ("non", ["none"], "none"),
         ("xyzzy", ["seed", "image_size"], ""),
     ],
 )

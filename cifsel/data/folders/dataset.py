@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 from jaxtyping import Int, Int32
 from scipy import sparse
 from scipy.sparse import csgraph
@@ -94,8 +95,8 @@ def _stamp(file: File) -> str:
     if file.member is not None:
         return f"{file.member.file_size} {file.member.CRC}"
     if remote.is_remote(file.path):
-        status = file.path.stat()
-        return f"{status.length} {status.mtime}"
+        there = epath.Path(file.path).stat()
+        return f"{there.length} {there.mtime}"
     try:
         status = Path(file.path).stat()
     except OSError:

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from etils import epath
+
 from cifsel.data.photos import layout
 from cifsel.data.photos.files import File
 from cifsel.data.photos.sources import labelled_files
@@ -112,7 +114,7 @@ def _from_list(path: AnyPath) -> list[Entry]:
 
 
 def _text(path: AnyPath) -> str:
-    size = path.stat().length if remote.is_remote(path) else path.stat().st_size
+    size = epath.Path(path).stat().length
     if size > _MAX_LIST_BYTES:
         raise UserError(
             f"{path}: {size / 1e6:.0f} MB; expected {_MAX_LIST_BYTES / 1e6:.0f} at most"

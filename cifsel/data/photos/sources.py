@@ -53,22 +53,23 @@ def labelled_files(
     source: str,
     stack: contextlib.ExitStack,
     *,
-    max_files: int = MAX_FILES,
-    max_zip_bytes: int = MAX_ZIP_BYTES,
+    max_files: int | None = None,
+    max_zip_bytes: int | None = None,
 ) -> list[LabelledFile]:
     """Lists all files of a source, sorted by class and name.
 
     Args:
       source: as `labelled.load_photos` takes it.
       stack: closes the zips.
-      max_files: most files to list.
-      max_zip_bytes: most bytes of files in zips.
+      max_files: most files to list. None for `MAX_FILES`.
+      max_zip_bytes: most bytes of files in zips. None for `MAX_ZIP_BYTES`.
 
     Raises:
       UserError: there is nothing, or fewer than two classes, or two folders or zips of the same
         class. Or there are more files, or more bytes in zips, than allowed.
     """
-    placed = _without_splits(_placed(source, stack, _Room(source, max_files, max_zip_bytes)))
+    room = _Room(source, max_files or MAX_FILES, max_zip_bytes or MAX_ZIP_BYTES)
+    placed = _without_splits(_placed(source, stack, room))
     label_of = _labels(placed)
     owner_of: dict[str, str] = {}
     for owner, label in label_of.items():
