@@ -15,7 +15,7 @@ from cifsel.reports.page import Chart, Gallery, Page, Table
 TITLE = "Which network transfers better?"
 NOTES = {
     "intervals": (
-        "All intervals are 95 % intervals: Wilson's over the images for a single seed, else a"
+        "All intervals are 95 % intervals: Wilson's over the images for a single seed, or seeds that all agree, else a"
         " t-interval over images and seeds together. All choices were made on validation images,"
         " including the choice of the candidate to use. The test images were scored once per run."
     ),
