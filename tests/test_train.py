@@ -276,7 +276,7 @@ def test_finetuning_starts_from_the_probe(tiny, drawn, tmp_path):
 
 def test_gradient_steps_may_see_smaller_images(tiny, drawn, tmp_path):
     config = drawn_config(image_size=64, train_size=32, epochs=1)
-    images = samples.augmented_samples(build.objective(config), 0, few().train.images)
+    images = samples.training_samples(build.objective(config), 0, few().train, 50).images
     assert images.shape[1:] == (32, 32, 3)
     assert run(config, tmp_path / "small")["config"]["train_size"] == 32
     assert trained_model.restore(epath.Path(tmp_path / "small")).view.image_size == 64

@@ -63,8 +63,8 @@ class Estimate:
 def accuracy(right: Bool[np.ndarray, "seeds images"]) -> Estimate:
     """Estimates the accuracy on other images, and with other seeds where there are several.
 
-    With one seed, or seeds that all agree, the interval is Wilson's over the images. Otherwise it is
-    a t-interval over images and seeds.
+    With one seed, or seeds that all agree, the interval is Wilson's over the images. Otherwise it
+    is a t-interval over images and seeds.
 
     Args:
       right: whether each seed is right on each image.

@@ -1,13 +1,13 @@
 """Layout of figures that can be read on a phone, and of legends above them.
 
 These figures are narrow and their letters are large. They paint nothing white, so that they can
-stand on a dark page. Colour and marker of an item depend on its place among the compared items.
+stand on a dark page.
 """
 
 import functools
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,6 +18,17 @@ from cifsel.reports.style import BLUE, GREEN, ORANGE
 _COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9"), "osD^vPX"
 _WIDTH, FONT_SIZE = 5.4, 10  # Inches, points. On a screen of 360 pixels, letters have 9 pixels.
 wrap = functools.partial(textwrap.fill, width=44)
+
+
+class Item(NamedTuple):
+    """A compared thing: its name, and its place among the colours and markers."""
+
+    name: str
+    place: int
+
+    def marker(self, **changes: Any) -> dict[str, Any]:
+        """Returns arguments of `Axes.plot`: its colour and marker."""
+        return marker_style(self.place, **changes)
 
 
 def panels(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

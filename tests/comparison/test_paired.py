@@ -101,9 +101,7 @@ THREE_SEEDS = [[1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1]]
 TWO_SEEDS = [[1, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 1]]
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [(THREE_SEEDS, TWO_SEEDS), (TWO_SEEDS, THREE_SEEDS)]
-)
+@pytest.mark.parametrize(("a", "b"), [(THREE_SEEDS, TWO_SEEDS), (TWO_SEEDS, THREE_SEEDS)])
 def test_seeds_alone_give_welchs_t_test_when_images_agree(a, b):
     """Of all images, as many seeds are right: nothing comes from the images."""
     a, b = np.array(a, bool), np.array(b, bool)

@@ -13,7 +13,17 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from cifsel.reports import layout
-from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, display_name, percent, styled
+from cifsel.reports.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PERCENT,
+    display_name,
+    percent,
+    shortened,
+    styled,
+)
 from cifsel.selfie.protocol.candidates import EpochLoss
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
@@ -288,9 +298,3 @@ def _cells(
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-
-
-def shortened(name: str, length: int = 26) -> str:
-    """Shortens a name in its middle. Names of photos of one phone differ near the end."""
-    start = length // 4
-    return name if len(name) <= length else f"{name[:start]}…{name[start + 1 - length :]}"
