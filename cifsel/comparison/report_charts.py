@@ -45,7 +45,7 @@ def make_charts(
 def _accuracy_by_seed(candidates: Sequence[Candidate], items: Items) -> Chart:
     accuracies = {items[c.name]: paired.accuracy(c.right("test")) for c in candidates}
     figure = charts.accuracy_by_seed(accuracies)
-    return Chart("accuracy_by_seed", "Test accuracy", figure)
+    return Chart("accuracy_by_seed", "How often they are right", figure)
 
 
 def _accuracy_against_cost(candidates: Sequence[Candidate], items: Items) -> Chart:

@@ -46,7 +46,7 @@ _PATTERN = re.compile(
 
 
 class Glossary:
-    """Marks the terms of one page, and remembers which came up."""
+    """Marks the terms of one page where they come up first, and remembers them."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
@@ -57,6 +57,8 @@ class Glossary:
         parts, end = [], 0
         for found in _PATTERN.finditer(text):
             term = found[0].replace("\u00a0", " ")
+            if term in self._used:
+                continue
             self._used.add(term)
             meaning = Markup('<abbr title="{}">{}</abbr>').format(TERMS[term], found[0])
             parts += [escape(text[end : found.start()]), meaning]

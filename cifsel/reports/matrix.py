@@ -20,7 +20,7 @@ NARROW, WIDE = 350, 1100
 MOST_ON_A_PHONE = 20
 # The strongest shade of a cell on which text can be read, on a light and on a dark page.
 _DARKEST = 0.45
-_LETTERS = 28  # A longer name loses its middle.
+_LETTERS = 34  # A longer name loses its middle.
 _FONT, _LINE = 11.0, 12.0
 _READOUT = 34.0  # Height of the two lines above, which say what a cell holds.
 
@@ -197,7 +197,7 @@ class _Drawing:
             column_lines = flat
             room = _LINE * max(map(len, flat)) + 4
         else:
-            letters = 18 if cell_width >= 2 * _LINE else _LETTERS
+            letters = 18 if cell_width >= 2 * _LINE - 2 else _LETTERS
             column_lines = [textwrap.wrap(name, letters) or [""] for name in columns]
             room = max(_width(line) for lines in column_lines for line in lines) * font + 8
         lines = max(map(len, row_lines))
@@ -283,4 +283,4 @@ def _shortened(name: str) -> str:
 
 def _width(text: str) -> float:
     """Width of a text by its font size, at most."""
-    return sum(1.05 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in text)
+    return 0.8 + sum(1.05 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in text)
