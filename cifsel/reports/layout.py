@@ -57,7 +57,7 @@ def add_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
 
 def wrap(text: str, width: int = 44) -> str:
     """Breaks a text into lines. A number stays with its "%"."""
-    return textwrap.fill(re.sub(r"(?<=\d) %", "\u00a0%", text), width)
+    return textwrap.fill(re.sub(r"(?<=\d) %", "\u00a0%", text), width).replace("\u00a0", " ")
 
 
 def freeze(figure: Figure) -> Figure:

@@ -43,7 +43,8 @@ def test_drawn_images_are_labelled_in_page_and_markdown(
 ):
     page = run_page.make_page(metrics, dataset, logits, samples)
     assert "EfficientNetV2-B0 on drawn, finetune (drawn images)" in page.html()
-    assert page.html().count(page.note) > 1
+    assert page.note in page.html()
+    assert "<figcaption>Drawn images</figcaption>" in page.html()
     assert f"> {page.note}" in page.markdown()
     real = dataclasses.replace(metrics, dataset="cifar100")
     assert run_page.make_page(real, dataset, logits, samples).note == ""
