@@ -14,8 +14,8 @@ _START = re.compile(r"^(\d*)([.)](?=\s|$)|[#+-](?=[\s#-]|$)|=)")
 
 
 def shown(text: str) -> str:
-    """Prepares text for HTML: no control characters, and no line that begins with a lone %."""
-    return re.sub(r"(?<=\d) %", "\u00a0%", printable(text))
+    """Prepares text for HTML: no control characters, and no lone "%" or p-value on a line."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<] )|(?<=p [=<]) ", "\u00a0", printable(text))
 
 
 def cell(text: object) -> str:
