@@ -1,6 +1,7 @@
 """Finished runs without the training: predictions with a chosen number of mistakes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,3 +83,15 @@ def pair(make_run, tmp_path):
         for model, mistakes in (("mobilenet", many[:-1]), ("efficientnetv2-b0", few))
         for seed in (0, 1)
     ]
+
+
+@pytest.fixture(scope="module")
+def two(make_run, tmp_path_factory):
+    """The folders of two runs, which tests of a module write other files into."""
+    folder = tmp_path_factory.mktemp("runs")
+    mistakes = {"val": np.arange(9), "test": np.arange(7)}
+    made = [
+        make_run(folder / "a", "mobilenet", mistakes),
+        make_run(folder / "b", "efficientnetv2-b0", {"val": [], "test": []}),
+    ]
+    return [Path(folder) for folder in made]
