@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-# Places among the colours of `layout`. MobileNet is blue and EfficientNetV2 orange everywhere, in
+from cifsel.reports.layout import marker_style
+
+# Places among the colours of `layout`. EfficientNetV2 is blue and MobileNet orange everywhere, in
 # the README as well.
-_PLACES = {"mobilenet": 0, "efficientnetv2": 1}
+_PLACES = {"efficientnetv2": 0, "mobilenet": 1}
 
 
 def model_name(model: str) -> str:
@@ -32,3 +34,8 @@ def places(models: Sequence[str]) -> list[int]:
     }
     free = (place for place in range(2 * len(models)) if place not in own.values())
     return [own[index] if index in own else next(free) for index in range(len(models))]
+
+
+def colour(model: str) -> str:
+    """Returns the colour of a model that is alone, or the first of its family."""
+    return str(marker_style(places([model])[0])["color"])

@@ -68,8 +68,9 @@ def test_three_digits(value, written):
 
 def test_models_keep_their_colours_in_any_order_and_company():
     both = ["mobilenet", "efficientnetv2-b0"]
-    assert looks.places(both) == [0, 1]
-    assert looks.places(both[::-1]) == [1, 0]
-    assert looks.places(["efficientnetv2-b0"]) == [1]
-    assert looks.places(["efficientnetv2-b0", "efficientnetv2-b3", "mobilenet"]) == [1, 2, 0]
-    assert looks.places(["other", "mobilenet", "mobilenet"]) == [1, 0, 2]
+    assert looks.places(both) == [1, 0]
+    assert looks.places(both[::-1]) == [0, 1]
+    assert looks.places(["mobilenet"]) == [1]
+    assert looks.places(["efficientnetv2-b0", "efficientnetv2-b3", "mobilenet"]) == [0, 2, 1]
+    assert looks.places(["other", "mobilenet", "mobilenet"]) == [0, 1, 2]
+    assert [looks.colour(model) for model in both] == [style.ORANGE, style.BLUE]
