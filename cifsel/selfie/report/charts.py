@@ -153,8 +153,7 @@ def confusion(counts: Num[np.ndarray, "k k"], class_names: Sequence[str]) -> Fig
       counts: numbers of photos, whole or means of several repetitions.
       class_names: K names.
     """
-    classes = len(class_names)
-    large = classes > FEW_CLASSES
+    classes, large = len(class_names), len(class_names) > FEW_CLASSES
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-9)
     figure, (axes,) = layout.panels(1.1 + (0.34 if large else 0.52) * classes)
     if large:

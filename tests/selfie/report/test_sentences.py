@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from changes import with_candidate, with_photos
 
 from cifsel.selfie.protocol.candidates import Difference
 from cifsel.selfie.protocol.learning_curve import CurvePoint
@@ -54,23 +55,12 @@ def outcome(make_outcome):
     )
 
 
-def with_candidate(outcome, position, **fields):
-    """The outcome with other fields of a candidate."""
-    candidates = list(outcome.candidates)
-    candidates[position] = dataclasses.replace(candidates[position], **fields)
-    return dataclasses.replace(outcome, candidates=tuple(candidates))
-
-
 def with_difference(outcome, mean, p, against="ImageNet weights, probe"):
     """The outcome with one difference, of the first candidate."""
     difference = Difference(
         outcome.candidates[0].name, against, mean=mean, low=mean - 0.1, high=mean + 0.1, p=p
     )
     return dataclasses.replace(outcome, differences=(*outcome.differences, difference))
-
-
-def with_photos(outcome, **fields):
-    return dataclasses.replace(outcome, photos=dataclasses.replace(outcome.photos, **fields))
 
 
 def test_sentence_of_photos_held_out_one_by_one(outcome):
