@@ -107,7 +107,7 @@ class Run:
             fitted = self._fit(checkpoints)
         logits = self._predict(fitted)
         metrics = self._score(fitted, logits)
-        report.finish(metrics, logits, fitted.solution)
+        report.finish(metrics, logits)
         workdir.remove_cached(self._folder)
         return metrics
 
@@ -151,6 +151,10 @@ class Run:
             f" validation loss {solution.chosen.val_loss:.3f},"
             f" accuracy {solution.chosen.val_accuracy:.1%}"
         )
+        if self._job.fine_tuning is not None:
+            # The curves of fine-tuning start here.
+            start = {"val/loss": solution.chosen.val_loss}
+            self._writer.write_scalars(0, start | {"val/accuracy": solution.chosen.val_accuracy})
         logits = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
         params = variables["params"] | {"head": {"logits": sharding.everywhere(logits)}}
         return Fitted(variables | {"params": params}, solution, Progress())

@@ -60,7 +60,8 @@ def tiny(build_tiny):
         patch.setattr(build, "build", build_tiny)
         patch.setattr(classifier, "build", build_tiny)
         patch.setattr(drawn_images, "draw_classes", few)
-        patch.setattr(run_report.RunReport, "_figure", lambda *_: None)  # These take seconds.
+        for drawing in ("_draw_samples", "_draw_page"):  # These take seconds.
+            patch.setattr(run_report.RunReport, drawing, lambda *_: None)
         yield
 
 
@@ -90,7 +91,7 @@ from cifsel.config import flag
 from cifsel.data import drawn_images
 from cifsel.reports.run_report import RunReport
 build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_gcs_runs.few
-RunReport._figure = lambda *_: None
+RunReport._draw_samples = RunReport._draw_page = lambda *_: None
 logging.set_verbosity(logging.WARNING)
 app.run(main.main, flags_parser=flag.parse_flags)
 """

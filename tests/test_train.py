@@ -244,9 +244,12 @@ def drawn_config(recipe="finetune", **fields):
 def drawn(monkeypatch):
     """Names of the figures, which take seconds to draw and are not drawn here."""
     names = []
-    monkeypatch.setattr(
-        run_report.RunReport, "_figure", lambda _, step, name, figure: names.append(name)
-    )
+
+    def write(page, *_):
+        names.extend(shown.name for shown in (*page.charts, *page.galleries))
+
+    monkeypatch.setattr(run_report.run_page.Page, "write", write)
+    monkeypatch.setattr(run_report.RunReport, "_draw_samples", lambda *_: None)
     return names
 
 
@@ -313,7 +316,7 @@ from cifsel.config import flag
 from cifsel.data import drawn_images
 from cifsel.reports.run_report import RunReport
 build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_train.few
-RunReport._figure = lambda *_: None
+RunReport._draw_samples = RunReport._draw_page = lambda *_: None
 logging.set_verbosity(logging.WARNING)
 app.run(main.main, flags_parser=flag.parse_flags)
 """

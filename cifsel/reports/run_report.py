@@ -11,7 +11,6 @@ from cifsel.evaluation.split_score import SplitScore
 from cifsel.reports import figures, run_page, style
 from cifsel.reports.page import DRAWN
 from cifsel.terminal import duration, say, show_table
-from cifsel.training.probe import Solution
 from cifsel.training.results import RunMetrics
 from cifsel.training.samples import Samples
 from cifsel.workdir import summaries
@@ -43,34 +42,31 @@ class RunReport:
         self._writer.write_hparams(settings)
         overview = summaries.parameter_overview(variables["params"])
         self._writer.write_texts(0, {"parameters": summaries.code_block(overview)})
+        self._draw_samples(DRAWN if settings["dataset"] == "drawn" else "")
+
+    def _draw_samples(self, note: str) -> None:
+        """Shows training images before training, so that a mistake in them is seen early."""
         captions = run_page.sample_captions(self._samples, self._dataset)
         grid = figures.image_grid(self._samples.images, captions, title="Training images")
-        note = DRAWN if settings["dataset"] == "drawn" else ""
         path = self._run / "figures" / "training_samples.png"
         self._writer.write_images(0, {"figures/training_samples": style.save(grid, path, note)})
 
-    def finish(
-        self, metrics: RunMetrics, logits: dict[str, np.ndarray], solution: Solution | None
-    ) -> None:
+    def finish(self, metrics: RunMetrics, logits: dict[str, np.ndarray]) -> None:
         """Writes the results. metrics.json comes last, as it marks the run as finished.
 
         Args:
           metrics: all numbers of the run.
           logits: of 'val' and 'test', (N, K) float32.
-          solution: of the probe. None without a probe.
         """
-        # All summaries are counted by the gradient steps taken.
-        step = metrics.training.step
-        if metrics.training.history:
-            start = figures.Curve.of(metrics).start
-            self._writer.write_scalars(
-                0, {f"val/{k.removeprefix('val_')}": v for k, v in start.items()}
-            )
-        page = run_page.make_page(metrics, self._dataset, logits["test"], self._samples)
-        page.write(self._run, self._writer, step)
+        self._draw_page(metrics, logits["test"])
         self._predictions(logits)
         workdir.write_json(self._run / workdir.METRICS, metrics.to_json())
         self._show(metrics)
+
+    def _draw_page(self, metrics: RunMetrics, test_logits: np.ndarray) -> None:
+        page = run_page.make_page(metrics, self._dataset, test_logits, self._samples)
+        # All summaries are counted by the gradient steps taken.
+        page.write(self._run, self._writer, metrics.training.step)
 
     def _predictions(self, logits: dict[str, np.ndarray]) -> None:
         """Writes predictions.npz: logits, labels and ids of the validation and test images."""
