@@ -32,6 +32,8 @@ from cifsel.terminal import say, show_table, working
 from cifsel.workdir import summaries
 
 COMPARISON = "comparison.json"
+# Folder of the summaries, which TensorBoard names them by.
+SUMMARIES = "comparison"
 
 
 def compare(folders: Sequence[str], output: str) -> Comparison:
@@ -109,7 +111,8 @@ def _is_there(folder: str) -> bool:
 
 def _write(target: epath.Path, page: Page, comparison: Comparison, best: BestRun) -> None:
     workdir.make(target, "output")
-    with summaries.open_writer(str(target)) as writer:
+    # In a folder of its own, TensorBoard calls it "comparison". Runs may lie beside it.
+    with summaries.open_writer(str(target / SUMMARIES)) as writer:
         page.write(target, writer)
     workdir.write_json(target / COMPARISON, comparison.to_json())
     workdir.write_json(target / workdir.BEST, best.to_json())

@@ -14,6 +14,7 @@ from cifsel import build, workdir
 from cifsel import config as config_lib
 from cifsel.build import FineTuning, Job
 from cifsel.config.validation import validate
+from cifsel.data import augment
 from cifsel.evaluation import cost, split_score
 from cifsel.evaluation.passes import Passes
 from cifsel.reports.run_report import RunReport
@@ -23,7 +24,7 @@ from cifsel.training import diagnosis, loop, probe, profiling, steps
 from cifsel.training.clock import Phases
 from cifsel.training.progress import Progress
 from cifsel.training.results import RunMetrics
-from cifsel.training.samples import augmented_samples
+from cifsel.training.samples import Samples, training_samples
 from cifsel.training.state import init_state
 from cifsel.workdir import lock, provenance
 from cifsel.workdir.checkpoints import Checkpoints
@@ -100,17 +101,25 @@ class Run:
         """Runs from the first step to metrics.json."""
         job = self._job
         workdir.write_json(self._folder / workdir.CONFIG, job.settings)
-        report = RunReport(self._folder, self._dataset, self._writer)
-        samples = augmented_samples(job.objective, job.seed, self._dataset.train.images)
-        report.start(job.settings, job.model.variables, samples)
+        report = RunReport(self._folder, self._dataset, self._writer, self._samples())
+        report.start(job.settings, job.model.variables)
         with Checkpoints(self._folder) as checkpoints:
             fitted = self._fit(checkpoints)
         logits = self._predict(fitted)
         metrics = self._score(fitted, logits)
         with working("drawing the report"):
-            report.finish(metrics, logits, fitted.solution)
+            report.finish(metrics, logits)
         workdir.remove_cached(self._folder)
         return metrics
+
+    def _samples(self) -> Samples:
+        """Training images for the report: augmented, or as a probe sees them."""
+        job, objective = self._job, self._job.objective
+        if job.fine_tuning is None:
+            size, plain = job.view.image_size, augment.Policy()
+            objective = dataclasses.replace(objective, image_size=size, policy=plain)
+        train, classes = self._dataset.train, len(self._dataset.class_names)
+        return training_samples(objective, job.seed, train, classes)
 
     def _fit(self, checkpoints: Checkpoints) -> Fitted:
         """Solves for the head, fine-tunes, or does both, and saves the classifier."""
@@ -145,6 +154,10 @@ class Run:
             f" validation loss {solution.chosen.val_loss:.3f},"
             f" accuracy {solution.chosen.val_accuracy:.1%}"
         )
+        if self._job.fine_tuning is not None:
+            # The curves of fine-tuning start here.
+            start = {"val/loss": solution.chosen.val_loss}
+            self._writer.write_scalars(0, start | {"val/accuracy": solution.chosen.val_accuracy})
         logits = {"kernel": jnp.asarray(solution.kernel), "bias": jnp.asarray(solution.bias)}
         params = variables["params"] | {"head": {"logits": sharding.everywhere(logits)}}
         return Fitted(variables | {"params": params}, solution, Progress())

@@ -10,7 +10,7 @@ import json
 from matplotlib.figure import Figure
 
 from cifsel.config import arguments
-from cifsel.reports import style
+from cifsel.reports import looks, style
 from cifsel.runtime import command
 from experiments import RESULTS
 
@@ -28,7 +28,7 @@ def draw(runs: list[dict]) -> Figure:
     axes = figure.subplots()
     for row, run in enumerate(runs):
         low, high = run["test"]["accuracy_interval"]
-        colour = style.BLUE if run["model"] == "mobilenet" else style.ORANGE
+        colour = looks.colour(run["model"])
         axes.plot([low, high], [row, row], color=colour, linewidth=2.5, alpha=0.5)
         axes.plot(run["test"]["accuracy"], row, "o", color=colour)
         axes.text(high + 0.005, row, style.percent(run["test"]["accuracy"], 1), va="center")

@@ -60,7 +60,8 @@ def tiny(build_tiny):
         patch.setattr(build, "build", build_tiny)
         patch.setattr(classifier, "build", build_tiny)
         patch.setattr(drawn_images, "draw_classes", few)
-        patch.setattr(run_report.RunReport, "_figure", lambda *_: None)  # These take seconds.
+        for drawing in ("_draw_samples", "_draw_page"):  # These take seconds.
+            patch.setattr(run_report.RunReport, drawing, lambda *_: None)
         yield
 
 
@@ -90,7 +91,7 @@ from cifsel.config import flag
 from cifsel.data import drawn_images
 from cifsel.reports.run_report import RunReport
 build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_gcs_runs.few
-RunReport._figure = lambda *_: None
+RunReport._draw_samples = RunReport._draw_page = lambda *_: None
 logging.set_verbosity(logging.WARNING)
 app.run(main.main, flags_parser=flag.parse_flags)
 """
@@ -183,13 +184,13 @@ def test_a_run_is_interrupted_and_ends_like_one_of_this_machine(interrupted, tmp
 def test_event_files_are_there_and_whole(interrupted, gs, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    names = [name for name in gs.names("run/") if "tfevents" in name]
+    names = [name for name in gs.names("run/val/") if "tfevents" in name]
     assert len(names) == 2  # of the interrupted process and the next
     for name in names:
         (tmp_path / Path(name).name).write_bytes((epath.Path(BUCKET) / name).read_bytes())
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
     events.Reload()
-    assert [event.step for event in events.Tensors("val/loss")] == [3, 6]
+    assert [event.step for event in events.Tensors("loss")] == [3, 6]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from cifsel import config as config_lib
 from cifsel.comparison.runs import Run
 from cifsel.errors import UserError, printable
+from cifsel.reports.looks import model_name
 from cifsel.terminal import count
 
 # Fields of the config that may differ between the runs of one candidate.
@@ -140,14 +141,6 @@ def _value(config: Mapping[str, Any], field: str) -> Any:
     for part in field.split("."):
         value = value.get(part, "absent") if isinstance(value, Mapping) else "absent"
     return value
-
-
-def model_name(model: str) -> str:
-    """Writes the name of a model as people do: 'MobileNet', 'EfficientNetV2-B0'."""
-    family, _, variant = model.partition("-")
-    family = {"mobilenet": "MobileNet", "efficientnetv2": "EfficientNetV2"}.get(family, family)
-    variant = variant if variant == "mini" else variant.upper()
-    return f"{family}-{variant}" if variant else family
 
 
 def differing_fields(candidates: Sequence[Candidate]) -> dict[str, list[Any]]:

@@ -1,7 +1,6 @@
 """The figures of a comparison: numbers of several candidates in, matplotlib Figure out.
 
-Colour and marker of a candidate depend on its place. It looks the same in all figures that list
-the candidates in the same order.
+Colour and marker of a candidate depend on its model, see `looks.places`.
 """
 
 import itertools
@@ -15,18 +14,15 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
 from cifsel.comparison.paired import Estimate
 from cifsel.comparison.scores import CoarseComparison
-from cifsel.evaluation import scoring
 from cifsel.reports import layout
+from cifsel.reports.layout import Item
 from cifsel.reports.style import GREY, INK, PERCENT, display_name, percent, styled
 from cifsel.terminal import count
-from cifsel.training.progress import Epoch
-
-History = Sequence[Epoch]
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class CostPoint:
     """Cost and test accuracy of a candidate.
 
     Attributes:
-      name: of the candidate.
+      item: the candidate.
       flops: floating-point operations per image, > 0.
       images_per_second: > 0.
       accuracy: 0..1.
@@ -42,7 +38,7 @@ class CostPoint:
       high: upper end.
     """
 
-    name: str
+    item: Item
     flops: float
     images_per_second: float
     accuracy: float
@@ -51,65 +47,11 @@ class CostPoint:
 
 
 @styled
-def training_curves(histories: Mapping[str, Sequence[History]]) -> Figure:
-    """Draws accuracy and loss by epoch, of validation solid, of training dashed.
-
-    Several seeds are thin lines. Their mean is a thick line over the epochs that all of them have.
-
-    Args:
-      histories: by name of the candidate, a history per seed.
-
-    Raises:
-      ValueError: no candidate has an epoch.
-    """
-    figure, (accuracy, loss) = layout.panels(5.4, 2, sharex=True)
-    entries = []
-    for place, (name, seeds) in enumerate(histories.items()):
-        trained = [seed for seed in seeds if seed]
-        if not trained:
-            continue
-        several = f" (mean of {len(trained)} seeds)" if len(trained) > 1 else ""
-        entries.append(
-            layout.legend_entry(name + several, **layout.marker_style(place, linestyle="-"))
-        )
-        for key in ("val_accuracy", "train_accuracy", "val_loss", "train_loss"):
-            _draw_curve(accuracy if key.endswith("accuracy") else loss, trained, key, place)
-    if not entries:
-        raise ValueError("none of the candidates has a training history")
-    lines = (
-        layout.legend_entry("validation", color=INK),
-        layout.legend_entry("training (hollow)", color=INK, ls="--"),
-    )
-    layout.add_legend(figure, [*entries, *lines])
-    accuracy.set_title("Accuracy")
-    accuracy.yaxis.set_major_formatter(PERCENT)
-    loss.set(title="Loss (nats)", xlabel="epoch")
-    loss.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return layout.freeze(figure)
-
-
-def _draw_curve(axes: Axes, seeds: Sequence[History], key: str, place: int) -> None:
-    """Draws one field of the epochs, of all seeds of the candidate at that place."""
-    hollow = key.startswith("train")
-    series = [{epoch.epoch: getattr(epoch, key) for epoch in seed} for seed in seeds]
-    look = layout.marker_style(place, linestyle="--" if hollow else "-")
-    thin = look | {"marker": "", "linewidth": 0.7, "alpha": 0.6}
-    for values in series if len(series) > 1 else ():
-        axes.plot(list(values), np.array(list(values.values()), float), **thin)
-    common = sorted(set.intersection(*map(set, series)))
-    mean = np.array([[values[epoch] for epoch in common] for values in series], float).mean(axis=0)
-    # Without markers a single epoch could not be seen. Many of them would hide the line.
-    look |= {"markersize": 5, "markevery": max(1, len(common) // 6)}
-    axes.plot(common, mean, **look, fillstyle="none" if hollow else "full")
-
-
-@styled
 def accuracy_by_class(
     class_names: Sequence[str],
     accuracy_a: Float[np.ndarray, " classes"],
     accuracy_b: Float[np.ndarray, " classes"],
-    name_a: str,
-    name_b: str,
+    pair: tuple[Item, Item],
 ) -> Figure:
     """Draws the accuracy of B against that of A by class, and names the largest differences.
 
@@ -117,17 +59,17 @@ def accuracy_by_class(
       class_names: names of the classes.
       accuracy_a: accuracies of A, 0..1.
       accuracy_b: accuracies of B.
-      name_a: name of candidate A.
-      name_b: name of candidate B.
+      pair: A and B.
     """
+    a, b = pair
     figure, (axes,) = layout.panels(5.4)
     points = np.stack([accuracy_a, accuracy_b], axis=1)
     difference = accuracy_b - accuracy_a
     ends = np.array([-0.05, 0.05]) * max(0.2, np.ptp(points)) + (points.min(), points.max())
     axes.plot(ends, ends, "--", color=GREY, linewidth=1.2, zorder=1)
     sides = (
-        (difference > 0, f"above: {name_b} better", layout.marker_style(1)),
-        (difference < 0, f"below: {name_a} better", layout.marker_style(0)),
+        (difference > 0, f"above: {b.name} better", b.marker()),
+        (difference < 0, f"below: {a.name} better", a.marker()),
         (difference == 0, "on the line: equal", layout.marker_style(0, color=GREY, marker="x")),
     )
     for side, text, look in sides:
@@ -136,8 +78,8 @@ def accuracy_by_class(
     above, below, on = (side.sum() for side, _, _ in sides)
     axes.set_title(f"{len(points)} classes: {above} above the line, {below} below, {on} on it")
     axes.set(xlim=ends, ylim=ends, box_aspect=1)
-    for axis, name in ((axes.xaxis, name_a), (axes.yaxis, name_b)):
-        axis.set_label_text(layout.wrap(f"accuracy of {name}"))
+    for axis, item in ((axes.xaxis, a), (axes.yaxis, b)):
+        axis.set_label_text(layout.wrap(f"accuracy of {item.name}"))
         axis.set_major_formatter(PERCENT)
     far = [index for index in np.argsort(-abs(difference), kind="stable")[:8] if difference[index]]
     _name_points(layout.freeze(figure), axes, points, {index: class_names[index] for index in far})
@@ -172,35 +114,35 @@ def _name_points(figure: Figure, axes: Axes, points: np.ndarray, names: Mapping[
 
 
 @styled
-def accuracy_by_coarse_label(rows: Sequence[CoarseComparison], name_a: str, name_b: str) -> Figure:
+def accuracy_by_coarse_label(rows: Sequence[CoarseComparison], pair: tuple[Item, Item]) -> Figure:
     """Draws accuracies of A and B on each coarse label, and their difference with its interval.
 
     Args:
       rows: one per coarse label. The one where A is ahead the most comes on top.
-      name_a: name of candidate A.
-      name_b: name of candidate B.
+      pair: A and B.
     """
+    a, b = pair
     rows = sorted(rows, key=lambda row: -row.difference.mean)
     figure, (left, right) = layout.panels(0.9 + 0.42 * len(rows), 1, 2, sharey=True)
     unclear = layout.marker_style(0, color=INK, marker="d")
     for place, row in enumerate(rows):
         difference = row.difference
         left.plot([row.a, row.b], [place, place], color=GREY, linewidth=1.5, zorder=1)
-        left.plot(row.a, place, **layout.marker_style(0))
-        left.plot(row.b, place, **layout.marker_style(1))
+        left.plot(row.a, place, **a.marker())
+        left.plot(row.b, place, **b.marker())
         if difference.low <= 0 <= difference.high:
             look = unclear
         else:
-            look = layout.marker_style(int(difference.mean < 0))
+            look = (a if difference.mean > 0 else b).marker()
         interval = [difference.low, difference.high]
         right.plot(interval, [place, place], color=look["color"], linewidth=1.5)
         right.plot(difference.mean, place, **look)
     right.axvline(0, color=INK, linewidth=1, zorder=1)
-    pair = [
-        layout.legend_entry(f"A: {name_a}", **layout.marker_style(0)),
-        layout.legend_entry(f"B: {name_b}", **layout.marker_style(1)),
+    entries = [
+        layout.legend_entry(f"{letter}: {item.name}", **item.marker())
+        for letter, item in zip("AB", pair, strict=True)
     ]
-    layout.add_legend(figure, [*pair, layout.legend_entry("the interval contains 0", **unclear)])
+    layout.add_legend(figure, [*entries, layout.legend_entry("the interval contains 0", **unclear)])
     left.set_yticks(
         range(len(rows)), [layout.wrap(display_name(row.name), width=16) for row in rows]
     )
@@ -220,7 +162,7 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
     """
     figure, panels = layout.panels(3, 1, 2, sharey=True)
     steps = np.outer(10.0 ** np.arange(-9, 10), (1, 2, 5)).ravel()
-    styles = [layout.marker_style(place) for place in range(len(points))]
+    styles = [point.item.marker() for point in points]
     operations = [point.flops / 1e9 for point in points]
     speeds = [point.images_per_second for point in points]
     quantities = (("GFLOPs per image", operations), ("images per second", speeds))
@@ -237,60 +179,32 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     named = zip(points, styles, strict=True)
-    layout.add_legend(figure, [layout.legend_entry(p.name, **look) for p, look in named])
+    layout.add_legend(figure, [layout.legend_entry(p.item.name, **look) for p, look in named])
     panels[0].set_title("Test accuracy, 95 % interval")
     panels[0].yaxis.set_major_formatter(PERCENT)
     return layout.freeze(figure)
 
 
 @styled
-def reliability_diagram(tables: Mapping[str, scoring.Calibration]) -> Figure:
-    """Draws accuracy against confidence of each candidate, and the shares of the bins.
-
-    Bins of less than ten examples are faint.
-
-    Args:
-      tables: by name of the candidate, the result of `scoring.calibration`.
-    """
-    figure, (upper, lower) = layout.panels(5.8, 2, sharex=True, height_ratios=[3, 1])
-    upper.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1.4, zorder=1)
-    entries = [layout.legend_entry("perfectly calibrated", color=GREY, linestyle=":")]
-    for place, (name, table) in enumerate(tables.items()):
-        look = layout.marker_style(place, linestyle=("-", "--", "-.", ":")[place % 4])
-        points, count = np.stack([table.confidence, table.accuracy]), table.count
-        upper.plot(*points[:, count >= 10], **look)
-        upper.plot(*points[:, (count > 0) & (count < 10)], **layout.marker_style(place, alpha=0.35))
-        lower.stairs(count / count.sum(), table.edges, color=look["color"], ls=look["linestyle"])
-        error = percent(scoring.expected_calibration_error(table), 1)
-        entries.append(layout.legend_entry(f"{name}: calibration error {error}", **look))
-    layout.add_legend(figure, entries)
-    upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
-    lower.set(ylabel="of predictions", xlabel="confidence")
-    for axis in (upper.xaxis, upper.yaxis, lower.yaxis):
-        axis.set_major_formatter(PERCENT)
-    return layout.freeze(figure)
-
-
-@styled
-def accuracy_by_seed(accuracies: Mapping[str, Estimate]) -> Figure:
+def accuracy_by_seed(accuracies: Mapping[Item, Estimate]) -> Figure:
     """Draws the test accuracy of every seed, and the mean of each candidate with its interval.
 
     Args:
-      accuracies: by name of the candidate.
+      accuracies: by candidate.
     """
-    names = {name: layout.wrap(name, width=22) for name in accuracies}
-    lines = 2 + max(name.count("\n") for name in names.values())
+    names = [layout.wrap(item.name, width=22) for item in accuracies]
+    lines = 2 + max(name.count("\n") for name in names)
     figure, (axes,) = layout.panels(0.8 + (0.3 + 0.22 * lines) * len(accuracies))
-    for place, (name, accuracy) in enumerate(accuracies.items()):
+    for place, (item, accuracy) in enumerate(accuracies.items()):
         mean, seeds = float(np.mean(accuracy.by_seed)), accuracy.by_seed
         interval, line = [accuracy.low, accuracy.high], [place, place]
-        axes.plot(interval, line, color=layout.marker_style(place)["color"])
-        axes.plot(mean, place, **layout.marker_style(place, markersize=9))
+        axes.plot(interval, line, color=item.marker()["color"])
+        axes.plot(mean, place, **item.marker(markersize=9))
         # Hollow, so that equal ones do not hide each other.
-        hollow = layout.marker_style(place, fillstyle="none")
+        hollow = item.marker(fillstyle="none")
         axes.plot(seeds, [place + 0.25] * len(seeds), **hollow)
-        names[name] += f"\n{percent(mean, 1)}, {count(len(seeds), 'seed')}"
-    axes.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names.values())
+        names[place] += f"\n{percent(mean, 1)}, {count(len(seeds), 'seed')}"
+    axes.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
     axes.set(title="Test accuracy: mean, 95 % interval", xlabel="hollow: every seed by itself")
     axes.xaxis.set_major_formatter(PERCENT)
     return layout.freeze(figure)

@@ -16,9 +16,9 @@ from cifsel.reports.style import display_name, percent
 from cifsel.terminal import count
 
 # Numbers of images: enough to judge, few enough to look at.
-CONFUSED_PAIRS, IMAGES_PER_PAIR, DISAGREEMENTS, GRADCAMS_OF_A_KIND = 6, 4, 16, 4
+CONFUSED_PAIRS, IMAGES_PER_PAIR, DISAGREEMENTS, GRADCAMS_OF_A_KIND = 6, 4, 16, 3
 LABEL_ERRORS, DUPLICATES = 24, 16
-GRADCAM_SIDE = 96  # pixels
+GRADCAM_SIDE = 160  # pixels
 
 
 class Examples:
@@ -90,33 +90,37 @@ class Examples:
             [self._draw(np.flatnonzero(kind), GRADCAMS_OF_A_KIND) for kind in kinds]
         ).astype(np.int64)
         images = self._dataset.test.images[chosen]
-        everywhere = np.ones((len(chosen), 1, 1))
-        columns = [gradcam.overlay(images, everywhere, GRADCAM_SIDE)]
-        predictions = []
+        # A map of 1 x 1 leaves an image as it is.
+        columns = [gradcam.overlay(images, np.ones((len(chosen), 1, 1)), GRADCAM_SIDE)]
+        labels, without, predictions = ["the image"], [], []
         for candidate in self._pair:
             run = candidate.best_run()
             predictions.append(run.predictions("test")[chosen])
             heat = gradcam.heat(trained_model.restore(run.folder), images, predictions[-1])
-            columns.append(gradcam.overlay(images, heat, GRADCAM_SIDE))
+            if gradcam.has_places(heat):
+                columns.append(gradcam.overlay(images, heat, GRADCAM_SIDE))
+                labels.append(candidate.name)
+            else:
+                without.append(candidate)
         tiles = []
         for row, position in enumerate(chosen):
             label = self._dataset.test.labels[position]
             notes = [
-                f"{'✓' if predicted[row] == label else '✗'} {candidate.name}:"
-                f" {self._names[predicted[row]]}"
+                f"{candidate.name} says {self._names[predicted[row]]}"
+                f" {'✓' if predicted[row] == label else '✗'}"
                 for candidate, predicted in zip(self._pair, predictions, strict=True)
             ]
             pictures = tuple(column[row] for column in columns)
-            tiles.append(Tile(pictures, self._names[label], tuple(notes)))
-        first, second = (candidate.name for candidate in self._pair)
+            tiles.append(Tile(pictures, self._names[label], tuple(notes), labels=tuple(labels)))
         return Gallery(
             "attention",
             "Where they look",
-            f"Grad-CAM: the image, then the regions that {first} and {second} base their own"
-            " answers on, with the rest dimmed. Images are drawn at random from those that both,"
-            " only the first, only the second, and neither gets right. Answers are of the best"
-            " seed of each.",
-            tuple(tiles),
+            "Grad-CAM: the image, and beside it in colour the regions that each network bases its"
+            " own answer on. Images are drawn at random from those that both, only the first, only"
+            " the second, and neither gets right. Answers are of the best seed of each."
+            + "".join(map(_no_map, without)),
+            tuple(tiles) if len(labels) > 1 else (),
+            heat=True,
         )
 
     def label_errors(self, label_errors: Sequence[LabelError], num_runs: int) -> Gallery:
@@ -139,6 +143,7 @@ class Examples:
             " report."
             + (f" The first {LABEL_ERRORS}:" if len(label_errors) > LABEL_ERRORS else ""),
             tuple(tiles),
+            folded=True,
         )
 
     def duplicates(self, duplicates: Sequence[Duplicate]) -> Gallery:
@@ -152,6 +157,7 @@ class Examples:
             f"{exact} exact and {len(duplicates) - exact} near duplicates. {CRITERION} Shown from"
             " the most to the least similar, the test image first.",
             tuple(self._duplicate(duplicates[i]) for i in evenly),
+            folded=True,
         )
 
     def _duplicate(self, duplicate: Duplicate) -> Tile:
@@ -177,3 +183,11 @@ class Examples:
         answer = f"{self._names[predicted]} {percent(probabilities[predicted])}"
         label = self._dataset.test.labels[position]
         return Tile((self._dataset.test.images[position],), self._names[label], (answer,))
+
+
+def _no_map(candidate: Candidate) -> str:
+    size = candidate.config["image_size"]
+    return (
+        f" There is no map of {candidate.name}. Of an image of {size} pixels, its last layer keeps"
+        " a single cell, which says nothing of places."
+    )

@@ -63,24 +63,21 @@ class Estimate:
 def accuracy(right: Bool[np.ndarray, "seeds images"]) -> Estimate:
     """Estimates the accuracy on other images, and with other seeds where there are several.
 
-    With one seed the interval is Wilson's over the images. With several it is a t-interval over
-    images and seeds.
+    With one seed, or seeds that all agree, the interval is Wilson's over the images. Otherwise it
+    is a t-interval over images and seeds.
 
     Args:
       right: whether each seed is right on each image.
     """
     by_seed = tuple(right.mean(1).tolist())
-    if len(right) == 1:
-        low, high = scoring.wilson(int(right.sum()), right.shape[1])
-        return Estimate(by_seed[0], low, high, by_seed, None)
-    against_nothing = _of_several_runs(right, np.zeros((1, right.shape[1]), bool))
-    return Estimate(
-        mean=against_nothing.mean,
-        low=max(0.0, against_nothing.low),
-        high=against_nothing.high,
-        by_seed=by_seed,
-        spread=float(np.std(by_seed, ddof=1)),
-    )
+    spread = float(np.std(by_seed, ddof=1)) if len(right) > 1 else None
+    nothing = np.zeros((1, right.shape[1]), bool)
+    if _without_spread(right, nothing):
+        low, high = scoring.wilson(float(right.mean(0).sum()), right.shape[1])
+        return Estimate(float(right.mean()), low, high, by_seed, spread)
+    against_nothing = _of_several_runs(right, nothing)
+    low = max(0.0, against_nothing.low)
+    return Estimate(against_nothing.mean, low, against_nothing.high, by_seed, spread)
 
 
 def difference(
@@ -93,6 +90,10 @@ def difference(
     an image minus that of B's, averaged over images. The variance between seeds is added to that
     between images, with Satterthwaite's degrees of freedom.
 
+    A t-test needs spread. Where the seeds of each model agree on all images, where there is a
+    single image, or where all images and seeds differ by the same, the formulas of one seed are
+    used.
+
     Args:
       right_a: whether each of A's seeds is right on each image.
       right_b: the same of B.
@@ -104,8 +105,8 @@ def difference(
         raise ValueError(f"need (S, N) and (T, N), got {right_a.shape} and {right_b.shape}")
     if not right_a.size or not right_b.size:
         raise ValueError("there is nothing to compare")
-    if len(right_a) == len(right_b) == 1:
-        return _of_single_runs(right_a[0], right_b[0])
+    if _without_spread(right_a, right_b):
+        return _of_single_runs(right_a, right_b)
     return _of_several_runs(right_a, right_b)
 
 
@@ -125,9 +126,29 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_a, only_a + only_b).pvalue)
 
 
+def _without_spread(right_a: np.ndarray, right_b: np.ndarray) -> bool:
+    """Whether a t-test has no variance to go by, or none between images."""
+    if right_a.shape[1] == 1 or all((right == right[:1]).all() for right in (right_a, right_b)):
+        return True
+    by_image = right_a.mean(0) - right_b.mean(0)
+    # Equal shares of several seeds may differ by rounding.
+    return bool(np.ptp(by_image) < 1e-12) and _variance_between_seeds(right_a, right_b) < 1e-24
+
+
+def _variance_between_seeds(*models: np.ndarray) -> float:
+    """Variance of the difference in accuracy that comes from the seeds, 0 for a single one."""
+    return sum(_seed_variance(right) for right in models if len(right) > 1)
+
+
+def _seed_variance(right: np.ndarray) -> float:
+    return float(right.mean(1).var(ddof=1)) / len(right)
+
+
 def _of_single_runs(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
-    total = len(right_a)
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    """Compares by the formulas of one seed. Several seeds count by their shares on each image."""
+    by_image = right_a.mean(0) - right_b.mean(0)
+    total = len(by_image)
+    only_a, only_b = float(by_image.clip(0).sum()), float((-by_image).clip(0).sum())
     # Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions
     # based on paired data", 2012: one image is added to each kind of disagreement. Its coverage
     # holds near 0, where Wald's interval has no width.
@@ -135,13 +156,15 @@ def _of_single_runs(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
     centre = share_a - share_b
     error = math.sqrt((share_a + share_b - centre**2) / (total + 2))
     reach = float(stats.norm.ppf(0.975)) * error
+    several = min(len(right_a), len(right_b)) > 1
     return Difference(
         mean=(only_a - only_b) / total,
         low=max(-1.0, centre - reach),
         high=min(1.0, centre + reach),
-        p=mcnemar(only_a, only_b),
+        # Whole images. A share of one is not yet a disagreement.
+        p=mcnemar(math.floor(only_a + 1e-9), math.floor(only_b + 1e-9)),
         from_images=error,
-        from_seeds=None,
+        from_seeds=math.sqrt(_variance_between_seeds(right_a, right_b)) if several else None,
     )
 
 
@@ -149,25 +172,19 @@ def _of_several_runs(right_a: np.ndarray, right_b: np.ndarray) -> Difference:
     by_image = right_a.mean(0) - right_b.mean(0)
     mean, total = float(by_image.mean()), len(by_image)
     # (variance of the mean, degrees of freedom) of every source of uncertainty.
-    images = (float(by_image.var(ddof=1)) / total, total - 1) if total > 1 else (0.0, 1)
+    images = (float(by_image.var(ddof=1)) / total, total - 1)
     seeds = [
-        (float(right.mean(1).var(ddof=1)) / len(right), len(right) - 1)
-        for right in (right_a, right_b)
-        if len(right) > 1
+        (_seed_variance(right), len(right) - 1) for right in (right_a, right_b) if len(right) > 1
     ]
     variance = images[0] + sum(part for part, _ in seeds)
     error = math.sqrt(variance)
-    if not error:
-        p, reach = float(mean == 0), 0.0
-    else:
-        freedom = variance**2 / sum(part**2 / free for part, free in (images, *seeds))
-        p = float(2 * stats.t.sf(abs(mean) / error, freedom))
-        reach = float(stats.t.ppf(0.975, freedom)) * error
+    freedom = variance**2 / sum(part**2 / free for part, free in (images, *seeds))
+    reach = float(stats.t.ppf(0.975, freedom)) * error
     return Difference(
         mean=mean,
         low=max(-1.0, mean - reach),
         high=min(1.0, mean + reach),
-        p=p,
+        p=float(2 * stats.t.sf(abs(mean) / error, freedom)),
         from_images=math.sqrt(images[0]),
         from_seeds=math.sqrt(sum(part for part, _ in seeds)) if len(seeds) == 2 else None,
     )

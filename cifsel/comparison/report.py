@@ -10,14 +10,16 @@ from cifsel.comparison.findings import Findings
 from cifsel.comparison.report_charts import make_charts
 from cifsel.comparison.verdict import Verdict, sentence_on_test, sentence_on_validation
 from cifsel.data.splits import Dataset
-from cifsel.reports.page import Chart, Gallery, Page, Table
+from cifsel.reports import looks
+from cifsel.reports.layout import Item
+from cifsel.reports.page import DRAWN, Chart, Gallery, Page, Table
 
-TITLE = "Which network transfers better?"
 NOTES = {
     "intervals": (
-        "All intervals are 95 % intervals: Wilson's over the images for a single seed, else a"
-        " t-interval over images and seeds together. All choices were made on validation images,"
-        " including the choice of the candidate to use. The test images were scored once per run."
+        "All intervals are 95 % intervals. For a single seed, or seeds that all agree, they are"
+        " Wilson's over the images. Otherwise they are t-intervals over images and seeds. All"
+        " choices were made on validation images, that of the candidate to use included. The test"
+        " images were scored once per run."
     ),
     "differences": (
         "Accuracy of the chosen candidate minus that of the other, on the same images. With one"
@@ -44,6 +46,8 @@ class Report:
       commands: command lines of the runs.
       versions: of each run.
       warnings: reservations under which the numbers must be read.
+      title: of the report.
+      drawn: whether the images are drawn by this program.
     """
 
     verdict: str
@@ -56,6 +60,8 @@ class Report:
     commands: tuple[str, ...]
     versions: Table
     warnings: tuple[str, ...]
+    title: str
+    drawn: bool
 
 
 def make_report(
@@ -83,12 +89,31 @@ def make_report(
         scores=tables.score_table(ordered, without_duplicate),
         differences=tables.difference_table(candidates, verdict),
         configs=tables.config_table(ordered),
-        charts=make_charts(dataset, ordered, pair),
+        charts=make_charts(dataset, ordered, _items(candidates), pair),
         galleries=galleries,
         commands=tuple(run.metrics.provenance.command for run in runs),
         versions=tables.version_table(ordered),
         warnings=tuple(tables.warnings(candidates)),
+        title=_title(candidates),
+        drawn=candidates[0].runs[0].metrics.dataset == "drawn",
     )
+
+
+def _items(candidates: Sequence[Candidate]) -> dict[str, Item]:
+    """Gives each candidate its colour, by its name. The verdict has no influence."""
+    places = looks.places([candidate.runs[0].metrics.model for candidate in candidates])
+    names = [candidate.name for candidate in candidates]
+    return {name: Item(name, place) for name, place in zip(names, places, strict=True)}
+
+
+def _title(candidates: Sequence[Candidate]) -> str:
+    """Makes the title. Only networks with weights of other images can transfer."""
+    pretrained = [bool(candidate.runs[0].metrics.weights) for candidate in candidates]
+    if all(pretrained):
+        return "Which network transfers better?"
+    if not any(pretrained):
+        return "Which network learns better from scratch?"
+    return "Which network is better?"
 
 
 def make_page(report: Report, command: str) -> Page:
@@ -98,5 +123,8 @@ def make_page(report: Report, command: str) -> Page:
       report: the content.
       command: the command line of the comparison.
     """
-    context = {"title": TITLE, "report": report, "notes": NOTES, "command": command}
-    return Page("comparison", report.charts, report.galleries, context)
+    title = f"{report.title} (drawn images)" if report.drawn else report.title
+    context = {"title": title, "report": report, "notes": NOTES, "command": command}
+    return Page(
+        "comparison", report.charts, report.galleries, context, DRAWN if report.drawn else ""
+    )

@@ -1,6 +1,6 @@
 """The charts of the report, made from candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,45 +10,51 @@ from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.scores import candidate_cost, compare_coarse_labels, confusion
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
-from cifsel.reports import figures
+from cifsel.reports import figures, matrix
+from cifsel.reports.layout import Item
 from cifsel.reports.page import Chart
+
+Pair = tuple[Candidate, Candidate]
+Items = Mapping[str, Item]
 
 
 def make_charts(
-    dataset: Dataset, candidates: Sequence[Candidate], pair: tuple[Candidate, Candidate]
+    dataset: Dataset, candidates: Sequence[Candidate], items: Items, pair: Pair
 ) -> tuple[Chart, ...]:
     """Draws all charts of a report.
 
     Args:
       dataset: the images.
-      candidates: all of them. The first has the first colour, and so on.
-      pair: the chosen candidate and its rival, the first two of the candidates.
+      candidates: all of them, in the order in which they are shown.
+      items: the colour of each candidate, by its name.
+      pair: the chosen candidate and its rival.
     """
+    looks = items[pair[0].name], items[pair[1].name]
     return (
-        _accuracy_by_seed(candidates),
-        _accuracy_against_cost(candidates),
-        *_training_curves(candidates),
-        _accuracy_by_coarse_label(dataset, pair),
-        _accuracy_by_class(dataset, pair),
-        _reliability(dataset, candidates),
+        _accuracy_by_seed(candidates, items),
+        _accuracy_against_cost(candidates, items),
+        *_training_curves(candidates, items),
+        _accuracy_by_coarse_label(dataset, pair, looks),
+        _accuracy_by_class(dataset, pair, looks),
+        _reliability(dataset, candidates, items),
         _confusion_matrix(dataset, pair[0], "confusion_matrix_1"),
         _confusion_matrix(dataset, pair[1], "confusion_matrix_2"),
     )
 
 
-def _accuracy_by_seed(candidates: Sequence[Candidate]) -> Chart:
-    accuracies = {c.name: paired.accuracy(c.right("test")) for c in candidates}
+def _accuracy_by_seed(candidates: Sequence[Candidate], items: Items) -> Chart:
+    accuracies = {items[c.name]: paired.accuracy(c.right("test")) for c in candidates}
     figure = charts.accuracy_by_seed(accuracies)
-    return Chart("accuracy_by_seed", "Test accuracy", figure)
+    return Chart("accuracy_by_seed", "How often they are right", figure)
 
 
-def _accuracy_against_cost(candidates: Sequence[Candidate]) -> Chart:
+def _accuracy_against_cost(candidates: Sequence[Candidate], items: Items) -> Chart:
     points = []
     for candidate in candidates:
         accuracy, cost = paired.accuracy(candidate.right("test")), candidate_cost(candidate)
         points.append(
             charts.CostPoint(
-                candidate.name,
+                items[candidate.name],
                 cost.flops_per_image,
                 cost.images_per_second,
                 accuracy.mean,
@@ -60,29 +66,27 @@ def _accuracy_against_cost(candidates: Sequence[Candidate]) -> Chart:
     return Chart("accuracy_against_cost", "Accuracy against cost", figure)
 
 
-def _training_curves(candidates: Sequence[Candidate]) -> tuple[Chart, ...]:
+def _training_curves(candidates: Sequence[Candidate], items: Items) -> tuple[Chart, ...]:
     """Makes the chart of training, or none if all candidates are probes."""
-    histories = {
-        candidate.name: [run.metrics.training.history for run in candidate.runs]
+    curves = {
+        items[candidate.name]: [figures.Curve.of(run.metrics) for run in candidate.runs]
         for candidate in candidates
         if candidate.runs[0].metrics.training.history
     }
-    if not histories:
+    if not curves:
         return ()
-    return (Chart("training_curves", "Training", charts.training_curves(histories)),)
+    return (Chart("training_curves", "Training", figures.training_curves(curves)),)
 
 
-def _accuracy_by_coarse_label(dataset: Dataset, pair: tuple[Candidate, Candidate]) -> Chart:
+def _accuracy_by_coarse_label(dataset: Dataset, pair: Pair, looks: tuple[Item, Item]) -> Chart:
     rows = compare_coarse_labels(*pair, dataset.coarse_of, dataset.coarse_names)
-    figure = charts.accuracy_by_coarse_label(rows, pair[0].name, pair[1].name)
+    figure = charts.accuracy_by_coarse_label(rows, looks)
     return Chart("per_coarse", "By coarse label", figure)
 
 
-def _accuracy_by_class(dataset: Dataset, pair: tuple[Candidate, Candidate]) -> Chart:
+def _accuracy_by_class(dataset: Dataset, pair: Pair, looks: tuple[Item, Item]) -> Chart:
     accuracy_a, accuracy_b = (_class_accuracies(dataset, candidate) for candidate in pair)
-    figure = charts.accuracy_by_class(
-        dataset.class_names, accuracy_a, accuracy_b, pair[0].name, pair[1].name
-    )
+    figure = charts.accuracy_by_class(dataset.class_names, accuracy_a, accuracy_b, looks)
     return Chart("per_class", "Class by class", figure)
 
 
@@ -93,10 +97,14 @@ def _class_accuracies(dataset: Dataset, candidate: Candidate) -> Float[np.ndarra
     return np.bincount(labels, weights=right, minlength=len(count)) / np.maximum(count, 1)
 
 
-def _reliability(dataset: Dataset, candidates: Sequence[Candidate]) -> Chart:
-    tables = {c.name: _pooled_calibration(c, dataset.test.labels) for c in candidates}
-    figure = charts.reliability_diagram(tables)
-    return Chart("reliability", "Can its confidence be believed?", figure)
+def _reliability(dataset: Dataset, candidates: Sequence[Candidate], items: Items) -> Chart:
+    tables = {items[c.name]: _pooled_calibration(c, dataset.test.labels) for c in candidates}
+    return Chart(
+        "reliability",
+        "Can its confidence be believed?",
+        figures.reliability(tables),
+        figures.RELIABILITY,
+    )
 
 
 def _pooled_calibration(
@@ -108,10 +116,13 @@ def _pooled_calibration(
 
 
 def _confusion_matrix(dataset: Dataset, candidate: Candidate, name: str) -> Chart:
-    figure = figures.confusion_matrix(
-        confusion(candidate, len(dataset.class_names)),
-        dataset.class_names,
-        dataset.coarse_names,
-        dataset.coarse_of,
+    counts = confusion(candidate, len(dataset.class_names))
+    names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
+    return Chart(
+        name,
+        f"Confusion matrix of {candidate.name}",
+        figures.confusion_matrix(counts, *names),
+        "Percent of the test images of a class (row) that are taken for each class (column)."
+        + (" All seeds together." if len(candidate.runs) > 1 else ""),
+        matrix.confusion(counts, *names, unit="answers" if len(candidate.runs) > 1 else "images"),
     )
-    return Chart(name, f"Confusion matrix of {candidate.name}", figure, large=True)

@@ -11,7 +11,7 @@ from cifsel.comparison.candidates import Candidate, differing_fields
 from cifsel.comparison.scores import candidate_cost, candidate_scores
 from cifsel.comparison.verdict import Verdict
 from cifsel.reports.page import Table
-from cifsel.reports.style import display_name, percent
+from cifsel.reports.style import display_name, percent, significant
 from cifsel.terminal import duration
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def score_table(
         row("macro F1", test, lambda s: f"{s.macro_f1:.4f}"),
         row("calibration error", test, lambda s: percent(s.ece, 1)),
         row("parameters", cost, lambda c: f"{c.parameters / 1e6:.2f} M"),
-        row("GFLOPs per image, all views", cost, lambda c: f"{c.flops_per_image / 1e9:.2f}"),
+        row("GFLOPs per image, all views", cost, lambda c: significant(c.flops_per_image / 1e9)),
         row("images/s when scoring", cost, lambda c: f"{c.images_per_second:,.0f}"),
         row("time to fit a seed", cost, lambda c: duration(c.fitting_seconds)),
         row("time of a whole run", cost, lambda c: duration(c.total_seconds)),
@@ -64,7 +64,7 @@ def _with_interval(accuracy: paired.Estimate) -> str:
 
 def _by_seed(accuracy: paired.Estimate) -> str:
     seeds = ", ".join(f"{100 * seed:.2f}" for seed in accuracy.by_seed)
-    return seeds if accuracy.spread is None else f"{seeds}; spread {100 * accuracy.spread:.2f}"
+    return seeds if accuracy.spread is None else f"{seeds} (spread {100 * accuracy.spread:.2f})"
 
 
 def difference_table(candidates: Sequence[Candidate], verdict: Verdict) -> Table:

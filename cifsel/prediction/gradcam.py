@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
@@ -16,6 +17,8 @@ from cifsel.prediction.trained_model import TrainedModel
 
 Array = jax.Array
 Tree = Any
+# Opacity of the colour where heat is highest.
+_MOST_COVER = 0.6
 
 
 def heat(
@@ -129,16 +132,36 @@ def _to_own_maximum(evidence: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
 def overlay(
     images: UInt8[np.ndarray, "n s s 3"], heat: Float[np.ndarray, "n h w"], size: int
 ) -> UInt8[np.ndarray, "n {size} {size} 3"]:
-    """Dims each image where its heat is low, so that the evidence is in full colour.
+    """Lays colour over each image where its heat is high. The image stays visible below.
 
-    There is no colour map. So the image keeps its colours, and colour blindness does not matter.
+    A map of 1 x 1 says nothing of places, so that such images stay as they are.
 
     Args:
       images: of any size.
       heat: in [0, 1].
       size: side of the result, in pixels.
     """
-    large = transforms.resize(jnp.asarray(images), size, "nearest")
+    large = np.asarray(transforms.resize(jnp.asarray(images), size, "nearest"), np.float32)
+    if not has_places(heat):
+        return large.round().astype(np.uint8)
     shape = (len(heat), size, size)
-    shown = jnp.clip(jax.image.resize(jnp.asarray(heat), shape, "linear"), 0.0, 1.0)
-    return np.asarray((large * (0.15 + 0.85 * shown[..., None])).round(), np.uint8)
+    shown = np.asarray(jnp.clip(jax.image.resize(jnp.asarray(heat), shape, "linear"), 0.0, 1.0))
+    return _coloured(large, shown)
+
+
+def has_places(heat: Float[np.ndarray, "n h w"]) -> bool:
+    """Whether heat maps tell places apart. The map of a very small image is 1 x 1."""
+    return heat.shape[1:] != (1, 1)
+
+
+def scale(width: int = 240, height: int = 16) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """Draws the colours of `overlay` on grey, from no heat to the most."""
+    heat = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (1, height, width))
+    return _coloured(np.full((1, height, width, 3), 160, np.float32), heat)[0]
+
+
+def _coloured(images: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    # The lightness of plasma rises all along, so that colour blindness does not matter.
+    colours = 255 * matplotlib.colormaps["plasma"](heat)[..., :3]
+    cover = _MOST_COVER * heat[..., None]
+    return (images * (1 - cover) + colours * cover).round().astype(np.uint8)

@@ -1,3 +1,5 @@
+from .looks import model_name as model_name
+from .looks import places as places
 from .page import Chart as Chart
 from .page import Gallery as Gallery
 from .page import Page as Page

@@ -1,13 +1,13 @@
 """Layout of figures that can be read on a phone, and of legends above them.
 
 These figures are narrow and their letters are large. They paint nothing white, so that they can
-stand on a dark page. Colour and marker of an item depend on its place among the compared items.
+stand on a dark page.
 """
 
-import functools
+import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,7 +18,17 @@ from cifsel.reports.style import BLUE, GREEN, ORANGE
 # The last three, of Okabe and Ito as well, are pale on white. The markers have to help there.
 _COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9"), "osD^vPX"
 _WIDTH, FONT_SIZE = 5.4, 10  # Inches, points. On a screen of 360 pixels, letters have 9 pixels.
-wrap = functools.partial(textwrap.fill, width=44)
+
+
+class Item(NamedTuple):
+    """A compared thing: its name, and its place among the colours and markers."""
+
+    name: str
+    place: int
+
+    def marker(self, **changes: Any) -> dict[str, Any]:
+        """Returns arguments of `Axes.plot`: its colour and marker."""
+        return marker_style(self.place, **changes)
 
 
 def panels(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
@@ -44,6 +54,11 @@ def add_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
     lines = sum(1 + str(entry.get_label()).count("\n") for entry in entries)
     figure.set_figheight(figure.get_figheight() + 0.22 * lines)
     figure.legend(handles=entries, loc="outside upper left", fontsize=FONT_SIZE, frameon=False)
+
+
+def wrap(text: str, width: int = 44) -> str:
+    """Breaks a text into lines. A number stays with its "%"."""
+    return textwrap.fill(re.sub(r"(?<=\d) %", "\u00a0%", text), width).replace("\u00a0", " ")
 
 
 def freeze(figure: Figure) -> Figure:

@@ -1,25 +1,21 @@
-"""Writes a report as one self-contained HTML file, as Markdown with figures, and as summaries."""
+"""A report: one self-contained HTML file, Markdown with figures, and summaries."""
 
-import base64
 import dataclasses
-import functools
-import html
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 import numpy as np
 from etils import epath
 from jaxtyping import UInt8
-from markupsafe import Markup
 from matplotlib.figure import Figure
-from PIL import Image
 
 from cifsel import workdir
-from cifsel.errors import printable
-from cifsel.reports import figures, style
+from cifsel.reports import figures, rendering, style
+from cifsel.reports.matrix import Confusion
 from cifsel.workdir import summaries
+
+# The note of pages on images that this program draws.
+DRAWN = "Drawn images: this program drew them. The numbers say nothing of photos."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +33,16 @@ class Chart:
     Attributes:
       name: short, for files and summaries.
       title: the heading.
-      figure: about 5.4 inches wide, or wider if `large`.
-      large: whether it is too large for a phone. Then it is shown as pixels that can be scrolled.
+      figure: about 5.4 inches wide, if it has no matrix.
       explanation: how to read it, shown below the heading.
+      matrix: is shown in HTML in place of the figure.
     """
 
     name: str
     title: str
     figure: Figure
-    large: bool = False
     explanation: str = ""
+    matrix: Confusion | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +54,14 @@ class Tile:
       title: first line of the caption, the label.
       notes: further lines.
       verdict: "right" or "wrong", which colours the caption in the figure, or "".
+      labels: what each picture shows. Empty if there is nothing to say.
     """
 
     pictures: tuple[UInt8[np.ndarray, "h w 3"], ...]
     title: str
     notes: tuple[str, ...] = ()
     verdict: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +74,8 @@ class Gallery:
       explanation: the content, and how it was chosen.
       tiles: may be empty.
       photos: whether the pictures are photos. These are stored as JPEG, all others as PNG.
+      folded: whether it is a detail that is shown when it is asked for.
+      heat: whether pictures are overlaid with heat, whose scale is shown.
     """
 
     name: str
@@ -83,6 +83,8 @@ class Gallery:
     explanation: str
     tiles: tuple[Tile, ...]
     photos: bool = False
+    folded: bool = False
+    heat: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,38 +93,33 @@ class Page:
 
     Attributes:
       kind: of its templates, reports/templates/KIND.html.jinja and KIND.md.jinja.
-      charts: known to the templates as `charts`.
+      charts: known to the templates as `charts`. The first is shown beside the verdict.
       galleries: known to the templates as `galleries`, in the order in which they are shown.
       context: other variables of the templates, by name.
+      note: is shown with every figure, such as that the images are drawn. "" for none.
     """
 
     kind: str
     charts: tuple[Chart, ...]
     galleries: tuple[Gallery, ...]
     context: Mapping[str, Any]
+    note: str = ""
 
     def html(self) -> str:
         """Renders one HTML file with its pictures, without scripts and without external files."""
-        return self._render(
-            "html",
-            [_html_chart(chart) for chart in self.charts],
-            [_html_gallery(gallery) for gallery in self.galleries],
-        )
+        return rendering.html(self)
 
     def markdown(self) -> str:
         """Renders Markdown that shows figures/NAME.png for every chart and gallery."""
-        return self._render("md", self.charts, self.galleries)
+        return rendering.markdown(self)
 
-    def _render(self, extension: str, charts: Sequence[Any], galleries: Sequence[Any]) -> str:
-        template = _environment().get_template(f"{self.kind}.{extension}.jinja")
-        return template.render(self.context, charts=charts, galleries=galleries)
-
-    def write(self, folder: epath.Path, writer: summaries.Writer) -> None:
+    def write(self, folder: epath.Path, writer: summaries.Writer, step: int = 0) -> None:
         """Writes report.html, report.md, figures/NAME.png, and the same as summaries.
 
         Args:
           folder: of the report.
           writer: of summaries.
+          step: of the summaries.
         """
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         figures_by_name = {chart.name: chart.figure for chart in self.charts}
@@ -130,109 +127,16 @@ class Page:
             gallery.name: _grid(gallery) for gallery in self.galleries if gallery.tiles
         }
         for name, figure in figures_by_name.items():
-            pixels = style.save(figure, folder / "figures" / f"{name}.png")
-            writer.write_images(0, {name: pixels})
+            pixels = style.save(figure, folder / "figures" / f"{name}.png", self.note)
+            writer.write_images(step, {f"figures/{name}": pixels})
         # Names of folders may hold bytes that are no text.
         markdown, page = (
             text.encode(errors="backslashreplace") for text in (self.markdown(), self.html())
         )
-        writer.write_texts(0, {"report": markdown.decode()})
+        writer.write_texts(step, {"report": markdown.decode()})
         writer.flush()
         workdir.write_bytes(folder / "report.md", markdown)
         workdir.write_bytes(folder / "report.html", page)
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cifsel.reports"),
-        autoescape=lambda name: bool(name and name.endswith(".html.jinja")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _cell
-    return environment
-
-
-def _cell(text: str) -> str:
-    """Escapes text so that Markdown shows it as it is, within one cell of a table."""
-    line = printable(" ".join(text.split()))
-    return html.escape(line, quote=False).replace("|", "\\|").replace("_", "\\_")
-
-
-@dataclasses.dataclass(frozen=True)
-class _HtmlChart:
-    """A chart for the templates: an SVG element, or the data URI of a PNG if it is large."""
-
-    name: str
-    title: str
-    large: bool
-    explanation: str
-    svg: str = ""
-    png: str = ""
-    width: int = 0
-    height: int = 0
-
-
-def _html_chart(chart: Chart) -> _HtmlChart:
-    heading = chart.name, chart.title, chart.large, chart.explanation
-    if chart.large:
-        width, height = chart.figure.get_size_inches() * chart.figure.dpi
-        png = _data_uri(style.to_png(chart.figure), "png")
-        return _HtmlChart(*heading, png=png, width=round(width), height=round(height))
-    # Safe as it is: matplotlib makes it, and escapes all texts in it.
-    return _HtmlChart(*heading, svg=Markup(style.to_svg(chart.figure, chart.title)))
-
-
-@dataclasses.dataclass(frozen=True)
-class _HtmlTile:
-    """A tile for the templates, with its pictures as data URIs."""
-
-    pictures: tuple[str, ...]
-    title: str
-    notes: tuple[str, ...]
-    verdict: str
-
-
-@dataclasses.dataclass(frozen=True)
-class _HtmlGallery:
-    """A gallery for the templates. It is wide if a tile has more than two pictures."""
-
-    title: str
-    explanation: str
-    photos: bool
-    wide: bool
-    tiles: tuple[_HtmlTile, ...]
-
-
-def _html_gallery(gallery: Gallery) -> _HtmlGallery:
-    tiles = tuple(
-        _HtmlTile(
-            tuple(_picture(picture, gallery.photos) for picture in tile.pictures),
-            tile.title,
-            tile.notes,
-            tile.verdict,
-        )
-        for tile in gallery.tiles
-    )
-    wide = any(len(tile.pictures) > 2 for tile in gallery.tiles)
-    return _HtmlGallery(gallery.title, gallery.explanation, gallery.photos, wide, tiles)
-
-
-def _picture(picture: UInt8[np.ndarray, "h w 3"], photo: bool) -> str:
-    """Encodes a picture as a data URI: JPEG for photos, else PNG."""
-    buffer = io.BytesIO()
-    if photo:
-        Image.fromarray(picture).save(buffer, format="JPEG", quality=88)
-        return _data_uri(buffer.getvalue(), "jpeg")
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
-    return _data_uri(buffer.getvalue(), "png")
-
-
-def _data_uri(content: bytes, subtype: str) -> str:
-    return f"data:image/{subtype};base64,{base64.b64encode(content).decode()}"
 
 
 def _grid(gallery: Gallery) -> Figure:
@@ -243,10 +147,16 @@ def _grid(gallery: Gallery) -> Figure:
         missing = [np.full_like(tile.pictures[0], 255)] * (width - len(tile.pictures))
         return np.concatenate([*tile.pictures, *missing], axis=1)
 
+    def caption(tile: Tile) -> str:
+        labels = (" | ".join(tile.labels),) if any(tile.labels) else ()
+        return "\n".join((tile.title, *labels, *tile.notes))
+
     return figures.image_grid(
         np.stack([strip(tile) for tile in gallery.tiles]),
-        ["\n".join((tile.title, *tile.notes)) for tile in gallery.tiles],
+        [caption(tile) for tile in gallery.tiles],
         [tile.verdict for tile in gallery.tiles],
-        columns=4 if width > 1 else 8,
+        columns={1: 8, 2: 4, 3: 3}.get(width, 2),
+        side=128,
+        pictures=width,
         title=gallery.title,
     )

@@ -1,4 +1,4 @@
-"""The report of a run of task 1: metrics.json, predictions, figures, summaries, the last table."""
+"""The report of a run of task 1: metrics.json, predictions, page, summaries, last table."""
 
 import csv
 import io
@@ -6,21 +6,17 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from matplotlib.figure import Figure
 
 from cifsel import workdir
 from cifsel.data.folders import split_rows
 from cifsel.data.splits import Dataset
-from cifsel.evaluation import scoring
 from cifsel.evaluation.split_score import SplitScore
-from cifsel.reports import figures, style
+from cifsel.reports import figures, run_page, style
+from cifsel.reports.page import DRAWN
 from cifsel.terminal import count, duration, say, show_table
-from cifsel.training.probe import Solution
 from cifsel.training.results import RunMetrics
+from cifsel.training.samples import Samples
 from cifsel.workdir import summaries
-
-# Images in the grid of predictions: enough to judge, few enough to look at.
-SHOWN = 48
 
 
 class RunReport:
@@ -30,18 +26,20 @@ class RunReport:
       run: the workdir.
       dataset: the images of the run.
       writer: of summaries.
+      samples: training images, as the model sees them.
     """
 
-    def __init__(self, run: epath.Path, dataset: Dataset, writer: summaries.Writer) -> None:
-        self._run, self._dataset, self._writer = run, dataset, writer
+    def __init__(
+        self, run: epath.Path, dataset: Dataset, writer: summaries.Writer, samples: Samples
+    ) -> None:
+        self._run, self._dataset, self._writer, self._samples = run, dataset, writer, samples
 
-    def start(self, settings: dict[str, Any], variables: Any, samples: np.ndarray) -> None:
+    def start(self, settings: dict[str, Any], variables: Any) -> None:
         """Writes what is known before training.
 
         Args:
           settings: the config, JSON-ready.
           variables: of the model.
-          samples: (N, S, S, 3) uint8, augmented training images.
         """
         (self._run / "figures").mkdir(parents=True, exist_ok=True)
         if self._dataset.names:
@@ -51,91 +49,31 @@ class RunReport:
         self._writer.write_hparams(settings)
         overview = summaries.parameter_overview(variables["params"])
         self._writer.write_texts(0, {"parameters": summaries.code_block(overview)})
-        self._figure(0, "training_samples", figures.image_grid(samples, title="Training images"))
+        self._draw_samples(DRAWN if settings["dataset"] == "drawn" else "")
 
-    def finish(
-        self, metrics: RunMetrics, logits: dict[str, np.ndarray], solution: Solution | None
-    ) -> None:
+    def _draw_samples(self, note: str) -> None:
+        """Shows training images before training, so that a mistake in them is seen early."""
+        captions = run_page.sample_captions(self._samples, self._dataset)
+        grid = figures.image_grid(self._samples.images, captions, title="Training images")
+        path = self._run / "figures" / "training_samples.png"
+        self._writer.write_images(0, {"figures/training_samples": style.save(grid, path, note)})
+
+    def finish(self, metrics: RunMetrics, logits: dict[str, np.ndarray]) -> None:
         """Writes the results. metrics.json comes last, as it marks the run as finished.
 
         Args:
           metrics: all numbers of the run.
           logits: of 'val' and 'test', (N, K) float32.
-          solution: of the probe. None without a probe.
         """
-        # All summaries are counted by the gradient steps taken.
-        step, test_logits = metrics.training.step, logits["test"]
-        self._curves(step, metrics, solution)
-        self._test_figures(step, metrics.test, test_logits)
-        self._scalars(step, metrics)
-        self._confidence(step, test_logits)
-        self._writer.flush()
+        self._draw_page(metrics, logits["test"])
         self._predictions(logits)
         workdir.write_json(self._run / workdir.METRICS, metrics.to_json())
         self._show(metrics)
 
-    def _figure(self, step: int, name: str, figure: Figure) -> None:
-        pixels = style.save(figure, self._run / "figures" / f"{name}.png")
-        self._writer.write_images(step, {name: pixels})
-
-    def _curves(self, step: int, metrics: RunMetrics, solution: Solution | None) -> None:
-        """Draws training curves, and the probe's loss by penalty."""
-        if metrics.training.history:
-            curves = figures.training_curves(metrics.training.history)
-            self._figure(step, "training_curves", curves)
-        if solution:
-            trials = solution.trials
-            l2_path = figures.l2_path(
-                [trial.l2 for trial in trials],
-                [trial.val_loss for trial in trials],
-                [trial.val_accuracy for trial in trials],
-                solution.chosen.l2,
-            )
-            self._figure(step, "probe_l2", l2_path)
-
-    def _test_figures(self, step: int, test: SplitScore, logits: np.ndarray) -> None:
-        """Draws the figures of the test images."""
-        dataset, labels = self._dataset, self._dataset.test.labels
-        counts = scoring.confusion(labels, logits.argmax(1), len(dataset.class_names))
-        names = dataset.class_names, dataset.coarse_names
-        groups = dataset.coarse_of if dataset.coarse_names else None
-        self._figure(step, "confusion_matrix", figures.confusion_matrix(counts, *names, groups))
-        self._figure(step, "worst_classes", figures.worst_classes(test.per_class))
-        probabilities = scoring.softmax(logits)
-        table = scoring.calibration(probabilities, labels)
-        self._figure(step, "reliability", figures.reliability(table))
-
-        chosen = np.random.default_rng(0).permutation(len(labels))[:SHOWN]
-        captions, verdicts = figures.prediction_captions(
-            [dataset.class_names[i] for i in labels[chosen]],
-            [dataset.class_names[i] for i in logits[chosen].argmax(1)],
-            probabilities[chosen].max(1),
-        )
-        grid = figures.image_grid(
-            dataset.test.images[chosen], captions, verdicts, title="Test images, drawn at random"
-        )
-        self._figure(step, "test_predictions", grid)
-
-    def _scalars(self, step: int, metrics: RunMetrics) -> None:
-        """Writes the scores of both splits as summaries."""
-        scalars = {
-            f"final_{split}/{name}": getattr(score, name)
-            for split, score in (("val", metrics.val), ("test", metrics.test))
-            for name in ("accuracy", "top5", "loss", "macro_f1", "ece")
-        }
-        self._writer.write_scalars(step, scalars)
-
-    def _confidence(self, step: int, logits: np.ndarray) -> None:
-        """Writes histograms of the confidence on the test images as summaries."""
-        confidence = scoring.softmax(logits).max(1)
-        right = logits.argmax(1) == self._dataset.test.labels
-        histograms = {
-            "final_test/confidence_when_right": confidence[right],
-            "final_test/confidence_when_wrong": confidence[~right],
-        }
-        self._writer.write_histograms(
-            step, {name: values for name, values in histograms.items() if len(values)}
-        )
+    def _draw_page(self, metrics: RunMetrics, test_logits: np.ndarray) -> None:
+        page = run_page.make_page(metrics, self._dataset, test_logits, self._samples)
+        # All summaries are counted by the gradient steps taken.
+        page.write(self._run, self._writer, metrics.training.step)
 
     def _predictions(self, logits: dict[str, np.ndarray]) -> None:
         """Writes predictions.npz: logits, labels and ids of the validation and test images."""
@@ -160,12 +98,14 @@ class RunReport:
                 "calibration error": f"{test.ece:.4f}",
                 "parameters": f"{metrics.cost.parameters:,}",
                 "time": duration(sum(metrics.cost.seconds.values())),
+                "report": str(self._run / "report.html"),
                 "metrics": str(self._run / workdir.METRICS),
-                "figures": str(self._run / "figures"),
                 "checkpoint": str(self._run / "checkpoints"),
                 "summaries": f"tensorboard --logdir={self._run}",
             },
         )
+        for warning in run_page.warnings(metrics):
+            say(warning)
         if metrics.dataset == "drawn":
             say(
                 "These images are drawn by this program: the figures say that it works, not how"

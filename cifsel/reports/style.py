@@ -8,6 +8,7 @@ kind of colour vision can tell apart. No meaning is carried by colour alone.
 import contextlib
 import hashlib
 import io
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -165,14 +166,19 @@ def _page_style(declarations: str) -> str:
     return declarations.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+def save(
+    figure: Figure, path: str | os.PathLike[str], note: str = ""
+) -> UInt8[np.ndarray, "h w 3"]:
     """Writes a PNG file, which is whole or not there, and returns the pixels.
 
     Args:
       figure: the figure.
       path: of the file, local or gs://.
+      note: a line below the figure.
     """
     rgb = to_rgb(figure)
+    if note:
+        rgb = with_note(rgb, note)
     workdir.write_bytes(epath.Path(path), _png(rgb))
     return rgb
 
@@ -185,3 +191,25 @@ def display_name(name: str) -> str:
 def percent(share: float, digits: int = 0) -> str:
     """Writes a share of 1 as a percentage."""
     return f"{100 * share:.{digits}f} %"
+
+
+def significant(value: float) -> str:
+    """Writes a number with three digits, such as 0.0123, 0.391, 39.1 or 1,230."""
+    rounded = float(f"{value:.2e}")
+    decimals = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
+    return f"{rounded:,.{max(0, decimals)}f}"
+
+
+def shortened(name: str, length: int = 26) -> str:
+    """Shortens a name in its middle. Names of photos of one phone differ near the end."""
+    start = length // 4
+    return name if len(name) <= length else f"{name[:start]}…{name[start + 1 - length :]}"
+
+
+@styled
+def with_note(rgb: UInt8[np.ndarray, "h w 3"], note: str) -> UInt8[np.ndarray, "_ w 3"]:
+    """Adds a line of text below a picture."""
+    height, width = 22, rgb.shape[1]
+    strip = Figure(figsize=(width / DPI, height / DPI))
+    strip.text(1 - 6 / width, 0.5, note, ha="right", va="center", size=8, color=INK)
+    return np.concatenate([rgb, to_rgb(strip)])

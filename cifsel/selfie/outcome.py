@@ -27,6 +27,7 @@ class Outcome:
       final: the settings of the final model.
       seconds: wall time, without the training of the final model.
       provenance: software, devices, command and time.
+      drawn: whether the photos are drawn by this program.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Outcome:
     final: FinalSettings
     seconds: float
     provenance: Provenance
+    drawn: bool = False
 
     @property
     def chosen_candidate(self) -> CandidateScores:

@@ -117,6 +117,7 @@ def _evaluate_and_train(config: ConfigDict, target: epath.Path, writer: Writer) 
         final=classifier.settings,
         seconds=seconds,
         provenance=provenance.environment(),
+        drawn=config.photos == "drawn",
     )
     return report_outcome(config, target, outcome, images, writer)
 
@@ -233,14 +234,14 @@ def report_outcome(
     config: ConfigDict, target: epath.Path, outcome: Outcome, images: Images, writer: Writer
 ) -> dict[str, Any]:
     """Writes the report and, last, metrics.json, whose content is returned."""
-    shown, heat = None, None
+    pictures = None
     if config.save_photos:
         say(f"save_photos: pictures of the photos are written to {target}")
         final_model = predictor.load(str(target))
-        shown = images
-        heat = final_model.heat(shown, final_model.probabilities(shown).argmax(1))
+        answers = final_model.probabilities(images).argmax(1)
+        pictures = page.Pictures(images, final_model.heat(images, answers), answers)
     with working("drawing the report"):
-        page.write_report(target, outcome, shown, heat, writer)
+        page.write_report(target, outcome, pictures, writer)
     metrics = serialization.metrics_json(
         outcome,
         config_lib.to_json(config),

@@ -17,7 +17,8 @@ from .profiling import Trace as Trace
 from .progress import Epoch as Epoch
 from .progress import Progress as Progress
 from .results import RunMetrics as RunMetrics
-from .samples import augmented_samples as augmented_samples
+from .samples import Samples as Samples
+from .samples import training_samples as training_samples
 from .state import TrainState as TrainState
 from .state import init_state as init_state
 from .steps import make_scan as make_scan

@@ -1,5 +1,8 @@
 """TensorBoard summaries through CLU, written in the background.
 
+Scalars named train/NAME and val/NAME go to the folders train and val, as NAME. Each folder is a run
+to TensorBoard, which draws scalars of one name in one chart.
+
 No other module imports clu.metric_writers, which imports TensorFlow. That takes seconds and
 gigabytes. So it happens in the background, at the first write. Without TensorFlow, a run trains
 without summaries.
@@ -30,6 +33,8 @@ from cifsel.runtime import ending, remote
 # the terminal: TensorFlow 2.21 prints them before it reads the level. Event files need no oneDNN.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
+# Parts of the data whose scalars share charts.
+PARTS = ("train", "val")
 COPY_SECONDS = 60  # between copies of new summaries to gs://
 
 
@@ -169,8 +174,8 @@ class _InBackground:
         # CLU's default writer would also log every scalar and hyper-parameter to the terminal.
         make = metric_writers.SummaryWriter
         if remote.is_remote(self._workdir):
-            return _Copied(make, epath.Path(self._workdir))
-        return make(os.fspath(self._workdir))
+            return _Copied(lambda folder: _InParts(make, folder), epath.Path(self._workdir))
+        return _InParts(make, os.fspath(self._workdir))
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         """A method of the CLU writer that returns before anything is written."""
@@ -195,6 +200,45 @@ class _InBackground:
         if self._used:
             self._later("close")
         self._pool.close()
+
+
+class _InParts:
+    """CLU writers that share charts: one for the run, and one for each part of the data."""
+
+    def __init__(self, make: Callable[[str], Any], folder: str) -> None:
+        self._make, self._folder = make, folder
+        self._whole, self._parts = make(folder), dict[str, Any]()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """A method of the writer of the run."""
+        return getattr(self._whole, name)
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes each scalar to the part that its name begins with, or else to the run."""
+        by_part: dict[str, dict[str, float]] = {}
+        for name, value in scalars.items():
+            part, _, rest = name.partition("/")
+            owner, own_name = (part, rest) if part in PARTS else ("", name)
+            by_part.setdefault(owner, {})[own_name] = value
+        for part, own in by_part.items():
+            self._writer_of(part).write_scalars(step, own)
+
+    def _writer_of(self, part: str) -> Any:
+        if not part:
+            return self._whole
+        if part not in self._parts:
+            self._parts[part] = self._make(os.fspath(Path(self._folder) / part))
+        return self._parts[part]
+
+    def flush(self) -> None:
+        """Flushes all writers."""
+        for writer in (self._whole, *self._parts.values()):
+            writer.flush()
+
+    def close(self) -> None:
+        """Closes all writers."""
+        for writer in (self._whole, *self._parts.values()):
+            writer.close()
 
 
 class _Copied:
@@ -227,8 +271,11 @@ class _Copied:
 
     def _copy(self) -> None:
         try:
-            for file in Path(self._folder.name).iterdir():
-                (self._target / file.name).write_bytes(file.read_bytes())
+            folder = Path(self._folder.name)
+            for file in (path for path in folder.rglob("*") if path.is_file()):
+                copy = self._target / file.relative_to(folder).as_posix()
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(file.read_bytes())
         except Exception as error:  # gcsfs raises many classes, and the run needs no summaries.
             if not self._warned:
                 terminal.warn(

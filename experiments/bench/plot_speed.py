@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cifsel.config import arguments
-from cifsel.reports import style
+from cifsel.reports import looks, style
 from cifsel.runtime import command
 from experiments import RESULTS
 from experiments.bench.entries import Entry, from_json, times_as_fast
@@ -41,9 +41,7 @@ def draw_ratios(axes: Axes, entries: list[Entry]) -> None:
     for row, (kind, model, size, _) in enumerate(keys):
         ours, other = (by_work[kind, model, size, peer] for peer in (OURS, PEER))
         ratio, low, high = times_as_fast(ours, other)
-        colour = style.GREY
-        if kind != "pipeline":
-            colour = style.BLUE if model == "mobilenet" else style.ORANGE
+        colour = style.GREY if kind == "pipeline" else looks.colour(model)
         axes.barh(row, ratio, color=colour)
         axes.plot((low, high), (row, row), color=style.INK, linewidth=1)
         axes.text(max(1.0, high) + 0.02, row, f"{ratio:.2f}", va="center")
@@ -68,7 +66,7 @@ def draw_times(axes: Axes, runs: dict[str, list[dict[str, Any]]]) -> None:
     }
     for row, (kind, label) in enumerate(labels.items()):
         mean = sum(run["wall_seconds"] for run in runs[kind]) / len(runs[kind])
-        colour = style.GREY if kind == "Keras" else style.ORANGE
+        colour = style.GREY if kind == "Keras" else looks.colour("efficientnetv2-b0")
         axes.barh(row, mean, color=colour)
         text = f" {label}: {mean:.0f} s, {style.percent(runs[kind][0]['test_accuracy'], 1)}"
         inside = kind == "Keras"

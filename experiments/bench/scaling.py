@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from cifsel.config import Parser, local_path
-from cifsel.reports import style
+from cifsel.reports import looks, style
 from cifsel.runtime import command
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
@@ -163,7 +163,7 @@ def draw(results: list[dict[str, Any]]) -> Figure:
     """Seconds above and memory below, a column per quantity that varies."""
     figure = Figure(figsize=(12, 6), layout="constrained")
     grid = figure.subplots(2, len(SWEEPS), sharex="col")
-    colours = dict(zip(MODELS, (style.BLUE, style.ORANGE), strict=True))
+    colours = {model: looks.colour(model) for model in MODELS}
     for (upper, lower), (varied, (_, values)) in zip(grid.T, SWEEPS.items(), strict=True):
         powers = []
         for model, name in MODELS.items():

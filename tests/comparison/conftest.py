@@ -1,25 +1,22 @@
 """Finished runs without the training: predictions with a chosen number of mistakes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from etils import epath
+from made_up_run import metrics_of
 
 from cifsel import config as config_lib
 from cifsel import workdir
 from cifsel.data import drawn_images
 from cifsel.evaluation import split_score
-from cifsel.evaluation.cost import Cost
-from cifsel.training.progress import Epoch, Progress
-from cifsel.training.results import RunMetrics
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.model_meta import ClassifierMeta
-from cifsel.workdir.provenance import Devices, Provenance
 from configs import effnet, mobilenet
 
 CONFIGS = {"mobilenet": mobilenet, "efficientnetv2-b0": effnet}
-FLOPS = {"mobilenet": 3e8, "efficientnetv2-b0": 5e8}
 
 
 @pytest.fixture(scope="session")
@@ -72,53 +69,6 @@ def make_run(dataset, build_tiny, variables_of):
     return make
 
 
-def metrics_of(settings, dataset, folder, val, test):
-    history = [epoch(1), epoch(2)]
-    return RunMetrics(
-        name=settings["name"],
-        recipe=settings["recipe"],
-        model=settings["model"],
-        dataset="drawn",
-        examples={"train": 100, "val": 100, "test": 100},
-        fingerprint=dataset.fingerprint,
-        config=settings,
-        val=val,
-        test=test,
-        training=Progress(history, history[-1], seconds=60.0),
-        probe=None,
-        cost=Cost(
-            parameters=1000,
-            flops_per_image=FLOPS[settings["model"]],
-            passes_per_image=2,
-            images_per_second=100.0,
-            seconds={"probe": 1.0, "training": 60.0, "test": 2.0},
-        ),
-        weights=None,
-        provenance=Provenance(
-            versions={"python": "3.11.2", "jax": "0.10.2", "clu": None},
-            devices=Devices("cpu", "cpu", 1, "x86_64"),
-            command=f"python -m cifsel.main --config=x --workdir={folder}",
-            git_commit="0123456789abcdef" * 2 + "01234567",
-            finished="2026-11-29T12:00:00+00:00",
-        ),
-    )
-
-
-def epoch(number):
-    return Epoch(
-        epoch=number,
-        step=10 * number,
-        train_loss=1 / number,
-        train_accuracy=0.5,
-        val_loss=1 / number,
-        val_accuracy=0.4 + 0.1 * number,
-        learning_rate=1e-3,
-        grad_norm=1.0,
-        images_per_second=100.0,
-        waiting=0.0,
-    )
-
-
 @pytest.fixture
 def pair(make_run, tmp_path):
     """Folders of two seeds of each model, MobileNet's first. It makes many more mistakes."""
@@ -133,3 +83,15 @@ def pair(make_run, tmp_path):
         for model, mistakes in (("mobilenet", many[:-1]), ("efficientnetv2-b0", few))
         for seed in (0, 1)
     ]
+
+
+@pytest.fixture(scope="module")
+def two(make_run, tmp_path_factory):
+    """The folders of two runs, which tests of a module write other files into."""
+    folder = tmp_path_factory.mktemp("runs")
+    mistakes = {"val": np.arange(9), "test": np.arange(7)}
+    made = [
+        make_run(folder / "a", "mobilenet", mistakes),
+        make_run(folder / "b", "efficientnetv2-b0", {"val": [], "test": []}),
+    ]
+    return [Path(folder) for folder in made]

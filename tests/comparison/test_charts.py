@@ -5,45 +5,25 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
 
 from cifsel.comparison import charts
 from cifsel.comparison.paired import Difference, Estimate
 from cifsel.comparison.scores import CoarseComparison
-from cifsel.evaluation import scoring
 from cifsel.reports import style
-from cifsel.training.progress import Epoch
+from cifsel.reports.layout import Item
 
 LONG = "efficientnetv2-b0, fine-tuned at 224 pixels with everything that augmentation has to offer"
+A, B = Item("A", 0), Item("B", 1)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def history(epochs, best=0.8):
-    return [
-        Epoch(
-            epoch=epoch,
-            step=10 * epoch,
-            train_loss=3.0 / epoch,
-            train_accuracy=1 - 0.9 / epoch,
-            val_loss=3.2 / epoch,
-            val_accuracy=best - 0.5 / epoch,
-            learning_rate=1e-3,
-            grad_norm=1.0,
-            images_per_second=100.0,
-            waiting=0.0,
-        )
-        for epoch in range(1, epochs + 1)
-    ]
-
-
-def table(seed, examples=2000):
-    draw = np.random.default_rng(seed)
-    probabilities = draw.dirichlet([0.3] * 5, examples)
-    return scoring.calibration(probabilities, draw.integers(0, 5, examples))
+def item(name):
+    """The first item for "a" and its longest name, else the second."""
+    return Item(name, int(name not in ("a", LONG)))
 
 
 def point(name, flops=4e8, speed=100.0, accuracy=0.7):
-    return charts.CostPoint(name, flops, speed, accuracy, accuracy - 0.02, accuracy + 0.02)
+    return charts.CostPoint(item(name), flops, speed, accuracy, accuracy - 0.02, accuracy + 0.02)
 
 
 def every_class(seed=0, count=50):
@@ -67,13 +47,11 @@ COARSE = [
     coarse("non-insect_invertebrates", 0.61, 0.6, (-0.05, 0.07)),
 ]
 CHARTS = {
-    "curves": lambda a, b: charts.training_curves({a: [history(5), history(7)], b: [history(1)]}),
-    "per_class": lambda a, b: charts.accuracy_by_class(*every_class(), a, b),
-    "per_coarse": lambda a, b: charts.accuracy_by_coarse_label(COARSE, a, b),
+    "per_class": lambda a, b: charts.accuracy_by_class(*every_class(), (item(a), item(b))),
+    "per_coarse": lambda a, b: charts.accuracy_by_coarse_label(COARSE, (item(a), item(b))),
     "cost": lambda a, b: charts.accuracy_against_cost([point(a), point(b, 6e10, 2.5, 0.8)]),
-    "reliability": lambda a, b: charts.reliability_diagram({a: table(0), b: table(1)}),
     "seeds": lambda a, b: charts.accuracy_by_seed(
-        {a: accuracy([0.7, 0.72, 0.71], 0.68, 0.74), b: accuracy([0.6], 0.58, 0.62)}
+        {item(a): accuracy([0.7, 0.72, 0.71], 0.68, 0.74), item(b): accuracy([0.6], 0.58, 0.62)}
     ),
 }
 every_chart = pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
@@ -146,48 +124,10 @@ class TestEveryChart:
         assert style.INK not in svg
 
 
-class TestTrainingCurves:
-    def test_validation_is_solid_training_dashed_and_the_mean_of_seeds_thick(self):
-        seeds = [history(4, 0.8), history(6, 0.6)]
-        accuracy, loss = charts.training_curves({"a": seeds, "b": [history(3)]}).axes
-        solid = [line for line in lines(accuracy, style.BLUE) if line.get_linestyle() == "-"]
-        dashed = [line for line in lines(accuracy, style.BLUE) if line.get_linestyle() == "--"]
-        assert len(solid) == len(dashed) == 3
-        *thin, mean = solid
-        assert [len(line.get_xdata()) for line in thin] == [4, 6]
-        assert all(line.get_linewidth() < mean.get_linewidth() for line in thin)
-        np.testing.assert_array_equal(mean.get_xdata(), [1, 2, 3, 4])  # which both seeds have
-        np.testing.assert_allclose(mean.get_ydata(), 0.7 - 0.5 / np.arange(1, 5))
-        validation, training = lines(loss, style.ORANGE)
-        np.testing.assert_allclose(validation.get_ydata(), 3.2 / np.arange(1, 4))
-        np.testing.assert_allclose(training.get_ydata(), 3.0 / np.arange(1, 4))
-        assert (validation.get_linestyle(), training.get_linestyle()) == ("-", "--")
-
-    def test_candidates_without_training_are_left_out_and_the_others_keep_their_looks(self):
-        figure = charts.training_curves({"probe": [[], []], "tuned": [history(3), []]})
-        assert not [axes for axes in figure.axes if lines(axes, style.BLUE)]
-        assert len(lines(figure.axes[0], style.ORANGE)) == 2
-        assert "probe" not in texts(figure)
-        assert "tuned" in texts(figure)
-
-    def test_a_single_epoch_can_be_seen(self):
-        blue = np.array(to_rgba(style.BLUE)[:3]) * 255
-        figure = charts.training_curves({"a": [history(1)]})
-        is_blue = np.all(style.to_rgb(figure) == blue, axis=-1)[::-1]
-        for axes in figure.axes:
-            left, bottom, right, top = axes.get_window_extent().extents.astype(int)
-            assert is_blue[bottom:top, left:right].sum() > 10
-
-    @pytest.mark.parametrize("histories", [{}, {"probe": [[]]}, {"probe": []}])
-    def test_refuses_when_no_candidate_trained(self, histories):
-        with pytest.raises(ValueError, match="training history"):
-            charts.training_curves(histories)
-
-
 class TestAccuracyByClass:
     def test_counts_and_sides(self):
         a, b = np.array([0.5, 0.6, 0.7, 0.9]), np.array([0.7, 0.8, 0.6, 0.9])
-        figure = charts.accuracy_by_class(["w", "x", "y", "z"], a, b, "A", "B")
+        figure = charts.accuracy_by_class(["w", "x", "y", "z"], a, b, (A, B))
         (axes,) = figure.axes
         assert axes.get_title("left") == "4 classes: 2 above the line, 1 below, 1 on it"
         above, below, on = axes.lines[1:]
@@ -200,7 +140,7 @@ class TestAccuracyByClass:
         assert {note.get_text() for note in axes.texts} == {"w", "x", "y"}
 
     def test_the_panel_is_square(self):
-        figure = charts.accuracy_by_class(*every_class(), "A", "B")
+        figure = charts.accuracy_by_class(*every_class(), (A, B))
         style.to_rgb(figure)
         box = figure.axes[0].get_window_extent()
         assert box.width == pytest.approx(box.height, rel=1e-3)
@@ -209,7 +149,7 @@ class TestAccuracyByClass:
     @pytest.mark.parametrize("seed", range(3))
     def test_the_farthest_are_named_upon_nothing_else(self, seed):
         names, a, b = every_class(seed)
-        figure = charts.accuracy_by_class(names, a, b, "A", "B")
+        figure = charts.accuracy_by_class(names, a, b, (A, B))
         style.to_rgb(figure)
         axes = figure.axes[0]
         far = np.sort(np.abs(a - b))[-8]
@@ -230,14 +170,14 @@ class TestAccuracyByClass:
 
     def test_equal_models_have_no_class_to_name(self):
         same = np.full(3, 0.5)
-        figure = charts.accuracy_by_class(["x", "y", "z"], same, same, "A", "B")
+        figure = charts.accuracy_by_class(["x", "y", "z"], same, same, (A, B))
         assert not figure.axes[0].texts
         style.to_rgb(figure)
 
 
 class TestAccuracyByCoarseLabel:
     def test_rows_are_sorted_and_say_both_accuracies_and_the_interval(self):
-        figure = charts.accuracy_by_coarse_label(COARSE, "A", "B")
+        figure = charts.accuracy_by_coarse_label(COARSE, (A, B))
         left, right = figure.axes
         labels = [tick.get_text().replace("\n", " ") for tick in left.get_yticklabels()]
         ordered = ["large omnivores and herbivores", "non-insect invertebrates", "fish"]
@@ -260,7 +200,7 @@ class TestAccuracyByCoarseLabel:
         assert [line for line in right.lines if list(line.get_xdata()) == [0, 0]]
 
     def test_differences_are_in_points(self):
-        right = charts.accuracy_by_coarse_label(COARSE, "A", "B").axes[1]
+        right = charts.accuracy_by_coarse_label(COARSE, (A, B)).axes[1]
         assert right.xaxis.get_major_formatter()(-0.05) == "-5"
 
 
@@ -300,33 +240,10 @@ class TestAccuracyAgainstCost:
                 assert not box.count_overlaps(boxes[:number])
 
 
-class TestReliabilityDiagram:
-    def test_bins_of_few_examples_are_faint_and_off_the_line(self):
-        count = np.array([0, 9, 10, 81])
-        shown = scoring.Calibration(
-            edges=np.linspace(0, 1, 5),
-            count=count,
-            confidence=np.array([0, 0.4, 0.6, 0.9]),
-            accuracy=np.array([0, 0.2, 0.5, 0.8]),
-        )
-        figure = charts.reliability_diagram({"a": shown})
-        upper, lower = figure.axes
-        line, faint = lines(upper, style.BLUE)
-        np.testing.assert_allclose(line.get_xydata(), [[0.6, 0.5], [0.9, 0.8]])
-        np.testing.assert_allclose(faint.get_xydata(), [[0.4, 0.2]])
-        assert line.get_alpha() is None
-        assert faint.get_alpha() < 0.5
-        assert faint.get_linestyle() == "None"
-        np.testing.assert_allclose(lower.patches[0].get_data().values, count / 100)
-        # (9 * 0.2 + 10 * 0.1 + 81 * 0.1) / 100
-        assert "a: calibration error 10.9 %" in texts(figure)
-        assert [0, 1] in [list(line.get_xdata()) for line in lines(upper, style.GREY)]
-
-
 class TestAccuracyBySeed:
     def test_every_seed_is_a_dot_beside_mean_and_interval(self):
         figure = charts.accuracy_by_seed(
-            {"a": accuracy([0.7, 0.7, 0.76], 0.6, 0.8), "b": accuracy([0.5], 0.4, 1.0)}
+            {A: accuracy([0.7, 0.7, 0.76], 0.6, 0.8), B: accuracy([0.5], 0.4, 1.0)}
         )
         (axes,) = figure.axes
         interval, mean, dots = lines(axes, style.BLUE)
@@ -336,10 +253,10 @@ class TestAccuracyBySeed:
         assert dots.get_fillstyle() == "none"
         assert not set(dots.get_ydata()) & {0.0, 1.0}
         labels = [tick.get_text() for tick in axes.get_yticklabels()]
-        assert labels == ["a\n72.0 %, 3 seeds", "b\n50.0 %, 1 seed"]
+        assert labels == ["A\n72.0 %, 3 seeds", "B\n50.0 %, 1 seed"]
 
     def test_forty_candidates_all_look_different(self):
-        names = [str(number) for number in range(40)]
-        figure = charts.accuracy_by_seed(dict.fromkeys(names, accuracy([0.5], 0.4, 0.6)))
+        items = [Item(str(number), number) for number in range(40)]
+        figure = charts.accuracy_by_seed(dict.fromkeys(items, accuracy([0.5], 0.4, 0.6)))
         means = [line for line in figure.axes[0].lines if line.get_markersize() == 9]
         assert len({(line.get_color(), line.get_marker()) for line in means}) == 40

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -59,16 +60,33 @@ def test_nothing_for_the_class_is_nowhere(trained, images):
     np.testing.assert_array_equal(gradcam.heat(against, images, np.zeros(6, int)), 0.0)
 
 
-def test_overlay_keeps_what_is_hot_and_dims_the_rest():
+def test_overlay_colours_what_is_hot_and_keeps_the_image_visible():
     images = np.full((1, 32, 32, 3), 200, np.uint8)
     heat = np.zeros((1, 2, 2), np.float32)
     heat[0, 0, 0] = 1.0
     shown = gradcam.overlay(images, heat, 96)
     assert (shown.shape, shown.dtype) == ((1, 96, 96, 3), np.uint8)
-    assert (shown[0, 0, 0] == 200).all()
-    assert (shown[0, -1, -1] == 30).all()
-    everywhere = gradcam.overlay(images, np.ones((1, 1, 1)), 64)
-    assert (everywhere == 200).all()
+    assert (shown[0, -1, -1] == 200).all()
+    # Where it is hottest, the photo still makes up two fifths of the colour.
+    yellow = 255 * np.array(matplotlib.colormaps["plasma"](1.0)[:3])
+    np.testing.assert_allclose(shown[0, 0, 0], 0.4 * 200 + 0.6 * yellow, atol=1)
+
+
+def test_a_map_of_one_cell_leaves_the_image_as_it_is():
+    images = np.full((1, 32, 32, 3), 200, np.uint8)
+    heat = np.ones((1, 1, 1), np.float32)
+    assert not gradcam.has_places(heat)
+    assert gradcam.has_places(np.ones((1, 1, 2), np.float32))
+    assert (gradcam.overlay(images, heat, 64) == 200).all()
+
+
+def test_the_scale_has_the_colours_of_the_overlay():
+    scale = gradcam.scale(width=5, height=2)
+    grey = np.full((1, 2, 2, 3), 160, np.uint8)
+    hot = gradcam.overlay(grey, np.array([[[1.0, 1.0]]], np.float32), 2)
+    assert scale.shape == (2, 5, 3)
+    assert (scale[:, 0] == 160).all()
+    np.testing.assert_array_equal(scale[0, -1], hot[0, 0, 0])
 
 
 # --- a linear head on cells of inner layers ---

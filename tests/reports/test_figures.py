@@ -4,12 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
 
-from cifsel.evaluation import scoring, split_score
+from cifsel.evaluation import split_score
 from cifsel.evaluation.split_score import ClassScore
 from cifsel.reports import figures, style
-from cifsel.training.progress import Epoch
+from cifsel.reports.layout import Item
 
 # Alphabetical, as in the data. Grouped they are cod, eel, ant, bee.
 NAMES = ("ant", "bee", "cod_fish", "eel")
@@ -18,22 +17,7 @@ COARSE_OF = np.array([1, 1, 0, 0], np.int32)
 COUNTS = np.array([[6, 2, 2, 0], [0, 5, 0, 0], [0, 1, 3, 0], [0, 0, 0, 0]])
 
 
-def history(epochs):
-    return [
-        Epoch(
-            epoch=epoch,
-            step=10 * epoch,
-            train_loss=3.0 / epoch,
-            train_accuracy=1 - 0.9 / epoch,
-            val_loss=3.2 / epoch,
-            val_accuracy=0.8 - 0.01 * abs(epoch - 4),
-            learning_rate=1e-3 / epoch,
-            grad_norm=1.0,
-            images_per_second=100.0,
-            waiting=0.0,
-        )
-        for epoch in range(1, epochs + 1)
-    ]
+ITEM = Item("a", 0)
 
 
 def labels(ticks):
@@ -54,11 +38,7 @@ class TestImageGrid:
         assert below_top >= top + size * scale + 20  # two lines of caption fit between
 
     def test_captions_and_verdicts(self):
-        captions, verdicts = figures.prediction_captions(
-            ["tiger", "aquarium_fish"], ["tiger", "polar_bear"], [0.974, 0.5]
-        )
-        assert captions == ["tiger\n✓ 97 %", "aquarium fish\n✗ polar bear 50 %"]
-        assert verdicts == ["right", "wrong"]
+        captions, verdicts = ["tiger\n✓ 97 %", "fish\n✗ polar bear 50 %"], ["right", "wrong"]
         grid = figures.image_grid(np.zeros((2, 8, 8, 3), np.uint8), captions, verdicts)
         shown = {text.get_text(): text.get_color() for text in grid.texts}
         assert shown[captions[0]] == style.GREEN
@@ -89,31 +69,6 @@ def find(picture, patch):
         if np.array_equal(picture[top : top + height, left : left + width], patch):
             return top, left
     raise AssertionError("the image is not in the figure")
-
-
-class TestTrainingCurves:
-    def test_shows_the_numbers_and_marks_the_best_epoch(self):
-        figure = figures.training_curves(history(6))
-        loss, accuracy, rate = figure.axes
-        (star,) = [line for line in accuracy.lines if line.get_marker() == "*"]
-        assert (star.get_xdata()[0], star.get_ydata()[0]) == (4, 0.8)
-        assert "best: epoch 4, 80.0 %" in accuracy.get_title(loc="right")
-        for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
-            for part, name in (("train", "training"), ("val", "validation")):
-                (line,) = [line for line in axes.lines if line.get_label() == name]
-                np.testing.assert_allclose(
-                    line.get_ydata(), [getattr(epoch, f"{part}_{key}") for epoch in history(6)]
-                )
-        np.testing.assert_allclose(rate.lines[0].get_ydata(), 1e-3 / np.arange(1, 7))
-
-    def test_a_single_epoch_can_be_seen(self):
-        figure = figures.training_curves(history(1))
-        rgb = style.to_rgb(figure)
-        for colour in (style.BLUE, style.ORANGE):
-            assert np.any(np.all(rgb == np.array(to_rgba(colour)[:3]) * 255, axis=-1))
-        for axes in figure.axes:
-            low, high = axes.get_xlim()
-            assert [t for t in axes.get_xticks() if low <= t <= high] == [1]
 
 
 class TestConfusionMatrix:
@@ -181,44 +136,30 @@ class TestWorstClasses:
             COARSE,
             COARSE_OF,
         )
-        axes = figures.worst_classes(scored.per_class).axes[0]
+        figure = figures.worst_classes(scored.per_class, ITEM)
+        (axes,) = figure.axes
         assert labels(axes.get_yticklabels()) == ["ant   33 %", "cod fish   67 %"]
         assert axes.yaxis_inverted()
         assert [bar.get_width() for bar in axes.patches] == pytest.approx([1 / 3, 2 / 3])
         (_, _, (whiskers,)) = axes.containers[1]
         for (start, end), name in zip(whiskers.get_segments(), ("ant", "cod_fish"), strict=True):
             assert [start[0], end[0]] == pytest.approx(scored.per_class[name].interval)
-        assert "all 2 classes, 50.0 %" in axes.get_title(loc="right")
+        assert figure.legends[0].get_texts()[0].get_text() == "all 2 classes: 50.0 %"
 
     def test_shows_as_many_as_asked(self):
         score = ClassScore(4, 0.5, (0.2, 0.8), None, None)
-        axes = figures.worst_classes({f"c{k}": score for k in range(9)}, n=5).axes[0]
+        axes = figures.worst_classes({f"c{k}": score for k in range(9)}, ITEM, n=5).axes[0]
         assert len(axes.patches) == 5
 
 
-def test_reliability_shows_the_table():
-    rng = np.random.default_rng(0)
-    probabilities = rng.dirichlet(np.full(5, 0.5), 300)
-    table = scoring.calibration(probabilities, rng.integers(0, 5, 300), bins=10)
-    upper, lower = figures.reliability(table).axes
-    assert [bar.get_height() for bar in upper.patches] == pytest.approx(list(table.accuracy))
-    assert sum(bar.get_height() for bar in lower.patches) == pytest.approx(1)
-    error = scoring.expected_calibration_error(table)
-    assert f"{100 * error:.1f} % in 10 bins" in upper.get_title(loc="left")
-    diagonal, means = upper.lines
-    np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
-    filled = table.count > 0
-    np.testing.assert_array_equal(means.get_xdata(), table.confidence[filled])
-
-
 def test_l2_path_is_sorted_logarithmic_and_marks_the_choice():
-    figure = figures.l2_path([1.0, 1e-4, 1e-2], [1.5, 1.3, 1.1], [0.6, 0.7, 0.75], chosen=1e-2)
-    for axes, values in zip(figure.axes, ([1.3, 1.1, 1.5], [0.7, 0.75, 0.6]), strict=True):
+    figure = figures.l2_path([1.0, 1e-4, 1e-2], [1.5, 1.3, 1.1], [0.6, 0.7, 0.75], 1e-2, ITEM)
+    for axes, values in zip(figure.axes, ([0.7, 0.75, 0.6], [1.3, 1.1, 1.5]), strict=True):
         assert axes.get_xscale() == "log"
         path, mark = axes.lines
         np.testing.assert_allclose(path.get_xdata(), [1e-4, 1e-2, 1.0])
         np.testing.assert_allclose(path.get_ydata(), values)
         assert set(mark.get_xdata()) == {1e-2}
-        assert "chosen, 0.01" in axes.get_xlabel()
+    assert "chosen, 0.01" in axes.get_xlabel()
     style.to_rgb(figure)
-    assert "10⁻²" in labels(figure.axes[0].get_xticklabels())
+    assert "10⁻²" in labels(figure.axes[1].get_xticklabels())

@@ -31,22 +31,31 @@ def picture():
 
 
 @pytest.fixture(scope="module")
-def events(tmp_path_factory):
+def events_by_run(tmp_path_factory):
     """A run with one summary of each kind, read back as TensorBoard reads it."""
     pytest.importorskip("tensorflow", reason="needs TensorFlow to write summaries")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = tmp_path_factory.mktemp("run") / "made" / "here"
     with summaries.open_writer(folder) as writer:
-        writer.write_scalars(1, {"train/loss": jnp.float32(3.5), "rate": 1})
-        writer.write_scalars(2, {"train/loss": np.float32(2.5)})
+        writer.write_scalars(1, {"loss/held": jnp.float32(3.5), "rate": 1, "val/loss": 0.5})
+        writer.write_scalars(2, {"loss/held": np.float32(2.5), "train/loss": 1.5})
         writer.write_images(2, {"grid": picture()})
         writer.write_texts(0, {"overview": summaries.code_block("| a  b |\n| c  d |")})
         writer.write_histograms(2, {"weights": jnp.arange(10.0)})
         writer.write_hparams({"model": {"name": "mobilenet", "alpha": 1.0}, "seed": 0, "dir": None})
-    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0})
-    accumulator.Reload()
-    return accumulator
+    by_run = {}
+    for run in (".", "train", "val"):
+        size = {"images": 0, "tensors": 0}
+        by_run[run] = EventAccumulator(str(folder / run), size_guidance=size)
+        by_run[run].Reload()
+    return by_run
+
+
+@pytest.fixture(scope="module")
+def events(events_by_run):
+    """Those of the run as a whole."""
+    return events_by_run["."]
 
 
 def tensor(events, tag):
@@ -56,8 +65,15 @@ def tensor(events, tag):
 
 
 def test_scalars_come_back_with_their_steps(events):
-    assert tensor(events, "train/loss") == [(1, 3.5), (2, 2.5)]
+    assert tensor(events, "loss/held") == [(1, 3.5), (2, 2.5)]
     assert tensor(events, "rate") == [(1, 1.0)]
+
+
+def test_train_and_val_are_runs_that_share_the_name_of_a_scalar(events_by_run):
+    assert tensor(events_by_run["train"], "loss") == [(2, 1.5)]
+    assert tensor(events_by_run["val"], "loss") == [(1, 0.5)]
+    for run in ("train", "val"):
+        assert events_by_run[run].Tags()["tensors"] == ["loss"]
 
 
 def test_pictures_come_back_pixel_for_pixel(events):

@@ -11,16 +11,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from cifsel.evaluation.split_score import ClassScore
-from cifsel.reports.style import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    PERCENT,
-    display_name,
-    percent,
-    styled,
-)
+from cifsel.reports import layout
+from cifsel.reports.layout import Item
+from cifsel.reports.style import GREY, INK, PERCENT, display_name, percent, shortened, styled
 from cifsel.terminal import count
 
 
@@ -99,11 +92,12 @@ def _mark_groups(axes: Axes, groups: Int[np.ndarray, " k"], coarse_names: Sequen
 
 
 @styled
-def worst_classes(per_class: Mapping[str, ClassScore], n: int = 15) -> Figure:
+def worst_classes(per_class: Mapping[str, ClassScore], item: Item, n: int = 15) -> Figure:
     """Draws the classes of lowest accuracy, worst on top, with their 95 % intervals.
 
     Args:
       per_class: by name of the class. Classes without examples are left out.
+      item: the model.
       n: largest number of classes.
     """
     known = {
@@ -114,24 +108,24 @@ def worst_classes(per_class: Mapping[str, ClassScore], n: int = 15) -> Figure:
     shown = sorted(known, key=lambda name: known[name][0])[:n]
     accuracy = np.array([known[name][0] for name in shown])
     bounds = np.array([known[name][1] for name in shown]).reshape(-1, 2)
-    names = [f"{display_name(name)}   {percent(known[name][0])}" for name in shown]
+    names = [f"{shortened(display_name(name))}   {percent(known[name][0])}" for name in shown]
     places = np.arange(len(shown))
-    figure = Figure(figsize=(7, 1.2 + 0.27 * max(1, len(shown))), layout="constrained")
-    axes = figure.add_subplot()
-    axes.barh(places, accuracy, color=BLUE, height=0.66)
+    figure, (axes,) = layout.panels(0.8 + 0.27 * max(1, len(shown)))
+    colour = item.marker()["color"]
+    axes.barh(places, accuracy, color=colour, height=0.66, alpha=0.55)
     reach = np.abs(bounds.T - accuracy)
     axes.errorbar(accuracy, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
     total = sum(examples for _, _, examples in known.values())
     right = sum(share * examples for share, _, examples in known.values())
     overall = right / max(1, total)
-    axes.axvline(overall, color=ORANGE, linestyle="--", linewidth=1.4)
-    together = f"dashed: all {len(known)} classes, {percent(overall, 1)}"
-    axes.set_title(together, loc="right", size=9, weight="normal", color=ORANGE)
-    axes.set_title("Classes of lowest accuracy")
+    dashed = {"color": GREY, "linestyle": "--", "linewidth": 1.4}
+    axes.axvline(overall, **dashed)
+    text = f"all {len(known)} classes: {percent(overall, 1)}"
+    layout.add_legend(figure, [layout.legend_entry(text, **dashed)])
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.set(xlim=(0, 1), xlabel="accuracy, with 95 % Wilson interval")
     axes.xaxis.set_major_formatter(PERCENT)
-    return figure
+    return layout.freeze(figure)

@@ -7,29 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from cifsel.reports.style import DPI, GREEN, INK, ORANGE, display_name, percent, styled
-
-
-def prediction_captions(
-    true_names: Sequence[str], predicted_names: Sequence[str], probabilities: Sequence[float]
-) -> tuple[list[str], list[str]]:
-    """Makes captions for `image_grid`: the label, and below it the prediction and its probability.
-
-    Args:
-      true_names: names of the labels.
-      predicted_names: names of the predicted classes.
-      probabilities: of the predicted classes, 0..1.
-
-    Returns:
-      Captions, and verdicts, "right" or "wrong".
-    """
-    captions, verdicts = [], []
-    for true, predicted, share in zip(true_names, predicted_names, probabilities, strict=True):
-        right = true == predicted
-        answer = f"✓ {percent(share)}" if right else f"✗ {display_name(predicted)} {percent(share)}"
-        captions.append(f"{display_name(true)}\n{answer}")
-        verdicts.append("right" if right else "wrong")
-    return captions, verdicts
+from cifsel.reports.style import DPI, GREEN, INK, ORANGE, styled
 
 
 @styled
@@ -39,15 +17,19 @@ def image_grid(
     verdicts: Sequence[str] | None = None,
     *,
     columns: int = 8,
+    side: int = 128,
+    pictures: int = 1,
     title: str = "",
 ) -> Figure:
     """Draws images in rows with captions. Each pixel is a whole number of screen pixels.
 
     Args:
-      images: at least one. Small ones are enlarged to about 128 pixels.
+      images: at least one, each of one or more pictures side by side.
       captions: text below each image, of one or more lines.
       verdicts: "right", "wrong" or "" for each caption, which sets its colour.
       columns: number of images in a row.
+      side: about this wide, in pixels, is each picture shown. Small ones are enlarged.
+      pictures: number of pictures in an image.
       title: heading of the figure.
 
     Raises:
@@ -58,7 +40,7 @@ def image_grid(
     verdicts = [""] * total if verdicts is None else verdicts
     if total < 1 or not total == len(captions) == len(verdicts):
         raise ValueError(f"{total} images, {len(captions)} captions, {len(verdicts)} verdicts")
-    scale, gap, line = max(1, round(128 / width)), 14, 13
+    scale, gap, line = max(1, round(side * pictures / width)), 14, 13
     columns = min(columns, total)
     rows = math.ceil(total / columns)
     below = line * max(text.count("\n") + 1 if text else 0 for text in captions)

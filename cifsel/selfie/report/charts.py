@@ -13,7 +13,17 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from cifsel.reports import layout
-from cifsel.reports.style import BLUE, GREY, INK, ORANGE, PERCENT, display_name, percent, styled
+from cifsel.reports.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PERCENT,
+    display_name,
+    percent,
+    shortened,
+    styled,
+)
 from cifsel.selfie.protocol.candidates import EpochLoss
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
@@ -144,8 +154,7 @@ def confusion(counts: Num[np.ndarray, "k k"], class_names: Sequence[str]) -> Fig
       counts: numbers of photos, whole or means of several repetitions.
       class_names: K names.
     """
-    classes = len(class_names)
-    large = classes > FEW_CLASSES
+    classes, large = len(class_names), len(class_names) > FEW_CLASSES
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-9)
     figure, (axes,) = layout.panels(1.1 + (0.34 if large else 0.52) * classes)
     if large:
@@ -291,9 +300,3 @@ def _cells(
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-
-
-def shortened(name: str, length: int = 26) -> str:
-    """Shortens a name in its middle. Names of photos of one phone differ near the end."""
-    start = length // 4
-    return name if len(name) <= length else f"{name[:start]}…{name[start + 1 - length :]}"

@@ -8,11 +8,11 @@ from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import FINETUNE, PROBE, CandidateScores
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.report.score_tables import setting
-from cifsel.selfie.report.sentences import LISTED
+from cifsel.selfie.report.sentences import LISTED, beats_guessing
 from cifsel.terminal import count, duration
 
 METHODS = {
-    PROBE: "the network stays as it is; how to weigh what it sees is learned",
+    PROBE: "the network stays as it is, and how to weigh what it sees is learned",
     FINETUNE: "the last blocks of the network learn as well",
 }
 
@@ -24,16 +24,20 @@ def final_model_table(outcome: Outcome) -> Table:
         ("made from", f"{candidate.name} ({candidate.source})"),
         ("learned from", f"all {count(outcome.photos.count, 'photo')}"),
         ("settings", setting(final.layer, final.grid, final.l2)),
-        ("its probabilities", _calibration(final.temperature)),
+        ("its probabilities", _calibration(final.temperature, beats_guessing(outcome))),
     ]
     return Table(("the final model", ""), tuple(rows))
 
 
-def _calibration(temperature: float) -> str:
+def _calibration(temperature: float, beats_guessing: bool) -> str:
     if abs(temperature - 1) < 0.005:
         return "as they come"
-    how = "toned down: it was too sure" if temperature > 1 else "raised: it was too timid"
-    return f"{how} about photos that were put aside (temperature {temperature:.2f})"
+    fitted = f"on photos that were held out (temperature {temperature:.2f})"
+    if not beats_guessing:
+        return f"fitted {fitted}. They mean little, as it is no better than guessing."
+    if temperature > 1:
+        return f"toned down, as it was too sure {fitted}"
+    return f"raised, as it was too timid {fitted}"
 
 
 def photo_table(photos: PhotoSet) -> Table:
@@ -47,7 +51,7 @@ def photo_table(photos: PhotoSet) -> Table:
         "none: every photo stands for itself"
         if photos.group_count == photos.count
         else f"{photos.count} photos are {count(photos.group_count, 'group')} (copies, bursts,"
-        " people); a group is put aside as a whole"
+        " people), and a group is held out as a whole"
     )
     rows = [
         ("photos", f"{photos.count}: {classes}"),
@@ -64,7 +68,7 @@ def _crop(photos: PhotoSet) -> str:
         return "the largest square in the middle of each photo"
     missed = [name for name, face in zip(photos.names, photos.faces, strict=True) if face is None]
     shown = "the face, cut out with a margin"
-    return f"{shown}; no face was found in {_listed(missed)}" if missed else shown
+    return f"{shown}. No face was found in {_listed(missed)}." if missed else shown
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cifsel.reports import matrix
 from cifsel.reports.page import Chart
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
@@ -9,7 +10,7 @@ from cifsel.selfie.protocol.scores import Scores
 from cifsel.selfie.report import charts, sentences
 from cifsel.selfie.report.charts import Estimate
 
-ONE_BY_ONE, KFOLD = "every photo put aside once", "repeated k-fold"
+ONE_BY_ONE, KFOLD = "every photo held out once", "repeated k-fold"
 
 
 def score_charts(outcome: Outcome) -> list[Chart]:
@@ -31,16 +32,17 @@ def score_charts(outcome: Outcome) -> list[Chart]:
             "confusion_matrix",
             "What it takes for what",
             charts.confusion(scores.confusion, photos.class_names),
-            large=photos.num_classes > charts.FEW_CLASSES,
-            explanation=f"{candidate.name}, photos that were put aside. Blue: right; orange:"
-            f" wrong.{repeated}",
+            explanation=f"{candidate.name}, photos that were held out.{repeated}",
+            matrix=matrix.confusion(
+                scores.confusion, photos.class_names, unit="photos", as_counts=True
+            ),
         ),
         Chart(
             "per_photo",
             "Every photo",
             charts.per_photo(scores.probabilities, photos.labels, photos.names, photos.class_names),
             explanation=f"{candidate.name}: how probable it found the right answer when the"
-            f" photo was put aside; {order}.{repeated}",
+            f" photo was held out, {order}.{repeated}",
         ),
     ]
 

@@ -28,8 +28,8 @@ def score_tables(outcome: Outcome) -> list[tuple[str, Table]]:
             notes = [*notes, f"{times(candidate.kfold.repeats)} only"]
         kfold.append(_score_row(candidate.name, notes, candidate.kfold))
     headed = {
-        "Every photo put aside once (leave-one-out)": one_by_one,
-        f"A part of the photos put aside at a time, {times(most)} over (repeated k-fold)": kfold,
+        "Every photo held out once (leave-one-out)": one_by_one,
+        f"A part of the photos held out at a time, {times(most)} over (repeated k-fold)": kfold,
     }
     head = ("", "right", "95 % interval", "balanced accuracy", "AUC", "log loss")
     return [

@@ -2,7 +2,7 @@
 
 from cifsel.reports.style import display_name, percent
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.protocol.candidates import CandidateScores, Difference
+from cifsel.selfie.protocol.candidates import FINETUNE, CandidateScores, Difference
 from cifsel.selfie.protocol.learning_curve import still_rises
 from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.selfie.protocol.photo_set import PhotoSet
@@ -13,15 +13,21 @@ from cifsel.terminal import count
 LISTED = 5
 
 
-def title(photos: PhotoSet) -> str:
+def title(outcome: Outcome) -> str:
     """Makes the heading of the report."""
-    names = [display_name(name) for name in photos.class_names]
+    names = [display_name(name) for name in outcome.photos.class_names]
     classes = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= LISTED else "the classes"
-    return f"How well are {classes} told apart?"
+    heading = f"How well are {classes} told apart?"
+    return f"{heading} (drawn faces)" if outcome.drawn else heading
 
 
 def summary(outcome: Outcome) -> str:
     """Says how often it was right, how far that can be trusted, and if more photos would help."""
+    return " ".join(summary_sentences(outcome))
+
+
+def summary_sentences(outcome: Outcome) -> list[str]:
+    """Makes the sentences of the summary. The first says what matters most."""
     candidate = outcome.chosen_candidate
     scores = candidate.photo_by_photo
     low, high = scores.accuracy_interval
@@ -30,24 +36,75 @@ def summary(outcome: Outcome) -> str:
         if candidate.leave_one_out
         else f"in {scores.repeats} x cross-validation"
     )
-    right = f"{round(scores.right, 1):g} of {scores.examples} photos right {how}"
-    interval = f"the true rate is likely between {percent(low)} and {percent(high)}"
     more = (
-        "more photos would probably help"
+        "More photos would probably help."
         if still_rises(outcome.learning_curve)
-        else "nothing says that more photos would help"
+        else "Nothing says that more photos would help."
     )
-    return f"{right}; {interval}; {_luck_in_brief(outcome, low)}; {more}."
+    return [
+        *_against_guessing(outcome),
+        f"{round(scores.right, 1):g} of {scores.examples} photos right {how}.",
+        f"The true rate is likely between {percent(low)} and {percent(high)}.",
+        *_luck_in_brief(outcome),
+        more,
+    ]
 
 
-def _luck_in_brief(outcome: Outcome, low: float) -> str:
-    if outcome.permutation is None:
-        more = low > outcome.photos.majority_share
-        return "that is more than guessing" if more else "guessing may do as well"
-    p = outcome.permutation.p
-    luck = "luck alone would hardly do as well" if p < 0.05 else "luck alone may well do as well"
+def beats_guessing(outcome: Outcome) -> bool:
+    """Whether the chosen candidate is better than guessing beyond luck."""
+    scores = outcome.chosen_candidate.photo_by_photo
+    if scores.auc <= 0.5:
+        return False
     # The first candidate was tested, which need not be the chosen one.
-    return f"{luck} (p = {p:.2g}{', of the probe' if outcome.chosen else ''})"
+    if outcome.permutation is not None and outcome.chosen == 0:
+        return outcome.permutation.p < 0.05
+    return scores.accuracy_interval[0] > outcome.photos.majority_share
+
+
+def _against_guessing(outcome: Outcome) -> list[str]:
+    """Says first if the model is no better than guessing."""
+    if beats_guessing(outcome):
+        return []
+    photos, auc = outcome.photos, outcome.chosen_candidate.photo_by_photo.auc
+    most = max(photos.per_class.values())
+    always = f"Always giving the most frequent answer would get {most} of {photos.count} right."
+    if auc < 0.5:
+        return [f"The model does worse than guessing on new photos (AUC {auc:.2f}).", always]
+    return ["The model cannot be told from guessing.", always]
+
+
+def _luck_in_brief(outcome: Outcome) -> list[str]:
+    if outcome.permutation is None:
+        return ["That is more than guessing."] if beats_guessing(outcome) else []
+    p = outcome.permutation.p
+    luck = "Luck alone would hardly do as well" if p < 0.05 else "Luck alone may well do as well"
+    # The first candidate was tested, which need not be the chosen one.
+    return [f"{luck} (p = {p:.2g}{', of the probe' if outcome.chosen else ''})."]
+
+
+def chosen_because(outcome: Outcome) -> str:
+    """Says why the chosen candidate was chosen. "" if there is no other."""
+    candidates, chosen = outcome.candidates, outcome.chosen_candidate
+    if len(candidates) == 1:
+        return ""
+    tuned = [candidate.name for candidate in candidates if candidate.method == FINETUNE]
+    if chosen.name in tuned:
+        return (
+            f"{chosen.name} is chosen, because it is clearly better than the probe of the same"
+            " weights (p below 0.05)."
+        )
+    others = "" if len(candidates) == 2 else " The other candidates are there for comparison."
+    for difference in outcome.differences:
+        if difference.against in tuned:
+            return (
+                f"{chosen.name} is chosen. The probe is kept unless fine-tuning is clearly better."
+                f" Here it is {100 * -difference.mean:+.0f} points, with p = {difference.p:.2g}."
+                f"{others}"
+            )
+    return (
+        f"{chosen.name} is chosen, because it is of the weights that were asked for."
+        " The other candidates are there for comparison."
+    )
 
 
 def warnings(outcome: Outcome) -> list[str]:
@@ -130,7 +187,7 @@ def luck(test: PermutationTest, tested: str, num_classes: int) -> str:
     if test.p >= 0.05:
         verdict = "possibly no more than luck"
     return (
-        f"{shuffled}{expected} With the true labels it is {percent(test.observed)}; shuffled"
+        f"{shuffled}{expected} With the true labels it is {percent(test.observed)}. Shuffled"
         f" ones reach that with a probability of p = {test.p:.2g}: {verdict}."
     )
 
@@ -150,11 +207,11 @@ def unsure(sure_from: float | None) -> str:
     if sure_from is None:
         return (
             "It will answer “unsure” to every photo, with the probability beside it: of the photos"
-            " that were put aside, too many were wrong however sure the model was."
+            " that were held out, too many were wrong however sure the model was."
         )
     return (
         f"It answers “unsure” where its highest probability is below {percent(sure_from)}. Above"
-        " that, it was right often enough about photos that were put aside."
+        " that, it was right often enough about photos that were held out."
     )
 
 

@@ -47,7 +47,7 @@ DIFFERENCES = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_outcome():
     """(classes=2, each=12, leave_one_out=True) -> an outcome with three candidates."""
 
@@ -95,7 +95,7 @@ def make_outcome():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pictures():
     """(N) -> photos as the model sees them, and heat."""
 

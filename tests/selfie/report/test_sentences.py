@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from changes import with_candidate, with_photos
 
 from cifsel.selfie.protocol.candidates import Difference
 from cifsel.selfie.protocol.learning_curve import CurvePoint
@@ -54,13 +55,6 @@ def outcome(make_outcome):
     )
 
 
-def with_candidate(outcome, position, **fields):
-    """The outcome with other fields of a candidate."""
-    candidates = list(outcome.candidates)
-    candidates[position] = dataclasses.replace(candidates[position], **fields)
-    return dataclasses.replace(outcome, candidates=tuple(candidates))
-
-
 def with_difference(outcome, mean, p, against="ImageNet weights, probe"):
     """The outcome with one difference, of the first candidate."""
     difference = Difference(
@@ -69,14 +63,10 @@ def with_difference(outcome, mean, p, against="ImageNet weights, probe"):
     return dataclasses.replace(outcome, differences=(*outcome.differences, difference))
 
 
-def with_photos(outcome, **fields):
-    return dataclasses.replace(outcome, photos=dataclasses.replace(outcome.photos, **fields))
-
-
 def test_sentence_of_photos_held_out_one_by_one(outcome):
     assert sentences.summary(outcome) == (
-        "22 of 24 photos right when each was held out; the true rate is likely between 74 % and"
-        " 98 %; luck alone would hardly do as well (p = 0.0099); more photos would probably help."
+        "22 of 24 photos right when each was held out. The true rate is likely between 74 % and"
+        " 98 %. Luck alone would hardly do as well (p = 0.0099). More photos would probably help."
     )
 
 
@@ -84,8 +74,8 @@ def test_sentence_of_cross_validation_alone(outcome):
     outcome = with_candidate(outcome, 0, leave_one_out=None)
     outcome = dataclasses.replace(outcome, learning_curve=FLAT)
     assert sentences.summary(outcome) == (
-        "20.7 of 24 photos right in 10 x cross-validation; the true rate is likely between 66 % and"
-        " 95 %; luck alone would hardly do as well (p = 0.0099); nothing says that more photos"
+        "20.7 of 24 photos right in 10 x cross-validation. The true rate is likely between 66 % and"
+        " 95 %. Luck alone would hardly do as well (p = 0.0099). Nothing says that more photos"
         " would help."
     )
 
@@ -104,17 +94,17 @@ def test_sentence_is_about_the_chosen_candidate(outcome):
 def test_luck_is_judged_by_the_permutation_test(outcome, p, said):
     permutation = dataclasses.replace(outcome.permutation, p=p)
     sentence = sentences.summary(dataclasses.replace(outcome, permutation=permutation))
-    assert f"luck alone {'would ' if p < 0.05 else ''}{said}" in sentence
+    assert f"Luck alone {'would ' if p < 0.05 else ''}{said}" in sentence
     assert f"(p = {p:.2g})" in sentence
 
 
 @pytest.mark.parametrize(
     ("low", "happy", "said"),
     [
-        (0.51, 2, "more than guessing"),
-        (0.49, 2, "guessing may do as well"),
+        (0.51, 2, "That is more than guessing."),
+        (0.49, 2, "The model cannot be told from guessing. Always giving the most frequent answer"),
         # Always saying "happy" is right for three in four.
-        (0.51, 3, "guessing may do as well"),
+        (0.51, 3, "cannot be told from guessing. Always giving the most frequent answer would"),
     ],
 )
 def test_without_permutations_luck_is_judged_by_the_interval(outcome, low, happy, said):
@@ -126,6 +116,33 @@ def test_without_permutations_luck_is_judged_by_the_interval(outcome, low, happy
     outcome = with_photos(outcome, labels=np.repeat([0, 1], [happy, 4 - happy]))
     assert said in sentences.summary(outcome)
     assert "p =" not in sentences.summary(outcome)
+
+
+def test_worse_than_guessing_comes_first(outcome):
+    scores = dataclasses.replace(outcome.candidates[0].leave_one_out, auc=0.43)
+    worse = with_candidate(outcome, 0, leave_one_out=scores)
+    first, second, *_ = sentences.summary_sentences(worse)
+    assert first == "The model does worse than guessing on new photos (AUC 0.43)."
+    assert second.startswith("Always giving the most frequent answer would get ")
+    assert not sentences.beats_guessing(worse)
+    assert sentences.beats_guessing(outcome)
+
+
+def test_no_better_than_luck_comes_first(outcome):
+    permutation = dataclasses.replace(outcome.permutation, p=0.2)
+    first, *_ = sentences.summary_sentences(dataclasses.replace(outcome, permutation=permutation))
+    assert first == "The model cannot be told from guessing."
+
+
+def test_the_choice_has_a_reason(outcome):
+    alone = dataclasses.replace(outcome, candidates=outcome.candidates[:1])
+    assert sentences.chosen_because(alone) == ""
+    kept = with_difference(outcome, 0.04, 0.3, against="task-1 checkpoint, fine-tuned")
+    reason = sentences.chosen_because(kept)
+    assert "unless fine-tuning is clearly better. Here it is -4 points, with p = 0.3." in reason
+    tuned = sentences.chosen_because(dataclasses.replace(outcome, chosen=1))
+    assert "clearly better than the probe of the same weights" in tuned
+    assert "weights that were asked for" in sentences.chosen_because(outcome)
 
 
 def test_nothing_to_warn_of(outcome):
@@ -190,5 +207,8 @@ def test_warnings_count_the_photos_without_a_face(outcome):
         (tuple("abcdef"), "How well are the classes told apart?"),
     ],
 )
-def test_title_names_a_few_classes(class_names, title):
-    assert sentences.title(dataclasses.replace(PHOTOS, class_names=class_names)) == title
+def test_title_names_a_few_classes(outcome, class_names, title):
+    outcome = with_photos(outcome, class_names=class_names)
+    assert sentences.title(outcome) == title
+    drawn = dataclasses.replace(outcome, drawn=True)
+    assert sentences.title(drawn) == f"{title} (drawn faces)"
