@@ -12,7 +12,7 @@ from cifsel.models.classifier import MODELS
 from cifsel.training.results import RunMetrics
 
 _SPLITS = ("val", "test")
-_SHARES = ("accuracy", "top5", "macro_f1", "ece", "coarse_accuracy")
+_SHARES = ("accuracy", "balanced_accuracy", "majority", "top5", "macro_f1", "ece")
 # Fields of the config that say which images a run saw, or that a report names.
 _FIELDS = ("split_seed", "val_per_class", "train_examples", "test_examples", "seed", "image_size")
 # Bounds of positive numbers. A smaller one would be rounded to 0, and no machine reaches a larger.
@@ -99,6 +99,8 @@ def _check_numbers(content: Mapping[str, Any]) -> None:
         _check_range(content, f"{split}.loss", 0, _MAX)
         for score in _SHARES:
             _check_range(content, f"{split}.{score}", 0, 1)
+        if _get(content, f"{split}.coarse_accuracy", int, float, type(None)) is not None:
+            _check_range(content, f"{split}.coarse_accuracy", 0, 1)
     for name in ("parameters", "passes_per_image", "images_per_second"):
         _check_range(content, f"cost.{name}", _MIN, _MAX)
     if _get(content, "cost.flops_per_image", int, float, type(None)):

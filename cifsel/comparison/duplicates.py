@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from cifsel.data import copies
+from cifsel.data.splits import Dataset
 from cifsel.terminal import tracked
 
 # Chosen by eye on CIFAR-100. Above it about 94 % of the pairs are one picture: nearly all above
@@ -24,6 +26,12 @@ CRITERION = (
     "by up to two pixels to where their edges fit best, shows the same pattern: after 3 x 3 "
     "smoothing, the correlation of the two within windows of 5 x 5 pixels, averaged over all "
     f"windows with more weight where there is contrast, is {THRESHOLD} or more."
+)
+
+COPIES_CRITERION = (
+    "A test image counts as a near duplicate if some training image, mirrored or not, shows the "
+    "same: in grey thumbnails of 32 x 32 pixels, the correlation within each of nine windows of "
+    f"16 x 16 is {copies.THRESHOLD} or more."
 )
 
 _MAX_SHIFT = 2  # pixels
@@ -98,6 +106,37 @@ def find_duplicates(
             duplicate.test_position,
         ),
     )
+
+
+def find_copies(dataset: Dataset) -> list[Duplicate]:
+    """Finds the test images of a user's own data set that have a copy among the others.
+
+    `data.copies` finds the copies. The criterion of this module is for images of 32 pixels.
+
+    Returns:
+      As `find_duplicates`. Training images come before validation images.
+    """
+    parts = dataset.test.images, dataset.train.images, dataset.val.images
+    thumbnails = np.concatenate([copies.all_thumbnails(images) for images in parts])
+    tests = len(dataset.test)
+    pairs = copies.near_copies(thumbnails)
+    pairs = pairs[(pairs[:, 0] < tests) & (pairs[:, 1] >= tests)]
+    best: dict[int, Duplicate] = {}
+    for (i, j), similar in zip(
+        pairs.tolist(), copies.similarity(thumbnails, pairs).tolist(), strict=True
+    ):
+        if i not in best or similar > best[i].similarity:
+            best[i] = Duplicate(i, j - tests, similar, _is_equal(dataset, i, j - tests))
+    return sorted(
+        best.values(), key=lambda copy: (not copy.exact, -copy.similarity, copy.test_position)
+    )
+
+
+def _is_equal(dataset: Dataset, test_position: int, train_position: int) -> bool:
+    part, position = dataset.train, train_position
+    if position >= len(part):
+        part, position = dataset.val, position - len(part)
+    return np.array_equal(dataset.test.images[test_position], part.images[position])
 
 
 def _check(test: np.ndarray, train: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from cifsel.comparison.candidates import Candidate
-from cifsel.comparison.duplicates import CRITERION, Duplicate
+from cifsel.comparison.duplicates import COPIES_CRITERION, CRITERION, Duplicate
 from cifsel.comparison.label_errors import MIN_PROBABILITY, LabelError
 from cifsel.comparison.scores import confusion, mean_probabilities
 from cifsel.data.splits import Dataset
@@ -148,13 +148,14 @@ class Examples:
 
     def duplicates(self, duplicates: Sequence[Duplicate]) -> Gallery:
         """Shows test images that are in training too."""
+        criterion = COPIES_CRITERION if self._dataset.names else CRITERION
         exact = sum(duplicate.exact for duplicate in duplicates)
         count = min(len(duplicates), DUPLICATES)
         evenly = np.linspace(0, len(duplicates) - 1, count).astype(int)
         return Gallery(
             "duplicates",
             "Test images with a duplicate in training",
-            f"{exact} exact and {len(duplicates) - exact} near duplicates. {CRITERION} Shown from"
+            f"{exact} exact and {len(duplicates) - exact} near duplicates. {criterion} Shown from"
             " the most to the least similar, the test image first.",
             tuple(self._duplicate(duplicates[i]) for i in evenly),
             folded=True,

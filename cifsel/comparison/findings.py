@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from cifsel.comparison.candidates import Candidate
-from cifsel.comparison.duplicates import Duplicate, find_duplicates
+from cifsel.comparison.duplicates import Duplicate, find_copies, find_duplicates
 from cifsel.comparison.label_errors import LabelError, find_label_errors
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
@@ -34,10 +34,16 @@ class Findings:
 
 def examine_test_images(dataset: Dataset, candidates: Sequence[Candidate]) -> Findings:
     """Compares test with training images, and labels with the predictions of all runs."""
-    training = np.concatenate([dataset.train.images, dataset.val.images])
     runs = [run for candidate in candidates for run in candidate.runs]
     probabilities = [scoring.softmax(run.logits["test"]) for run in runs]
     return Findings(
-        find_duplicates(dataset.test.images, training),
+        _duplicates(dataset),
         find_label_errors(probabilities, dataset.test.labels),
     )
+
+
+def _duplicates(dataset: Dataset) -> list[Duplicate]:
+    test, train, val = (part.images for part in (dataset.test, dataset.train, dataset.val))
+    if dataset.names or not isinstance(test, np.ndarray):
+        return find_copies(dataset)
+    return find_duplicates(test, np.concatenate([np.asarray(train), np.asarray(val)]))

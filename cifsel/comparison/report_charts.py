@@ -34,7 +34,7 @@ def make_charts(
         _accuracy_by_seed(candidates, items),
         _accuracy_against_cost(candidates, items),
         *_training_curves(candidates, items),
-        _accuracy_by_coarse_label(dataset, pair, looks),
+        *_accuracy_by_coarse_label(dataset, pair, looks),
         _accuracy_by_class(dataset, pair, looks),
         _reliability(dataset, candidates, items),
         _confusion_matrix(dataset, pair[0], "confusion_matrix_1"),
@@ -78,10 +78,15 @@ def _training_curves(candidates: Sequence[Candidate], items: Items) -> tuple[Cha
     return (Chart("training_curves", "Training", figures.training_curves(curves)),)
 
 
-def _accuracy_by_coarse_label(dataset: Dataset, pair: Pair, looks: tuple[Item, Item]) -> Chart:
+def _accuracy_by_coarse_label(
+    dataset: Dataset, pair: Pair, looks: tuple[Item, Item]
+) -> tuple[Chart, ...]:
+    """Makes the chart of the coarse labels, or none if there are none."""
+    if not dataset.coarse_names:
+        return ()
     rows = compare_coarse_labels(*pair, dataset.coarse_of, dataset.coarse_names)
     figure = charts.accuracy_by_coarse_label(rows, looks)
-    return Chart("per_coarse", "By coarse label", figure)
+    return (Chart("per_coarse", "By coarse label", figure),)
 
 
 def _accuracy_by_class(dataset: Dataset, pair: Pair, looks: tuple[Item, Item]) -> Chart:
@@ -117,7 +122,7 @@ def _pooled_calibration(
 
 def _confusion_matrix(dataset: Dataset, candidate: Candidate, name: str) -> Chart:
     counts = confusion(candidate, len(dataset.class_names))
-    names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
+    names = dataset.labelling
     return Chart(
         name,
         f"Confusion matrix of {candidate.name}",

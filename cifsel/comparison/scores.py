@@ -22,7 +22,10 @@ class CandidateScores:
       top5: share of images whose class is among the five most probable.
       macro_f1: mean F1 over the classes.
       ece: expected calibration error.
-      coarse_accuracy: share of images whose predicted class has the right coarse label.
+      balanced_accuracy: mean accuracy of the classes.
+      majority: accuracy of always answering the most frequent class.
+      coarse_accuracy: share of images whose predicted class has the right coarse label. None if
+        there are no coarse labels.
     """
 
     accuracy: paired.Estimate
@@ -30,7 +33,9 @@ class CandidateScores:
     top5: float
     macro_f1: float
     ece: float
-    coarse_accuracy: float
+    balanced_accuracy: float
+    majority: float
+    coarse_accuracy: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +81,16 @@ class CoarseComparison:
 def candidate_scores(candidate: Candidate, split: str) -> CandidateScores:
     """Averages the scores of a candidate on 'val' or 'test' over its seeds."""
     scores = [run.score(split) for run in candidate.runs]
+    coarse = [score.coarse_accuracy for score in scores if score.coarse_accuracy is not None]
     return CandidateScores(
         accuracy=paired.accuracy(candidate.right(split)),
         loss=statistics.fmean(score.loss for score in scores),
         top5=statistics.fmean(score.top5 for score in scores),
         macro_f1=statistics.fmean(score.macro_f1 for score in scores),
         ece=statistics.fmean(score.ece for score in scores),
-        coarse_accuracy=statistics.fmean(score.coarse_accuracy for score in scores),
+        balanced_accuracy=statistics.fmean(score.balanced_accuracy for score in scores),
+        majority=scores[0].majority,
+        coarse_accuracy=statistics.fmean(coarse) if len(coarse) == len(scores) else None,
     )
 
 
@@ -125,6 +133,8 @@ def compare_coarse_labels(
     Returns:
       One entry per coarse label that has images, in the order of the names.
     """
+    if not coarse_names:
+        return ()
     coarse_of_image = coarse_of[candidate.runs[0].labels["test"]]
     right_a, right_b = candidate.right("test"), rival.right("test")
     comparisons = []

@@ -38,13 +38,22 @@ def score_table(
     def row(name: str, columns: Sequence[T], text: Callable[[T], str]) -> tuple[str, ...]:
         return (name, *(text(column) for column in columns))
 
+    class_rows = []
+    if all(score.majority > 1.01 / _classes(candidates) for score in test):
+        class_rows += [
+            row("balanced accuracy", test, lambda s: percent(s.balanced_accuracy, 2)),
+            row("always the most frequent class", test, lambda s: percent(s.majority, 2)),
+        ]
+    coarse = [score.coarse_accuracy for score in test if score.coarse_accuracy is not None]
+    if len(coarse) == len(test):
+        class_rows.append(row("right coarse label", coarse, lambda share: percent(share, 2)))
     rows = [
         row("test accuracy (95 % interval)", test, lambda s: _with_interval(s.accuracy)),
         row("of each seed, %", test, lambda s: _by_seed(s.accuracy)),
         row("validation accuracy", val, lambda s: _with_interval(s.accuracy)),
         row("test accuracy without duplicates in training", cleaned, _with_interval),
         row("top-5", test, lambda s: percent(s.top5, 2)),
-        row("right coarse label", test, lambda s: percent(s.coarse_accuracy, 2)),
+        *class_rows,
         row("loss, nats", test, lambda s: f"{s.loss:.4f}"),
         row("macro F1", test, lambda s: f"{s.macro_f1:.4f}"),
         row("calibration error", test, lambda s: percent(s.ece, 1)),
@@ -55,6 +64,10 @@ def score_table(
         row("time of a whole run", cost, lambda c: duration(c.total_seconds)),
     ]
     return Table(("", *(candidate.name for candidate in candidates)), tuple(rows))
+
+
+def _classes(candidates: Sequence[Candidate]) -> int:
+    return len(candidates[0].runs[0].class_names)
 
 
 def _with_interval(accuracy: paired.Estimate) -> str:

@@ -14,6 +14,8 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 from scipy import fft, spatial
 
+from cifsel.data.images_on_disk import ImagesOnDisk
+
 # The least correlation of two windows is .989 or more for copies (compressed to quality 10, halved,
 # mirrored, 20 % brighter or darker, 30 % more contrast). It is .982 or less for another expression
 # of the same face, and .54 or less for photos of different people.
@@ -31,6 +33,13 @@ def thumbnail(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "32 32"]:
     grey = Image.fromarray(image).convert("L")
     # This filter averages over areas, whatever size the copy has.
     return np.asarray(grey.resize((_SIZE, _SIZE), Image.Resampling.BOX))
+
+
+def all_thumbnails(images: UInt8[np.ndarray, "n h w 3"] | ImagesOnDisk) -> np.ndarray:
+    """Makes the thumbnails of many images, which are read one by one."""
+    parts = [np.empty((0, _SIZE, _SIZE), np.uint8)]
+    parts += [thumbnail(images[i])[None] for i in range(len(images))]
+    return np.concatenate(parts)
 
 
 def near_copies(thumbnails: UInt8[np.ndarray, "n 32 32"]) -> Int64[np.ndarray, "pairs 2"]:
@@ -52,7 +61,8 @@ def near_copies(thumbnails: UInt8[np.ndarray, "n 32 32"]) -> Int64[np.ndarray, "
     if len(upright):
         tree = spatial.KDTree(_coordinates(upright))
         for images in (upright, upright[:, :, ::-1]):
-            pairs += [block[_agree(images, upright, block)] for block in _candidates(tree, images)]
+            for block in _candidates(tree, images):
+                pairs.append(block[_similarity(images, upright, block) >= THRESHOLD])
     unordered = np.sort(places[np.concatenate(pairs)], axis=1)
     return np.unique(unordered, axis=0)
 
@@ -107,16 +117,26 @@ def _unit_vectors(
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _agree(
+def similarity(
+    thumbnails: UInt8[np.ndarray, "n 32 32"], pairs: Int64[np.ndarray, "pairs 2"]
+) -> Float32[np.ndarray, " pairs"]:
+    """Computes the least correlation of windows of each pair, mirrored where that is larger."""
+    mirrored = thumbnails[:, :, ::-1]
+    return np.maximum(
+        _similarity(thumbnails, thumbnails, pairs), _similarity(mirrored, thumbnails, pairs)
+    )
+
+
+def _similarity(
     first: UInt8[np.ndarray, "n 32 32"],
     second: UInt8[np.ndarray, "n 32 32"],
     pairs: Int64[np.ndarray, "pairs 2"],
-) -> np.ndarray:
-    """Says of each pair whether all its windows correlate."""
-    agreeing = np.ones(len(pairs), bool)
+) -> Float32[np.ndarray, " pairs"]:
+    """Computes the least correlation of the windows of each pair."""
+    least = np.ones(len(pairs), np.float32)
     starts = range(0, _SIZE - _WINDOW + 1, _STEP)
     for top, left in itertools.product(starts, starts):
         a = _unit_vectors(first[pairs[:, 0]], top, left)
         b = _unit_vectors(second[pairs[:, 1]], top, left)
-        agreeing &= np.einsum("nd,nd->n", a, b) >= THRESHOLD
-    return agreeing
+        least = np.minimum(least, np.einsum("nd,nd->n", a, b))
+    return least

@@ -70,6 +70,13 @@ class Dataset:
     names: tuple[str, ...] = ()
     groups: Int32[np.ndarray, " all"] | None = None
 
+    @property
+    def labelling(
+        self,
+    ) -> tuple[tuple[str, ...], tuple[str, ...], Int32[np.ndarray, " k"] | None]:
+        """The names of classes, those of their groups, and the group of each class, if any."""
+        return self.class_names, self.coarse_names, self.coarse_of if self.coarse_names else None
+
 
 def fingerprint(*splits: Split) -> str:
     """Computes a SHA-256 (hex) of shapes, types and bytes of images, labels and ids, in order."""

@@ -1,5 +1,6 @@
 """The page of a single run of task 1."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,7 @@ def _fitted(metrics: RunMetrics) -> str:
 
 def _charts(metrics: RunMetrics, dataset: Dataset, logits: np.ndarray) -> tuple[Chart, ...]:
     item = Item(looks.model_name(metrics.model), looks.places([metrics.model])[0])
-    labels, names = (
-        dataset.test.labels,
-        (dataset.class_names, dataset.coarse_names, dataset.coarse_of),
-    )
+    labels, names = dataset.test.labels, dataset.labelling
     counts = scoring.confusion(labels, logits.argmax(1), len(dataset.class_names))
     charts = []
     if metrics.training.history:
@@ -199,13 +197,27 @@ def _score_table(metrics: RunMetrics) -> Table:
     rows = (
         ("accuracy (95 % interval)", *map(interval, splits)),
         ("top-5", *(percent(score.top5, 2) for score in splits)),
-        ("right coarse label", *(percent(score.coarse_accuracy, 2) for score in splits)),
+        *_class_rows(splits),
         ("loss, nats", *(f"{score.loss:.4f}" for score in splits)),
         ("macro F1", *(f"{score.macro_f1:.4f}" for score in splits)),
         ("calibration error", *(percent(score.ece, 1) for score in splits)),
         ("images", *(f"{score.examples:,}" for score in splits)),
     )
     return Table(("", "test", "validation"), rows)
+
+
+def _class_rows(splits: Sequence[SplitScore]) -> list[tuple[str, ...]]:
+    """The rows that unequal classes, and coarse labels, need."""
+    rows = []
+    if any(len({score.examples for score in s.per_class.values()}) > 1 for s in splits):
+        rows += [
+            ("balanced accuracy", *(percent(score.balanced_accuracy, 2) for score in splits)),
+            ("always the most frequent class", *(percent(s.majority, 2) for s in splits)),
+        ]
+    coarse = [s.coarse_accuracy for s in splits if s.coarse_accuracy is not None]
+    if len(coarse) == len(splits):
+        rows.append(("right coarse label", *(percent(share, 2) for share in coarse)))
+    return rows
 
 
 def _cost_table(metrics: RunMetrics) -> Table:

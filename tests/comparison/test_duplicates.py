@@ -10,7 +10,7 @@ from PIL import Image
 
 from cifsel.comparison import duplicates
 from cifsel.comparison.duplicates import Duplicate, find_duplicates
-from cifsel.data import cifar
+from cifsel.data import cifar, splits
 
 
 def photographs(count, seed, size=32):
@@ -238,3 +238,30 @@ def test_duplicates_in_cifar(real_data):
     # The criterion knows no labels: two images drawn at random agree in 2 % of cases.
     same = [data.test.labels[pair.test_position] == labels[pair.train_position] for pair in near]
     assert np.mean(same) > 0.95
+
+
+# --- a user's own images --------------------------------------------------------------------------
+
+
+def test_copies_among_larger_images_are_found():
+    large = [photographs(12, seed=seed, size=48) for seed in (7, 8, 9)]
+    large[1][4] = large[0][2]
+    large[2][5] = (large[0][3, :, ::-1] * 0.9).astype(np.uint8)
+    labels = np.zeros(12, np.int32)
+    test, train, val = (
+        splits.Split(images, labels, np.arange(12, dtype=np.int32)) for images in large
+    )
+    dataset = splits.Dataset(
+        train=train,
+        val=val,
+        test=test,
+        class_names=("a",),
+        coarse_names=(),
+        coarse_of=np.empty(0, np.int32),
+        fingerprint="",
+        names=tuple(map(str, range(36))),
+    )
+    exact, near = duplicates.find_copies(dataset)
+    assert (exact.test_position, exact.train_position, exact.exact) == (2, 4, True)
+    assert (near.test_position, near.train_position, near.exact) == (3, 17, False)
+    assert near.similarity > 0.985

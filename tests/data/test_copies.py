@@ -64,9 +64,11 @@ def test_images_without_contrast_are_copies_of_none():
 def test_few_pairs_of_strangers_are_compared(monkeypatch):
     """Their number would grow with the square of the images, were all compared."""
     compared = []
-    agree = copies._agree
+    compare = copies._similarity
     monkeypatch.setattr(
-        copies, "_agree", lambda a, b, pairs: compared.append(len(pairs)) or agree(a, b, pairs)
+        copies,
+        "_similarity",
+        lambda a, b, pairs: compared.append(len(pairs)) or compare(a, b, pairs),
     )
     copies.near_copies(thumbnails(pictures(400, seed=3)))
     assert sum(compared) < 400
