@@ -40,7 +40,7 @@ class RunReport:
           variables: of the model.
           samples: (N, S, S, 3) uint8, augmented training images.
         """
-        (self._run / "figures").mkdir(parents=True, exist_ok=True)
+        workdir.subfolder(self._run, "figures")
         self._writer.write_hparams(settings)
         overview = summaries.parameter_overview(variables["params"])
         self._writer.write_texts(0, {"parameters": summaries.code_block(overview)})

@@ -7,9 +7,10 @@ nothing.
 import contextlib
 import io
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
@@ -18,8 +19,9 @@ from etils import epath
 
 from cifsel import config as config_lib
 from cifsel.errors import MAKE_ROOM, UserError, one_line
-from cifsel.runtime import remote, sharding, zips
-from cifsel.runtime.paths import exists, is_file
+from cifsel.runtime import regular, remote, sharding, zips
+from cifsel.runtime.paths import is_file
+from cifsel.terminal import say, warn
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 CACHE = "cache"
@@ -64,6 +66,23 @@ def make(folder: epath.Path, flag: str) -> None:
         ) from None
 
 
+def subfolder(workdir: epath.Path, name: str) -> epath.Path:
+    """Makes a folder in a workdir, unless it is there. It may be a link to a folder elsewhere.
+
+    Raises:
+      UserError: it cannot be made, such as for a link to a disk that is not there.
+    """
+    folder = workdir / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror or one_line(error)}): remove what is there,"
+            " or make the folder writable"
+        ) from error
+    return folder
+
+
 def try_writing(folder: epath.Path) -> None:
     """Writes an empty file into a folder and deletes it. Raises whatever that raises."""
     probe = folder / f".{uuid.uuid4().hex}"
@@ -78,12 +97,10 @@ def read_json(path: epath.Path) -> dict[str, Any]:
       UserError: there is no such file, or it holds something else.
     """
     try:
-        if not is_file(path):
-            raise ValueError("not a regular file" if exists(path) else "no such file")
-        if path.stat().length > MAX_JSON_BYTES:
-            raise ValueError(f"more than {MAX_JSON_BYTES / 1e6:.0f} MB")
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular.content(path, MAX_JSON_BYTES))
         _check_json(content)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: give the folder of a run that has it") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not JSON as cifsel writes it ({one_line(error)}): delete it, or its folder"
@@ -193,7 +210,7 @@ def cached_array(
             if (array.shape, array.dtype) == (like.shape, like.dtype):
                 return array
     array = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    subfolder(run, CACHE)
     if remote.is_remote(path):
         # Written in one piece: a file on gs:// appears when it is closed, even by an exception.
         buffer = io.BytesIO()
@@ -213,9 +230,23 @@ def _read_array(path: epath.Path) -> np.ndarray:
 
 
 def remove_cached(run: epath.Path) -> None:
-    """Deletes the files of `cached_array`, which a finished run needs no longer."""
-    if sharding.is_main() and (run / CACHE).exists():
-        (run / CACHE).rmtree()
+    """Deletes the files of `cached_array`, which a finished run needs no longer.
+
+    The folder may be a link to another disk. Then only the link is deleted, since what is behind
+    it may be more than this run's. The run is finished, even if nothing can be deleted.
+    """
+    folder = run / CACHE
+    if not sharding.is_main():
+        return
+    try:
+        if not remote.is_remote(folder) and Path(folder).is_symlink():
+            target = os.readlink(folder)  # noqa: PTH115 - the text, which need not be a path
+            folder.unlink()
+            say(f"{folder} was a link to {target}: its arrays are no longer needed and stay there")
+        elif folder.exists():
+            folder.rmtree()
+    except OSError as error:
+        warn(f"{folder} could not be deleted ({error.strerror or one_line(error)}): delete it")
 
 
 def default(name: str, recipe: str) -> str:

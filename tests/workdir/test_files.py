@@ -164,3 +164,33 @@ def test_array_is_computed_once(run):
     workdir.remove_cached(run)
     assert names(run) == []
     workdir.remove_cached(run)
+
+
+def test_cache_on_another_disk_stays_there_and_the_run_is_finished(run, tmp_path, capsys):
+    run.mkdir(parents=True)
+    other = tmp_path / "other disk"
+    other.mkdir()
+    (other / "mine.npy").write_text("kept")
+    (tmp_path / "runs" / "one" / workdir.CACHE).symlink_to(other)
+    cached(run, "train", Compute())
+    workdir.remove_cached(run)
+    assert names(run) == []
+    assert (other / "mine.npy").read_text() == "kept"
+    assert f"was a link to {other}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", ["nowhere", workdir.CACHE])
+def test_cache_on_a_disk_that_is_not_there(run, tmp_path, target):
+    run.mkdir(parents=True)
+    (tmp_path / "runs" / "one" / workdir.CACHE).symlink_to(target)
+    with pytest.raises(UserError, match=f"one/{workdir.CACHE} cannot be made"):
+        cached(run, "train", Compute())
+    workdir.remove_cached(run)
+    assert names(run) == []
+
+
+def test_cache_that_cannot_be_deleted_is_only_said(run, caplog):
+    run.mkdir(parents=True)
+    (run / workdir.CACHE).write_text("a file")
+    workdir.remove_cached(run)
+    assert "could not be deleted" in caplog.text
