@@ -21,12 +21,14 @@ class Field:
       default: value in `Schema.defaults`. None for a text that is not set.
       help: meaning and unit, without a full stop at the end.
       changes_result: False if a stopped run may go on with another value of it.
+      changes_report: True if a finished run, given again with another value, makes its report anew.
     """
 
     name: str
     default: Any
     help: str
     changes_result: bool = dataclasses.field(default=True, kw_only=True)
+    changes_report: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def expected(self) -> str:
@@ -54,7 +56,13 @@ class Bool(Field):
 
 @dataclasses.dataclass(frozen=True)
 class Text(Field):
-    """Any text. Where the default is None, the field may also stay unset."""
+    """Any text. Where the default is None, the field may also stay unset.
+
+    Attributes:
+      is_path: it names a file or folder, which may be written in several ways.
+    """
+
+    is_path: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def expected(self) -> str:

@@ -14,10 +14,20 @@ _RUN = (
 )
 
 _PHOTOS = (
-    Text("photos", None, "folder, zip, or several with commas between them. 'drawn': drawn faces"),
+    Text(
+        "photos",
+        None,
+        "folder, zip, or several with commas between them. 'drawn': drawn faces",
+        is_path=True,
+    ),
     Bool("skip_unreadable", False, "leave out files that are no photos, instead of stopping"),
     Float("burst_seconds", 60.0, "photos taken so close in time are held out together", 0, 1e9),
-    Text("people_csv", None, "file of 'photo,person' lines. A person's photos stay together"),
+    Text(
+        "people_csv",
+        None,
+        "file of 'photo,person' lines. A person's photos stay together",
+        is_path=True,
+    ),
     Text(
         "people_pattern", None, "regular expression that finds the person in a path: '/([a-z]+)_'"
     ),
@@ -34,7 +44,12 @@ _PHOTOS = (
 )
 
 _SOURCE = (
-    Text("init_from", None, "folder of a task-1 run or comparison, or 'imagenet'"),
+    Text(
+        "init_from",
+        None,
+        "folder of a task-1 run or comparison, or 'imagenet'",
+        is_path=True,
+    ),
     Choice("model", "efficientnetv2-b0", "the backbone, for init_from=imagenet", choices=MODELS),
     Text("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
     Int(
@@ -64,7 +79,15 @@ _PROTOCOL = (
     Int("tuned_layers", 2, "last layers to fine-tune for comparison. 0: no fine-tuning", 0, 1_000),
 )
 
-_OUTPUT = (Bool("save_photos", False, "allow pictures of the photos in the workdir"),)
+_OUTPUT = (
+    Bool(
+        "save_photos",
+        False,
+        "allow pictures of the photos in the workdir. A finished run makes its report anew",
+        changes_result=False,
+        changes_report=True,
+    ),
+)
 
 SELFIE = Schema(
     {

@@ -94,7 +94,10 @@ _MODEL = (
         choices=("nearest", "bilinear", "bicubic"),
     ),
     Text(
-        "weights", "imagenet", "'imagenet', 'none' (from scratch), or the path of a Keras .h5 file"
+        "weights",
+        "imagenet",
+        "'imagenet', 'none' (from scratch), or the path of a Keras .h5 file",
+        is_path=True,
     ),
     Text("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
     Choice(

@@ -25,7 +25,7 @@ from cifsel.prediction import gradcam, trained_model
 from cifsel.prediction.trained_model import TrainedModel
 from cifsel.runtime import remote
 from cifsel.runtime.paths import exists, expanded
-from cifsel.workdir import model_meta
+from cifsel.workdir import identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SelfieMeta
 
@@ -145,12 +145,14 @@ def load(folder: str) -> Predictor:
         model.
 
     Raises:
-      UserError: there is no checkpoint, or it is damaged, or of an unknown kind.
+      UserError: there is no checkpoint, or it is damaged, of another run, or of an unknown
+        kind.
     """
     run = run_of(remote.place(expanded(folder)))
     checkpoint = str(run / FOLDER)
     with Checkpoints(run, read_only=True) as checkpoints:
         meta = model_meta.parse(checkpoints.meta(), checkpoint)
+        identity.check_folder(run, meta, checkpoint)
         if isinstance(meta, ClassifierMeta):
             return _of_classifier(trained_model.restore_classifier(meta, checkpoints, checkpoint))
         try:

@@ -65,7 +65,7 @@ class RunReport:
         self._writer.flush()
         self._predictions(logits)
         workdir.write_json(self._run / workdir.METRICS, metrics.to_json())
-        self._show(metrics)
+        show_results(self._run, metrics)
 
     def _figure(self, step: int, name: str, figure: Figure) -> None:
         pixels = style.save(figure, self._run / "figures" / f"{name}.png")
@@ -137,31 +137,32 @@ class RunReport:
             arrays[f"{name}_labels"], arrays[f"{name}_ids"] = split.labels, split.ids
         workdir.write_npz(self._run / workdir.PREDICTIONS, arrays)
 
-    def _show(self, metrics: RunMetrics) -> None:
-        """Prints the table at the end of a run."""
-        test = metrics.test
-        show_table(
-            f"{metrics.name} {metrics.recipe}: {metrics.model} on {metrics.dataset}",
-            {
-                "test accuracy": _accuracy(test),
-                "validation": _accuracy(metrics.val),
-                "test top-5": f"{test.top5:.2%}",
-                "test loss": f"{test.loss:.4f} nats",
-                "macro F1": f"{test.macro_f1:.4f}",
-                "calibration error": f"{test.ece:.4f}",
-                "parameters": f"{metrics.cost.parameters:,}",
-                "time": duration(sum(metrics.cost.seconds.values())),
-                "metrics": str(self._run / workdir.METRICS),
-                "figures": str(self._run / "figures"),
-                "checkpoint": str(self._run / "checkpoints"),
-                "summaries": f"tensorboard --logdir={self._run}",
-            },
+
+def show_results(run: epath.Path, metrics: RunMetrics) -> None:
+    """Prints the table at the end of a run, and of one that has finished before."""
+    test = metrics.test
+    show_table(
+        f"{metrics.name} {metrics.recipe}: {metrics.model} on {metrics.dataset}",
+        {
+            "test accuracy": _accuracy(test),
+            "validation": _accuracy(metrics.val),
+            "test top-5": f"{test.top5:.2%}",
+            "test loss": f"{test.loss:.4f} nats",
+            "macro F1": f"{test.macro_f1:.4f}",
+            "calibration error": f"{test.ece:.4f}",
+            "parameters": f"{metrics.cost.parameters:,}",
+            "time": duration(sum(metrics.cost.seconds.values())),
+            "metrics": str(run / workdir.METRICS),
+            "figures": str(run / "figures"),
+            "checkpoint": str(run / "checkpoints"),
+            "summaries": f"tensorboard --logdir={run}",
+        },
+    )
+    if metrics.dataset == "drawn":
+        say(
+            "These images are drawn by this program: the figures say that it works, not how"
+            " good it is. For real ones: python -m cifsel.main --config=configs/effnet.py"
         )
-        if metrics.dataset == "drawn":
-            say(
-                "These images are drawn by this program: the figures say that it works, not how"
-                " good it is. For real ones: python -m cifsel.main --config=configs/effnet.py"
-            )
 
 
 def _accuracy(score: SplitScore) -> str:

@@ -6,8 +6,9 @@ run is opened here.
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 from etils import epath
 
@@ -15,7 +16,7 @@ from etils import epath
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-def opened(path: epath.Path | Path) -> IO[bytes]:
+def opened(path: epath.Path | Path) -> BufferedReader:
     """Opens a regular file, or a link to one, for reading. A path on gs:// is opened by gcsfs.
 
     Raises:
@@ -23,7 +24,7 @@ def opened(path: epath.Path | Path) -> IO[bytes]:
       ValueError: it is a folder, a pipe, a socket or a device.
     """
     if "://" in os.fspath(path):
-        return path.open("rb")
+        return cast(BufferedReader, path.open("rb"))
     # Asked first as well, since opening some devices has an effect.
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - epath's stat has no mode
         raise ValueError("not a regular file")

@@ -20,7 +20,7 @@ from etils import epath
 from cifsel import config as config_lib
 from cifsel.errors import MAKE_ROOM, UserError, one_line
 from cifsel.runtime import regular, remote, sharding, zips
-from cifsel.runtime.paths import is_file
+from cifsel.runtime.paths import exists, is_file
 from cifsel.terminal import say, warn
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
@@ -30,21 +30,46 @@ BEST = "best.json"  # of a comparison, names the run of the better model
 MAX_JSON_BYTES, MAX_ARRAY_BYTES, MAX_DEPTH = 16_000_000, 256_000_000, 20
 
 
-def check(workdir: epath.Path, config: dict[str, Any]) -> None:
+def check(workdir: epath.Path, config: dict[str, Any]) -> bool:
     """Makes sure that a run with this config may use the folder, and can write there.
+
+    Returns:
+      Whether the run is finished. Then the folder need not be writable.
 
     Raises:
       UserError: the folder cannot be written, or holds a run with another config.
     """
-    make(workdir, "workdir")
-    if not (workdir / CONFIG).exists():
-        return
-    fields = config_lib.differences(read_json(workdir / CONFIG), config)
-    if fields:
-        raise UserError(
-            f"workdir {workdir} holds a run with another config ({'; '.join(fields)}):"
-            " give another --workdir, or delete this one"
-        )
+    remote.reach(workdir)
+    for name, recorded in recorded_configs(workdir).items():
+        if fields := config_lib.differences(recorded, config):
+            raise UserError(
+                f"workdir {workdir} holds a run with another config ({'; '.join(fields)} in"
+                f" {name}): give another --workdir, or delete this one"
+            )
+    finished = exists(workdir / METRICS)
+    if not finished:
+        make(workdir, "workdir")
+    return finished
+
+
+def recorded_configs(workdir: epath.Path) -> dict[str, dict[str, Any]]:
+    """The configs that config.json and metrics.json have of a run, by the name of the file.
+
+    Raises:
+      UserError: one of the files is damaged.
+    """
+    configs = {}
+    if exists(workdir / CONFIG):
+        configs[CONFIG] = read_json(workdir / CONFIG)
+    if exists(workdir / METRICS):
+        config = read_json(workdir / METRICS).get("config")
+        if not isinstance(config, dict):
+            raise UserError(
+                f"{workdir / METRICS} has no config: expected what a run wrote; run it again in a"
+                " new folder"
+            )
+        configs[METRICS] = config
+    return configs
 
 
 def make(folder: epath.Path, flag: str) -> None:

@@ -34,7 +34,7 @@ def test_what_is_no_file_is_refused_at_once(irregular):
 def test_pipe_that_comes_between_asking_and_opening(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_bytes(b"")
-    status = os.stat(tmp_path / "file")
+    status = (tmp_path / "file").stat()
     monkeypatch.setattr(os, "stat", lambda path: status)
     with pytest.raises(ValueError, match="not a regular file"):
         regular.opened(tmp_path / "pipe")

@@ -226,15 +226,16 @@ def test_links_that_lead_back_up_have_an_end(copied):
 
 def test_folders_that_cannot_be_listed_are_one_line(copied, monkeypatch):
     """As they are for all but root, who may list any."""
-    real = type(epath.Path(copied)).iterdir
+    real, blocked = type(epath.Path(copied)).iterdir, ["model"]
 
     def iterdir(path):
-        if path.name == blocked:
+        if path.name in blocked:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return real(path)
 
     monkeypatch.setattr(type(epath.Path(copied)), "iterdir", iterdir)
-    for blocked in ("model", "2", checkpoints.FOLDER):
+    for name in ("model", "2", checkpoints.FOLDER):
+        blocked[:] = [name]
         with pytest.raises(UserError) as error:
             Checkpoints(epath.Path(copied), read_only=True)
         assert_one_line(error, str(copied), "Permission denied")

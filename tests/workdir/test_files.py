@@ -1,5 +1,6 @@
 """The folder of a run: whose it is, and files that are whole or not there."""
 
+import errno
 import json
 import os
 
@@ -189,8 +190,12 @@ def test_cache_on_a_disk_that_is_not_there(run, tmp_path, target):
     assert names(run) == []
 
 
-def test_cache_that_cannot_be_deleted_is_only_said(run, caplog):
-    run.mkdir(parents=True)
-    (run / workdir.CACHE).write_text("a file")
+def test_cache_that_cannot_be_deleted_is_only_said(run, monkeypatch, capsys):
+    cached(run, "train", Compute())
+
+    def rmtree(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(run), "rmtree", rmtree)
     workdir.remove_cached(run)
-    assert "could not be deleted" in caplog.text
+    assert "could not be deleted (Permission denied)" in capsys.readouterr().err
