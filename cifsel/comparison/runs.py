@@ -1,6 +1,7 @@
 """Finished runs, read from their workdirs and checked."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from cifsel import workdir
 from cifsel.comparison import checks
 from cifsel.errors import UserError, one_line
 from cifsel.evaluation.split_score import SplitScore
-from cifsel.runtime import remote
+from cifsel.runtime import regular, remote
 from cifsel.runtime.paths import exists
 from cifsel.training.results import RunMetrics
 from cifsel.workdir import identity, model_meta
@@ -97,6 +98,25 @@ def read_run(folder: str) -> Run:
                 f" {workdir.METRICS} says {recorded:.4f}: the two are not of the same run"
             )
     return run
+
+
+def digest(folder: epath.Path) -> str:
+    """A digest of the results of a run, which does not depend on the name of its folder.
+
+    Raises:
+      UserError: metrics.json or predictions.npz cannot be read.
+    """
+    remote.reach(folder)
+    try:
+        contents = [
+            regular.content(folder / name, workdir.MAX_ARRAY_BYTES)
+            for name in (workdir.METRICS, workdir.PREDICTIONS)
+        ]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} is no finished run ({one_line(error)}): give its command again"
+        ) from error
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def _check_owner(path: epath.Path) -> None:

@@ -18,7 +18,7 @@ def read(kind: type[T], content: Any) -> T:
     """Makes a dataclass of its JSON form.
 
     Fields may be numbers, texts, None, arrays, tuples, mappings, and such dataclasses. Names that
-    the dataclass does not have are ignored.
+    the dataclass does not have are ignored. A dataclass that is there already stays as it is.
 
     Raises:
       KeyError: a field is missing that has no default.
@@ -32,6 +32,8 @@ def _read(kind: Any, content: Any) -> Any:  # noqa: PLR0911 - one for each kind
     if kind is Any:
         return content
     if dataclasses.is_dataclass(kind):
+        if isinstance(content, kind):  # type: ignore[arg-type]  # is_dataclass takes objects too
+            return content
         return _read_dataclass(kind, content)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

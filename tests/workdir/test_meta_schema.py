@@ -48,7 +48,7 @@ ACCEPTED = {
     "crop.margin": [1.5],
     "temperature": [1.5],
     "l2": [1.5],
-    "config": [{}],
+    "config": [{}, {"a": {}}],
     "seen": [[]],
     "weights.file": ["x", "x\x1b"],
     "weights.tensors_sha256": ["x", "x\x1b"],
