@@ -165,11 +165,13 @@ def test_json_and_csv_agree(run, tmp_path):
     assert (records[1]["label"], records[1]["unsure"]) == ("happy", True)
     rows = list(csv.reader(io.StringIO(run(*paths, "--csv")[0])))
     assert rows[0] == ["photo", "label", "probability", "unsure", "probability of happy",
-                       "probability of sad"]  # fmt: skip
+                       "probability of sad", "seen in training", "held-out label",
+                       "held-out probability"]  # fmt: skip
     for row, record in zip(rows[1:], records, strict=True):
         shares = [record["probability"], record["unsure"], *record["probabilities"].values()]
         assert row[:2] == [record["photo"], record["label"]]
-        assert [json.loads(cell) for cell in row[2:]] == shares
+        assert [json.loads(cell) for cell in row[2:-3]] == shares
+        assert row[-3:] == ["false", "", ""]
 
 
 # --- which photos are meant ---

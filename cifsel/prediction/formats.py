@@ -54,18 +54,21 @@ def as_json(answers: Iterable[Answer], predictor: Predictor) -> str:
 
 def as_csv(answers: Iterable[Answer], predictor: Predictor) -> Iterator[str]:
     """Yields a header, and a line for each photo that has an answer."""
-    own = ["unsure", "seen in training", "held-out label", "held-out probability"]
-    extra = own if predictor.task == SELFIE else []
+    is_selfie = predictor.task == SELFIE
     shares = [f"probability of {name}" for name in predictor.class_names]
-    yield _csv_line(["photo", "label", "probability", *extra, *shares])
+    extra = ["seen in training", "held-out label", "held-out probability"] if is_selfie else []
+    unsure = ["unsure"] if is_selfie else []
+    yield _csv_line(["photo", "label", "probability", *unsure, *shares, *extra])
     for answer in answers:
         if not answer.problem:
             cells = _to_object(answer, predictor)
+            known = [cells.pop("seen_in_training"), *_cells(cells.pop("held_out"))] if extra else []
             probabilities = cells.pop("probabilities").values()
-            if extra:
-                held_out = cells.pop("held_out") or {"label": "", "probability": ""}
-                cells |= {f"held-out {name}": held_out[name] for name in ("label", "probability")}
-            yield _csv_line([*cells.values(), *probabilities])
+            yield _csv_line([*cells.values(), *probabilities, *known])
+
+
+def _cells(held_out: dict[str, Any] | None) -> list[Any]:
+    return ["", ""] if held_out is None else [held_out["label"], held_out["probability"]]
 
 
 def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:

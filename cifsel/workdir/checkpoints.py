@@ -77,21 +77,21 @@ class Checkpoints:
     def _check_files(self) -> None:
         """Keeps pipes, devices and broken links from orbax, which would wait for them or fail.
 
+        orbax opens files of all checkpoints, also of older ones.
+
         Raises:
           OSError: the folder cannot be listed.
-          UserError: the newest checkpoint is such a thing, or has one in it, and this was opened
-            for reading. Opened for writing, it is renamed.
+          UserError: a checkpoint is such a thing, or has one in it, and this was opened for reading.
+            Opened for writing, it is renamed.
         """
         if remote.is_remote(self._folder) or not is_folder(self._folder):
             return
         if sharding.is_main():
             strays = {path.name: path for path in self._folder.iterdir() if not _is_aside(path)}
-            steps = [name for name in strays if name.isdecimal()]
-            newest = max(steps, key=int, default="")
             for name, path in strays.items():
                 is_step = name.isdecimal()
                 reason = "" if is_file(path) and not is_step else checksums.irregular(path)
-                if not reason or (self._read_only and name != newest):
+                if not reason:
                     continue
                 if self._read_only:
                     raise UserError(

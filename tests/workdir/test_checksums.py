@@ -218,6 +218,19 @@ def test_what_has_no_end_is_neither_waited_for_nor_read(copied, capsys, kind, pl
     assert names(copied / checkpoints.FOLDER) == ["1", "2", "damaged-2"]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_older_checkpoints_are_looked_through_too(copied, kind):
+    """orbax reads their times."""
+    path = copied / checkpoints.FOLDER / "1" / "_CHECKPOINT_METADATA"
+    path.unlink()
+    STRAYS[kind](path)
+    with pytest.raises(UserError, match="checkpoints/1 is damaged"):
+        Checkpoints(epath.Path(copied), read_only=True)
+    with Checkpoints(epath.Path(copied)) as reopened:
+        assert_parts(reopened, 2)
+    assert names(copied / checkpoints.FOLDER) == ["2", "damaged-1"]
+
+
 def test_links_that_lead_back_up_have_an_end(copied):
     (copied / checkpoints.FOLDER / "2" / "model" / "up").symlink_to(copied)
     with pytest.raises(UserError, match="folders deep"):
