@@ -81,8 +81,8 @@ class Checkpoints:
 
         Raises:
           OSError: the folder cannot be listed.
-          UserError: a checkpoint is such a thing, or has one in it, and this was opened for reading.
-            Opened for writing, it is renamed.
+          UserError: a checkpoint is such a thing, or has one in it, and this was opened for
+            reading. Opened for writing, it is renamed.
         """
         if remote.is_remote(self._folder) or not is_folder(self._folder):
             return

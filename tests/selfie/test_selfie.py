@@ -21,6 +21,7 @@ from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
 from cifsel.prediction import predictor, seen, trained_model
+from cifsel.selfie import showing
 from cifsel.selfie.protocol import pretrained
 from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
@@ -165,7 +166,9 @@ def test_given_again_it_is_finished_and_another_config_is_refused(finished, task
         run(settings(task1, faces, repeats=3), folder)
 
 
-def test_save_photos_of_a_finished_run_makes_its_report_again(finished, task1, faces, tmp_path):
+def test_save_photos_of_a_finished_run_makes_its_report_again(
+    finished, task1, faces, tmp_path, monkeypatch
+):
     folder, metrics = tmp_path / "again", finished[1]
     shutil.copytree(finished[0], folder)
     before = (folder / "metrics.json").read_bytes()
@@ -175,15 +178,12 @@ def test_save_photos_of_a_finished_run_makes_its_report_again(finished, task1, f
         assert (folder / "report.html").read_text().count("<img") == pictures
         assert (folder / "figures" / "photos.png").exists() == save_photos
     assert (folder / "metrics.json").read_bytes() == before
-    others = tmp_path / "others"
-    shutil.copytree(faces, others)
-    shutil.copy(others / "sad" / "1.png", others / "sad" / "2.png")
-    (folder / workdir.CONFIG).write_text(
-        (folder / workdir.CONFIG).read_text().replace(str(faces), str(others))
-    )
-    (folder / workdir.METRICS).write_text(before.decode().replace(str(faces), str(others)))
-    with pytest.raises(UserError, match=r"not those of the run in .*such as sad/2\.png"):
-        run(settings(task1, others, save_photos=True), folder)
+    decoded = showing.read_photos(str(faces), skip_unreadable=False)
+    images = (decoded.images[0][:, ::-1], *decoded.images[1:])
+    others = dataclasses.replace(decoded, images=images)
+    monkeypatch.setattr(showing, "read_photos", lambda *_, **__: others)
+    with pytest.raises(UserError, match=f"not those of the run in .*such as {decoded.names[0]}"):
+        run(settings(task1, faces, save_photos=True), folder)
 
 
 def test_photos_of_training_are_told_with_their_held_out_answers(finished, faces):
