@@ -217,6 +217,9 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore's are ValueErrors.
+            # orbax leaves the arrays that it has not begun to write. Python says so of each, after
+            # the one line that says why.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             far = remote.is_remote(self._folder)
             repair = "check the network" if far else "make room or repair the disk"
             raise UserError(
