@@ -20,7 +20,7 @@ from cifsel.comparison.findings import examine_test_images
 from cifsel.comparison.paired import Estimate
 from cifsel.comparison.report import make_page, make_report
 from cifsel.comparison.results import BestRun, Comparison, best_run, describe
-from cifsel.comparison.runs import SPLITS, Run, read_run
+from cifsel.comparison.runs import SPLITS, Run, digest, read_run
 from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_validation
 from cifsel.config import Parser, path
 from cifsel.data.splits import Dataset, Split
@@ -29,7 +29,7 @@ from cifsel.reports.page import Page
 from cifsel.runtime import command, remote
 from cifsel.runtime.paths import exists
 from cifsel.terminal import say, show_table, working
-from cifsel.workdir import summaries
+from cifsel.workdir import records, summaries
 
 COMPARISON = "comparison.json"
 # Folder of the summaries, which TensorBoard names them by.
@@ -53,6 +53,7 @@ def compare(folders: Sequence[str], output: str) -> Comparison:
     """
     target = _output_folder(output)
     candidates = group_into_candidates([read_run(folder) for folder in folders])
+    inputs = [digest(remote.place(folder)) for folder in folders]
     dataset = _load_images(candidates[0].runs[0])
     verdict = decide(candidates)
     say(sentence_on_validation(verdict))
@@ -60,10 +61,35 @@ def compare(folders: Sequence[str], output: str) -> Comparison:
     findings = examine_test_images(dataset, candidates)
     with working("drawing the report"):
         report = make_report(dataset, candidates, verdict, findings)
-    comparison = describe(dataset, candidates, verdict, findings)
+    comparison = describe(dataset, candidates, verdict, findings, inputs)
     words = ["python", "-m", "cifsel.compare", *folders, f"--output={output}"]
     page = make_page(report, shlex.join(words))
     _write(target, page, comparison, best_run(target, verdict.chosen))
+    _show(target, comparison)
+    return comparison
+
+
+def finished(folders: Sequence[str], output: str) -> Comparison | None:
+    """The comparison of just these runs, if it is in the folder already. Prints its table again.
+
+    Args:
+      folders: workdirs of finished runs. They may have been moved since.
+      output: the folder of the report.
+    """
+    target = remote.place(output)
+    whole = (COMPARISON, workdir.BEST, "report.html", "report.md")
+    if not all(exists(target / name) for name in whole):
+        return None
+    try:
+        comparison = records.read(Comparison, workdir.read_json(target / COMPARISON))
+        inputs = tuple(digest(remote.place(folder)) for folder in folders)
+    except (UserError, KeyError, TypeError, ValueError):
+        return None  # Of another version, or damaged: it is made again.
+    if comparison.inputs != inputs:
+        return None
+    say(f"{target} has this comparison already; its report is {target / 'report.html'}")
+    say(comparison.verdict)
+    say(comparison.on_test)
     _show(target, comparison)
     return comparison
 
@@ -112,10 +138,11 @@ def _is_there(folder: str) -> bool:
 def _write(target: epath.Path, page: Page, comparison: Comparison, best: BestRun) -> None:
     workdir.make(target, "output")
     # In a folder of its own, TensorBoard calls it "comparison". Runs may lie beside it.
+    summaries.remove(target / SUMMARIES)
     with summaries.open_writer(str(target / SUMMARIES)) as writer:
         page.write(target, writer)
-    workdir.write_json(target / COMPARISON, comparison.to_json())
     workdir.write_json(target / workdir.BEST, best.to_json())
+    workdir.write_json(target / COMPARISON, comparison.to_json())  # Last: all else is there now.
 
 
 def _show(target: epath.Path, comparison: Comparison) -> None:

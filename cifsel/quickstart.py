@@ -33,11 +33,10 @@ def _run_both_tasks(config: ConfigDict, folder: str) -> Comparison:
     say("quickstart: synthetic images, drawn by this program; nothing here says anything of photos")
     comparison = sweep.run([_task1_config(config, model) for model in config.models], folder)
     faces = config.selfie.copy_and_resolve_references()
-    faces.init_from = folder
     say("task 2: happy and sad faces, drawn by this program")
     below = str(remote.place(folder) / "selfie")
     with summaries.open_writer(below) as writer:
-        evaluate_and_train(faces, below, writer)
+        evaluate_and_train(faces, below, writer, init_from=folder)
     say("For real images: python -m cifsel.main --config=configs/effnet.py")
     return comparison
 

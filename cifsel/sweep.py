@@ -18,7 +18,7 @@ from cifsel.workdir import summaries
 def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Comparison:
     """Trains the models that are not trained yet, and compares all.
 
-    After an interruption the same call goes on from there.
+    After an interruption the same call goes on from there. When all is done, it shows the result.
 
     Args:
       configs: one per model, with distinct names.
@@ -44,7 +44,7 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Compariso
             say(f"run {len(workdirs)} of {seeds * len(configs)}: {workdir}")
             with summaries.open_writer(workdir) as writer:
                 train.train_and_evaluate(run_config, workdir, writer)
-    return compare.compare(workdirs, folder)
+    return compare.finished(workdirs, folder) or compare.compare(workdirs, folder)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from ml_collections import ConfigDict
 from cifsel import build, workdir
 from cifsel import config as config_lib
 from cifsel.build import FineTuning, Job
+from cifsel.comparison.checks import parse_metrics
 from cifsel.config.validation import validate
 from cifsel.data import augment
 from cifsel.evaluation import cost, split_score
 from cifsel.evaluation.passes import Passes
-from cifsel.reports.run_report import RunReport
+from cifsel.reports.run_report import RunReport, show_results
 from cifsel.runtime import command, remote, sharding
 from cifsel.terminal import say, working
 from cifsel.training import diagnosis, loop, probe, profiling, steps
@@ -26,8 +27,8 @@ from cifsel.training.progress import Progress
 from cifsel.training.results import RunMetrics
 from cifsel.training.samples import Samples, training_samples
 from cifsel.training.state import init_state
-from cifsel.workdir import lock, provenance
-from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir import identity, lock, model_meta, provenance
+from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 from cifsel.workdir.model_meta import ClassifierMeta
 from cifsel.workdir.summaries import Writer
 
@@ -57,7 +58,10 @@ def train_and_evaluate(config: ConfigDict, folder: str, writer: Writer) -> RunMe
         workdir.check(run, config_lib.to_json(config))
         if sharding.on_main((run / workdir.METRICS).exists):
             say(f"{run} is finished already; its result is in {run / workdir.METRICS}")
-            return RunMetrics.from_json(workdir.read_json(run / workdir.METRICS))
+            path = run / workdir.METRICS
+            metrics = parse_metrics(workdir.read_json(path), path)
+            show_results(run, metrics)
+            return metrics
         phases = Phases()
         with phases.timed("data"):
             dataset = build.dataset(config)
@@ -123,7 +127,11 @@ class Run:
 
     def _fit(self, checkpoints: Checkpoints) -> Fitted:
         """Solves for the head, fine-tunes, or does both, and saves the classifier."""
-        job, meta = self._job, self._checkpoint_meta()
+        job, own = self._job, self._checkpoint_meta()
+        meta = own.to_json()
+        if checkpoints.latest is not None:
+            folder = str(self._folder / FOLDER)
+            identity.check_own(model_meta.parse(checkpoints.meta(), folder), own, folder)
         fitted = Fitted(job.model.variables, None, Progress())
         if job.search is not None:
             with self._phases.timed("probe"):
@@ -249,10 +257,10 @@ class Run:
             return recipe
         return "probe" if self._job.fine_tuning is None else "finetune"
 
-    def _checkpoint_meta(self) -> dict[str, Any]:
-        """Makes the description of the model that is saved with a checkpoint, JSON-ready."""
+    def _checkpoint_meta(self) -> ClassifierMeta:
+        """Makes the description of the model that is saved with a checkpoint."""
         dataset, weights = self._dataset, self._job.model.weights
-        meta = ClassifierMeta(
+        return ClassifierMeta(
             config=self._job.settings,
             class_names=dataset.class_names,
             coarse_names=dataset.coarse_names,
@@ -261,7 +269,6 @@ class Run:
             fingerprint=dataset.fingerprint,
             weights=dataclasses.asdict(weights) if weights else None,
         )
-        return meta.to_json()
 
 
 if __name__ == "__main__":

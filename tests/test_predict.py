@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import errno
 import io
 import json
@@ -21,9 +22,10 @@ from cifsel import predict
 from cifsel.data.photos import crops, decoding, search
 from cifsel.errors import ExitCode, UserError
 from cifsel.models import classifier
-from cifsel.prediction import answers, predictor
+from cifsel.prediction import answers, predictor, seen
 from cifsel.runtime import command
 from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import SeenPhoto
 
 
 def brightness(shown):
@@ -124,6 +126,27 @@ def test_task_1_says_what_comes_first_and_is_never_unsure(run, tmp_path):
     assert "unsure" not in run(path, "--csv", checkpoint="task1")[0]
 
 
+def test_photos_of_training_are_marked_with_their_held_out_answer(
+    run, model, monkeypatch, tmp_path
+):
+    a, b = put(tmp_path, a=25, b=134)
+    photo = SeenPhoto(seen.digest(np.full((12, 16, 3), 25, np.uint8)), 1, (0.75, 0.25))
+    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, seen=(photo,)))
+    lines = run(a, b)[0].splitlines()
+    assert lines == [
+        f"{a}  sad 90 %  (seen in training; held out: happy 75 %)",
+        f"{b}  unsure (happy 53 %)",
+    ]
+    records = json.loads(run(a, b, "--json")[0])
+    assert [record["seen_in_training"] for record in records] == [True, False]
+    assert records[0]["held_out"] == {"label": "happy", "probability": 0.75}
+    rows = list(csv.DictReader(io.StringIO(run(a, b, "--csv")[0])))
+    assert [row["seen in training"] for row in rows] == ["true", "false"]
+    assert [row["held-out label"] for row in rows] == ["happy", ""]
+    assert [row["held-out probability"] for row in rows] == ["0.75", ""]
+    assert [row["probability of sad"] for row in rows] == ["0.901961", "0.47451"]
+
+
 def test_json_and_csv_agree(run, tmp_path):
     paths = put(tmp_path / 'odd, "name"', a=25, b=134)
     records = json.loads(run(*paths, "--json")[0])
@@ -136,15 +159,19 @@ def test_json_and_csv_agree(run, tmp_path):
             "sad": pytest.approx(1 - 25 / 255, abs=1e-6),
         },
         "unsure": False,
+        "seen_in_training": False,
+        "held_out": None,
     }
     assert (records[1]["label"], records[1]["unsure"]) == ("happy", True)
     rows = list(csv.reader(io.StringIO(run(*paths, "--csv")[0])))
     assert rows[0] == ["photo", "label", "probability", "unsure", "probability of happy",
-                       "probability of sad"]  # fmt: skip
+                       "probability of sad", "seen in training", "held-out label",
+                       "held-out probability"]  # fmt: skip
     for row, record in zip(rows[1:], records, strict=True):
         shares = [record["probability"], record["unsure"], *record["probabilities"].values()]
         assert row[:2] == [record["photo"], record["label"]]
-        assert [json.loads(cell) for cell in row[2:]] == shares
+        assert [json.loads(cell) for cell in row[2:-3]] == shares
+        assert row[-3:] == ["false", "", ""]
 
 
 # --- which photos are meant ---
@@ -329,8 +356,8 @@ def test_explanations_have_a_file_each(run, model, tmp_path):
     out, err, status = run(*paths, f"--explain={made}")
     assert (err, status, len(out.splitlines())) == ("", 0, 3)
     assert {path.name for path in made.iterdir()} == {"x.png", "y.png", "X-2.png"}
-    # All of a happy one speaks for it, nothing of a sad one, as `evidence` has it above.
-    expected = {"x.png": 200, "y.png": 25 * 0.15, "X-2.png": 134}
+    # The map of this model has one cell, which says nothing of places: photos stay as they are.
+    expected = {"x.png": 200, "y.png": 25, "X-2.png": 134}
     for name, level in expected.items():
         with Image.open(made / name) as picture:
             np.testing.assert_allclose(np.asarray(picture), np.full((8, 8, 3), level), atol=1)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -200,15 +201,61 @@ def test_summaries_show_numbers_pictures_settings_and_parameters(finished):
     assert hparams["augment.shift"].number_value == 2
 
 
-def test_finished_run_says_so_and_does_nothing(finished, monkeypatch, capsys):
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_finished_run_says_so_shows_its_tables_and_does_nothing(
+    finished, monkeypatch, capsys, tmp_path
+):
+    """Also under another name, and where it cannot be written."""
     folder, config = finished
-    monkeypatch.setattr(compare, "compare", lambda folders, output: (folders, output))
+    shutil.copytree(folder, tmp_path / "moved")
+    monkeypatch.setattr(compare, "compare", None)
     monkeypatch.setattr(build, "dataset", None)
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    found = quickstart.run(config, str(folder))
-    assert found == ([str(folder / model) for model in MODELS], str(folder))
-    assert capsys.readouterr().out.count("is finished already") == 3  # and task 2
-    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(workdir.files, "try_writing", None)
+    for given in (str(folder), f"{folder}/", str(tmp_path / "moved")):
+        before = times(Path(given))
+        comparison = quickstart.run(config, given)
+        assert {candidate.name for candidate in comparison.candidates} == {
+            "MobileNet",
+            "EfficientNetV2-mini",
+        }
+        said = capsys.readouterr().out
+        assert said.count("is finished already") == 3  # and task 2
+        for words in ("has this comparison already", "better model", "sure from", "macro F1"):
+            assert words in said
+        assert before == times(Path(given))
+
+
+def test_a_run_that_changed_is_compared_again(finished, monkeypatch, tmp_path):
+    folder, config = finished
+    shutil.copytree(folder, tmp_path / "changed")
+    path = tmp_path / "changed" / MODELS[0] / workdir.METRICS
+    path.write_text(path.read_text() + " ")
+    monkeypatch.setattr(compare, "compare", lambda folders, output: output)
+    assert quickstart.run(config, str(tmp_path / "changed")) == str(tmp_path / "changed")
+
+
+def test_run_without_config_is_finished_for_its_own_config_only(finished, tmp_path):
+    folder, config = finished
+    shutil.copytree(folder / MODELS[0], tmp_path / "run")
+    (tmp_path / "run" / workdir.CONFIG).unlink()
+    own = quickstart._task1_config(config, config.models[0])
+    assert run(own, tmp_path / "run") == read(tmp_path / "run")
+    own.seed = 7
+    with pytest.raises(UserError, match=r"another config \(seed: 0 -> 7 in metrics.json"):
+        run(own, tmp_path / "run")
+
+
+def test_checkpoint_of_another_run_is_not_resumed(finished, tmp_path):
+    folder, config = finished
+    shutil.copytree(folder / MODELS[0] / "checkpoints", tmp_path / "checkpoints")
+    other = quickstart._task1_config(config, config.models[0])
+    other.seed = 7
+    with pytest.raises(UserError, match=r"another run than this run \(seed: 0 -> 7\)"):
+        run(other, tmp_path)
+    assert not (tmp_path / workdir.METRICS).exists()
 
 
 def test_quickstart_ends_with_a_report_and_a_pointer_to_the_better_model(finished):

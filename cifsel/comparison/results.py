@@ -92,6 +92,7 @@ class Comparison:
       duplicates: test images that are in training too.
       suspects: suspected label errors.
       fingerprint: of the data set.
+      inputs: a digest of the results of each run, in the order in which they were given.
     """
 
     verdict: str
@@ -106,6 +107,7 @@ class Comparison:
     duplicates: tuple[DuplicateEntry, ...]
     suspects: tuple[LabelErrorEntry, ...]
     fingerprint: str
+    inputs: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON form, with the fields in the order above."""
@@ -142,9 +144,13 @@ class BestRun:
 
 
 def describe(
-    dataset: Dataset, candidates: Sequence[Candidate], verdict: Verdict, findings: Findings
+    dataset: Dataset,
+    candidates: Sequence[Candidate],
+    verdict: Verdict,
+    findings: Findings,
+    inputs: Sequence[str],
 ) -> Comparison:
-    """Gathers the results of a comparison."""
+    """Gathers the results of a comparison. `inputs` are `runs.digest` of the runs as given."""
     test, class_names = dataset.test, dataset.class_names
     return Comparison(
         verdict=sentence_on_validation(verdict),
@@ -174,6 +180,7 @@ def describe(
             for error in findings.label_errors
         ),
         fingerprint=dataset.fingerprint,
+        inputs=tuple(inputs),
     )
 
 

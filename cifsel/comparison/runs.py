@@ -1,6 +1,7 @@
 """Finished runs, read from their workdirs and checked."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,13 +9,16 @@ import numpy as np
 from etils import epath
 from jaxtyping import Bool, Float, Int
 
+from cifsel import config as config_lib
 from cifsel import workdir
 from cifsel.comparison import checks
 from cifsel.errors import UserError, one_line
 from cifsel.evaluation.split_score import SplitScore
-from cifsel.runtime import remote
+from cifsel.runtime import regular, remote
 from cifsel.runtime.paths import exists
 from cifsel.training.results import RunMetrics
+from cifsel.workdir import identity, model_meta
+from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 
 SPLITS = ("val", "test")
 # Larger logits are refused, as their probabilities cannot be computed.
@@ -76,6 +80,7 @@ def read_run(folder: str) -> Run:
         raise UserError(f"{path} is no run (no {workdir.METRICS}): give the --workdir of one")
     content = workdir.read_json(path / workdir.METRICS)
     metrics = checks.parse_metrics(content, path / workdir.METRICS)
+    _check_owner(path)
     arrays = _read_predictions(path / workdir.PREDICTIONS)
     run = Run(
         folder=path,
@@ -93,6 +98,42 @@ def read_run(folder: str) -> Run:
                 f" {workdir.METRICS} says {recorded:.4f}: the two are not of the same run"
             )
     return run
+
+
+def digest(folder: epath.Path) -> str:
+    """A digest of the results of a run, which does not depend on the name of its folder.
+
+    Raises:
+      UserError: metrics.json or predictions.npz cannot be read.
+    """
+    remote.reach(folder)
+    try:
+        contents = [
+            regular.content(folder / name, workdir.MAX_ARRAY_BYTES)
+            for name in (workdir.METRICS, workdir.PREDICTIONS)
+        ]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} is no finished run ({one_line(error)}): give its command again"
+        ) from error
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def _check_owner(path: epath.Path) -> None:
+    """Raises UserError if the config or the checkpoint in a workdir is of another run."""
+    configs = workdir.recorded_configs(path)
+    metrics = configs.pop(workdir.METRICS)
+    for name, config in configs.items():
+        if fields := config_lib.differences(config, metrics):
+            raise UserError(
+                f"{path / name} and {path / workdir.METRICS} are of different runs"
+                f" ({'; '.join(fields)}): put back the files of one run"
+            )
+    if not exists(path / FOLDER):
+        return
+    with Checkpoints(path, read_only=True) as checkpoints:
+        meta = model_meta.parse(checkpoints.meta(), str(path / FOLDER))
+    identity.check_folder(path, meta, str(path / FOLDER))
 
 
 def _read_predictions(path: epath.Path) -> dict[str, np.ndarray]:

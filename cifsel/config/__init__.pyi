@@ -5,6 +5,7 @@ from .changes import PLACES as PLACES
 from .changes import changed as changed
 from .changes import differences as differences
 from .changes import expand_paths as expand_paths
+from .changes import shown_differently as shown_differently
 from .changes import to_json as to_json
 from .files import load as load
 from .quickstart import QUICKSTART as QUICKSTART

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,14 @@ from cifsel.config.schema import Place, flatten
 from cifsel.config.selfie import SELFIE
 from cifsel.config.task1 import TASK1
 from cifsel.config.validation import schema_of, unknown_field, validate, wrong_value
+from cifsel.runtime.paths import expanded
 
-# Fields that say where things are or how often to save, not what is computed.
-PLACES = tuple(
-    name for name, field in (SELFIE.fields | TASK1.fields).items() if not field.changes_result
-)
+_FIELDS = SELFIE.fields | TASK1.fields
+# Fields that say where things are, how often to save or what is shown, not what is computed.
+PLACES = tuple(name for name, field in _FIELDS.items() if not field.changes_result)
+# Fields that change the report of a run, not its results.
+SHOWN = tuple(name for name, field in _FIELDS.items() if field.changes_report)
+_PATHS = {name for name, field in _FIELDS.items() if isinstance(field, Place)}
 
 
 def expand_paths(config: ConfigDict) -> None:
@@ -58,13 +62,35 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json_best_effort())
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Lists the fields in which two JSON configs differ, as 'field: old -> new', without PLACES."""
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lists the fields in which two JSON configs differ, as 'field: old -> new', without PLACES.
+
+    Two ways to write the path of the same file or folder are no difference.
+    """
     lines = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name, "absent"), new.get(name, "absent")
-        if isinstance(before, dict) and isinstance(after, dict):
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines += differences(before, after, f"{prefix}{name}.")
-        elif before != after and name not in PLACES:
+        elif name not in PLACES and not _is_same(name, before, after):
             lines.append(f"{prefix}{name}: {before!r} -> {after!r}")
     return lines
+
+
+def _is_same(name: str, before: Any, after: Any) -> bool:
+    if name in _PATHS and isinstance(before, str) and isinstance(after, str):
+        return before == after or _normal(before) == _normal(after)
+    return before == after
+
+
+def shown_differently(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two JSON configs of the same run ask for different reports of it."""
+    return any(old.get(name) != new.get(name) for name in SHOWN if name in new)
+
+
+def _normal(paths: str) -> list[str]:
+    """Paths with commas between them, absolute, with the home folder in the place of '~'."""
+    return [
+        path.rstrip("/") if "://" in path else os.path.abspath(expanded(path))  # noqa: PTH100 - takes names that cannot be
+        for path in map(str.strip, paths.split(","))
+    ]

@@ -23,12 +23,14 @@ class Field:
       default: value in `Schema.defaults`. None for a text that is not set.
       help: meaning and unit, without a full stop at the end.
       changes_result: False if a stopped run may go on with another value of it.
+      changes_report: True if a finished run, given again with another value, makes its report anew.
     """
 
     name: str
     default: Any
     help: str
     changes_result: bool = dataclasses.field(default=True, kw_only=True)
+    changes_report: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def expected(self) -> str:

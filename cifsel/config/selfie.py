@@ -75,7 +75,15 @@ _PROTOCOL = (
     Int("tuned_layers", 2, "last layers to fine-tune for comparison. 0: no fine-tuning", 0, 1_000),
 )
 
-_OUTPUT = (Bool("save_photos", False, "allow pictures of the photos in the workdir"),)
+_OUTPUT = (
+    Bool(
+        "save_photos",
+        False,
+        "allow pictures of the photos in the workdir. A finished run makes its report anew",
+        changes_result=False,
+        changes_report=True,
+    ),
+)
 
 SELFIE = Schema(
     {

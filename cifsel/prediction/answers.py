@@ -16,9 +16,11 @@ from cifsel.data.photos import files, search
 from cifsel.data.photos.decoding import decode
 from cifsel.errors import UserError, printable
 from cifsel.prediction import predictor as predictors
+from cifsel.prediction import seen
 from cifsel.prediction.predictor import NoFaceError, Predictor
 from cifsel.runtime import remote
 from cifsel.runtime.remote import AnyPath
+from cifsel.workdir.model_meta import SeenPhoto
 
 _STEM_LENGTH = 48  # characters of a photo's name in the name of its picture
 
@@ -31,11 +33,13 @@ class Answer:
       photo: its path, as given.
       probabilities: of the K classes. Empty if there is a problem.
       problem: why there is no answer. '' if there is one.
+      seen: the photo of training that this is. None for a photo that the model has not seen.
     """
 
     photo: str
     probabilities: Float[np.ndarray, " k"]
     problem: str = ""
+    seen: SeenPhoto | None = None
 
 
 def answer_photos(
@@ -57,7 +61,7 @@ def answer_photos(
     batch_size, failed = predictors.batch_size(), False
     for start in range(0, len(items), batch_size):
         batch = items[start : start + batch_size]
-        crops, problems = _crops(batch, predictor)
+        crops, problems, known = _crops(batch, predictor)
         failed = failed or any(problems)
         probabilities = np.empty((len(crops), 0))
         if crops and (skip or not failed):
@@ -67,28 +71,33 @@ def answer_photos(
                 paths = itertools.compress(pictures[start:], [not text for text in problems])
                 _write_pictures(predictor.explain(shown, probabilities.argmax(1)), paths)
         rows = iter(probabilities)
-        for item, problem in zip(batch, problems, strict=True):
-            yield Answer(item.photo, np.empty(0) if problem else next(rows), problem)
+        for item, problem, photo in zip(batch, problems, known, strict=True):
+            yield Answer(item.photo, np.empty(0) if problem else next(rows), problem, photo)
 
 
 def _crops(
     items: Sequence[search.Item], predictor: Predictor
-) -> tuple[list[UInt8[np.ndarray, "s s 3"]], list[str]]:
-    """The inputs of the model for the usable photos, and the problem of every photo, or ''."""
-    crops, problems = [], []
+) -> tuple[list[UInt8[np.ndarray, "s s 3"]], list[str], list[SeenPhoto | None]]:
+    """The inputs of the model for the usable photos.
+
+    Also, of every photo, its problem or '', and the photo of training that it is or None.
+    """
+    crops, problems, known = [], [], []
     for item in items:
-        name, problem = item.file.name, ""
+        name, problem, photo = item.file.name, "", None
         try:
             pixels = decode(files.content(item.file), name).pixels
         except UserError as error:
             problem = search.reason(error, name)
         else:
+            photo = seen.find(pixels, predictor.seen)
             try:
                 crops.append(predictor.show([pixels], [name])[0])
             except NoFaceError as error:
                 problem = search.reason(error, name)
         problems.append(problem)
-    return crops, problems
+        known.append(photo)
+    return crops, problems, known
 
 
 def _picture_paths(items: Sequence[search.Item], explain: str) -> list[AnyPath]:

@@ -11,7 +11,7 @@ import numpy as np
 from cifsel.errors import printable
 from cifsel.prediction.answers import Answer
 from cifsel.prediction.predictor import Predictor
-from cifsel.workdir.model_meta import SELFIE
+from cifsel.workdir.model_meta import SELFIE, SeenPhoto
 
 TOP = 5  # classes in a line of text
 # The last four are those of East Asian keyboards.
@@ -30,7 +30,15 @@ def as_text(answers: Iterable[Answer], predictor: Predictor, width: int) -> Iter
         if predictor.task == SELFIE:
             unsure = predictor.unsure(answer.probabilities[None])[0]
             likeliest = [f"unsure ({likeliest[0]})" if unsure else likeliest[0]]
+        if answer.seen:
+            likeliest[-1] += f"  (seen in training; held out: {_held_out(answer.seen, predictor)})"
         yield f"{printable(answer.photo):<{width}}  {', '.join(likeliest)}"
+
+
+def _held_out(photo: SeenPhoto, predictor: Predictor) -> str:
+    """The answer of models that had not seen the photo."""
+    best = int(np.argmax(photo.held_out))
+    return f"{predictor.class_names[best]} {_percent(photo.held_out[best])}"
 
 
 def _percent(share: float) -> str:
@@ -48,14 +56,21 @@ def as_json(answers: Iterable[Answer], predictor: Predictor) -> str:
 
 def as_csv(answers: Iterable[Answer], predictor: Predictor) -> Iterator[str]:
     """Yields a header, and a line for each photo that has an answer."""
-    unsure = ["unsure"] if predictor.task == SELFIE else []
+    is_selfie = predictor.task == SELFIE
     shares = [f"probability of {name}" for name in predictor.class_names]
-    yield _csv_line(["photo", "label", "probability", *unsure, *shares])
+    extra = ["seen in training", "held-out label", "held-out probability"] if is_selfie else []
+    unsure = ["unsure"] if is_selfie else []
+    yield _csv_line(["photo", "label", "probability", *unsure, *shares, *extra])
     for answer in answers:
         if not answer.problem:
             cells = _to_object(answer, predictor)
+            known = [cells.pop("seen_in_training"), *_cells(cells.pop("held_out"))] if extra else []
             probabilities = cells.pop("probabilities").values()
-            yield _csv_line([*cells.values(), *probabilities])
+            yield _csv_line([*cells.values(), *probabilities, *known])
+
+
+def _cells(held_out: dict[str, Any] | None) -> list[Any]:
+    return ["", ""] if held_out is None else [held_out["label"], held_out["probability"]]
 
 
 def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
@@ -72,6 +87,14 @@ def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
     }
     if predictor.task == SELFIE:
         content["unsure"] = bool(predictor.unsure(answer.probabilities[None])[0])
+        content["seen_in_training"] = answer.seen is not None
+        content["held_out"] = None
+        if answer.seen:
+            best = int(np.argmax(answer.seen.held_out))
+            content["held_out"] = {
+                "label": predictor.class_names[best],
+                "probability": round(answer.seen.held_out[best], 6),
+            }
     return content
 
 

@@ -25,9 +25,9 @@ from cifsel.prediction import gradcam, trained_model
 from cifsel.prediction.trained_model import TrainedModel
 from cifsel.runtime import remote
 from cifsel.runtime.paths import exists, expanded
-from cifsel.workdir import model_meta
+from cifsel.workdir import identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
-from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SelfieMeta
+from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SeenPhoto, SelfieMeta
 
 Tree = Any
 TASK1 = "task1"
@@ -54,6 +54,7 @@ class Predictor:
       logits: maps images (n, s, s, 3) uint8, n >= 1, to logits (n, k).
       evidence: maps one image (1, s, s, 3) uint8 and its class (1,) to a heat map (1, h, w) float32
         in [0, 1].
+      seen: the photos that it has learned from. Empty for TASK1, whose images are no files.
     """
 
     task: str
@@ -66,6 +67,7 @@ class Predictor:
     needs_face: bool
     logits: Callable[[np.ndarray], np.ndarray]
     evidence: Callable[[jax.Array, jax.Array], jax.Array]
+    seen: tuple[SeenPhoto, ...] = ()
 
     def show(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], names: Sequence[str]
@@ -145,12 +147,14 @@ def load(folder: str) -> Predictor:
         model.
 
     Raises:
-      UserError: there is no checkpoint, or it is damaged, or of an unknown kind.
+      UserError: there is no checkpoint, or it is damaged, of another run, or of an unknown
+        kind.
     """
     run = run_of(remote.place(expanded(folder)))
     checkpoint = str(run / FOLDER)
     with Checkpoints(run, read_only=True) as checkpoints:
         meta = model_meta.parse(checkpoints.meta(), checkpoint)
+        identity.check_folder(run, meta, checkpoint)
         if isinstance(meta, ClassifierMeta):
             return _of_classifier(trained_model.restore_classifier(meta, checkpoints, checkpoint))
         try:
@@ -230,6 +234,7 @@ def _of_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> Predictor:
         # In double precision on the host, where accelerators would round.
         logits=lambda shown: outputs(shown) @ kernel64 + bias64,
         evidence=functools.partial(gradcam.of_cells(model, view, places), variables, kernel),
+        seen=meta.seen,
     )
 
 

@@ -11,7 +11,7 @@ from cifsel import build
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
-from cifsel.workdir import model_meta
+from cifsel.workdir import identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 
 Tree = Any
@@ -45,7 +45,7 @@ def restore(run: epath.Path) -> TrainedModel:
       run: its workdir.
 
     Raises:
-      UserError: there is no checkpoint of task 1, or it is damaged.
+      UserError: there is no checkpoint of task 1, or it is damaged or of another run.
     """
     if not (run / FOLDER).exists():
         raise UserError(f"{run} has no checkpoint ({run / FOLDER} is not there)")
@@ -53,6 +53,7 @@ def restore(run: epath.Path) -> TrainedModel:
         meta = model_meta.parse(checkpoints.meta(), str(run / FOLDER))
         if isinstance(meta, model_meta.SelfieMeta):
             raise UserError(f"{run} is of task 2: give the workdir of a run of task 1")
+        identity.check_folder(run, meta, str(run / FOLDER))
         return restore_classifier(meta, checkpoints, str(run / FOLDER))
 
 

@@ -121,7 +121,7 @@ class Page:
           writer: of summaries.
           step: of the summaries.
         """
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        workdir.subfolder(folder, "figures")
         figures_by_name = {chart.name: chart.figure for chart in self.charts}
         figures_by_name |= {
             gallery.name: _grid(gallery) for gallery in self.galleries if gallery.tiles

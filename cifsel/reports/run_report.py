@@ -41,7 +41,7 @@ class RunReport:
           settings: the config, JSON-ready.
           variables: of the model.
         """
-        (self._run / "figures").mkdir(parents=True, exist_ok=True)
+        workdir.subfolder(self._run, "figures")
         if self._dataset.names:
             rows = io.StringIO(newline="")
             csv.writer(rows).writerows(split_rows(self._dataset))
@@ -68,7 +68,7 @@ class RunReport:
         self._draw_page(metrics, logits["test"])
         self._predictions(logits)
         workdir.write_json(self._run / workdir.METRICS, metrics.to_json())
-        self._show(metrics)
+        show_results(self._run, metrics)
 
     def _draw_page(self, metrics: RunMetrics, test_logits: np.ndarray) -> None:
         page = run_page.make_page(metrics, self._dataset, test_logits, self._samples)
@@ -83,34 +83,35 @@ class RunReport:
             arrays[f"{name}_labels"], arrays[f"{name}_ids"] = split.labels, split.ids
         workdir.write_npz(self._run / workdir.PREDICTIONS, arrays)
 
-    def _show(self, metrics: RunMetrics) -> None:
-        """Prints the table at the end of a run."""
-        test = metrics.test
-        show_table(
-            f"{metrics.name} {metrics.recipe}: {metrics.model} on {metrics.dataset}",
-            {
-                "test accuracy": _accuracy(test),
-                "validation": _accuracy(metrics.val),
-                **_unequal(test),
-                "test top-5": f"{test.top5:.2%}",
-                "test loss": f"{test.loss:.4f} nats",
-                "macro F1": f"{test.macro_f1:.4f}",
-                "calibration error": f"{test.ece:.4f}",
-                "parameters": f"{metrics.cost.parameters:,}",
-                "time": duration(sum(metrics.cost.seconds.values())),
-                "report": str(self._run / "report.html"),
-                "metrics": str(self._run / workdir.METRICS),
-                "checkpoint": str(self._run / "checkpoints"),
-                "summaries": f"tensorboard --logdir={self._run}",
-            },
+
+def show_results(run: epath.Path, metrics: RunMetrics) -> None:
+    """Prints the table at the end of a run, and of one that has finished before."""
+    test = metrics.test
+    show_table(
+        f"{metrics.name} {metrics.recipe}: {metrics.model} on {metrics.dataset}",
+        {
+            "test accuracy": _accuracy(test),
+            "validation": _accuracy(metrics.val),
+            **_unequal(test),
+            "test top-5": f"{test.top5:.2%}",
+            "test loss": f"{test.loss:.4f} nats",
+            "macro F1": f"{test.macro_f1:.4f}",
+            "calibration error": f"{test.ece:.4f}",
+            "parameters": f"{metrics.cost.parameters:,}",
+            "time": duration(sum(metrics.cost.seconds.values())),
+            "report": str(run / "report.html"),
+            "metrics": str(run / workdir.METRICS),
+            "checkpoint": str(run / "checkpoints"),
+            "summaries": f"tensorboard --logdir={run}",
+        },
+    )
+    for warning in run_page.warnings(metrics):
+        say(warning)
+    if metrics.dataset == "drawn":
+        say(
+            "These images are drawn by this program: the figures say that it works, not how"
+            " good it is. For real ones: python -m cifsel.main --config=configs/effnet.py"
         )
-        for warning in run_page.warnings(metrics):
-            say(warning)
-        if metrics.dataset == "drawn":
-            say(
-                "These images are drawn by this program: the figures say that it works, not how"
-                " good it is. For real ones: python -m cifsel.main --config=configs/effnet.py"
-            )
 
 
 def _unequal(score: SplitScore) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 
 from cifsel.errors import one_line
-from cifsel.runtime.paths import is_file
+from cifsel.runtime import regular
 
 # Enough for 80,000 files. A zip of photos has far fewer.
 MAX_LIST_BYTES = 8_000_000
@@ -58,14 +58,19 @@ def read_arrays(path: epath.Path | Path, most: int) -> dict[str, np.ndarray]:
       OSError: there is no such file, or it cannot be read.
       ValueError: it is no .npz file, or damaged, or too large.
     """
-    if path.exists() and not is_file(path):
-        raise ValueError("not a regular file")
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         try:
             local = "://" not in os.fspath(path)
-            return _arrays(file if local else io.BytesIO(file.read()), most)
+            return _arrays(file if local else io.BytesIO(_whole(file, most)), most)
         except Exception as error:  # Damaged zips and headers raise many classes.
             raise ValueError(one_line(error)) from error
+
+
+def _whole(file: IO[bytes], most: int) -> bytes:
+    data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"more than {most / 1e6:.0f} MB")
+    return data
 
 
 def _arrays(file: IO[bytes], most: int) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from typing import Any
 
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -12,7 +13,7 @@ from cifsel import workdir
 from cifsel.config.validation import validate
 from cifsel.data.photos.crops import Cropper
 from cifsel.data.photos.labelled import Photos
-from cifsel.prediction import predictor
+from cifsel.prediction import seen
 from cifsel.runtime import remote
 from cifsel.selfie import serialization
 from cifsel.selfie.outcome import Outcome
@@ -39,19 +40,25 @@ from cifsel.selfie.protocol.learning_curve import CurvePoint, compute_learning_c
 from cifsel.selfie.protocol.permutation import PermutationTest, permutation_test
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone, pretrained_backbones
-from cifsel.selfie.report import page, sentences
-from cifsel.terminal import count, duration, say, show_table, working
+from cifsel.selfie.report import sentences
+from cifsel.selfie.showing import show_again, show_outcome, write_report
+from cifsel.terminal import count, say, working
 from cifsel.workdir import lock, provenance
+from cifsel.workdir.model_meta import SeenPhoto
 from cifsel.workdir.summaries import Writer
 
 
-def evaluate_and_train(config: ConfigDict, folder: str, writer: Writer) -> dict[str, Any]:
+def evaluate_and_train(
+    config: ConfigDict, folder: str, writer: Writer, *, init_from: str = ""
+) -> dict[str, Any]:
     """Scores classifiers of the photos by nested cross-validation, and trains one on all photos.
 
     Args:
       config: as configs/selfie.py describes it.
       folder: the workdir, local or gs://.
       writer: of summaries.
+      init_from: takes the place of config.init_from, but is no part of the run's config. So the
+        run is the same when its folder has another name.
 
     Returns:
       The content of metrics.json.
@@ -62,18 +69,18 @@ def evaluate_and_train(config: ConfigDict, folder: str, writer: Writer) -> dict[
     validate(config)
     target = remote.place(folder)
     with lock.alone(target):
-        workdir.check(target, config_lib.to_json(config))
-        if (target / workdir.METRICS).exists():
-            say(f"{target} is finished already; its report is {target / 'report.html'}")
-            return workdir.read_json(target / workdir.METRICS)
-        return _evaluate_and_train(config, target, writer)
+        if workdir.check(target, config_lib.to_json(config)):
+            return show_again(config, target, writer)
+        return _evaluate_and_train(config, target, writer, init_from or config.init_from)
 
 
-def _evaluate_and_train(config: ConfigDict, target: epath.Path, writer: Writer) -> dict[str, Any]:
+def _evaluate_and_train(
+    config: ConfigDict, target: epath.Path, writer: Writer, init_from: str
+) -> dict[str, Any]:
     began, settings = time.perf_counter(), config_lib.to_json(config)
     decoded = read_photos(config.photos, skip_unreadable=config.skip_unreadable)
     backbones = pretrained_backbones(
-        config.init_from,
+        init_from,
         imagenet_model=config.model,
         weights_dir=config.weights_dir,
         image_size=config.image_size,
@@ -103,6 +110,7 @@ def _evaluate_and_train(config: ConfigDict, target: epath.Path, writer: Writer) 
         photos.class_names,
         cropper=cropper,
         config=settings,
+        seen=_seen_photos(decoded, candidates[chosen]),
     )
     outcome = Outcome(
         name=config.name,
@@ -120,6 +128,15 @@ def _evaluate_and_train(config: ConfigDict, target: epath.Path, writer: Writer) 
         drawn=config.photos == "drawn",
     )
     return report_outcome(config, target, outcome, images, writer)
+
+
+def _seen_photos(decoded: Photos, chosen: Candidate) -> tuple[SeenPhoto, ...]:
+    """The photos of training, with the answers of models that had not seen them."""
+    held_out = chosen.scores.photo_by_photo.probabilities
+    return tuple(
+        SeenPhoto(seen.digest(image), int(label), tuple(float(p) for p in answer))
+        for image, label, answer in zip(decoded.images, decoded.labels, held_out, strict=True)
+    )
 
 
 def cross_validate_candidates(
@@ -155,8 +172,11 @@ def cross_validate_candidates(
         candidates = [probe(backbone, images) for backbone in backbones]
     if config.crop != "none":
         uncropped = Cropper("none").show(decoded.images, decoded.names, own.image_size).images
-        renamed = dataclasses.replace(own, name=f"{own.name}, without the crop")
-        candidates.append(probe(renamed, uncropped))
+        if np.array_equal(uncropped, images):
+            say("not compared with whole photos: the crop changes none of them")
+        else:
+            renamed = dataclasses.replace(own, name=f"{own.name}, without the crop")
+            candidates.append(probe(renamed, uncropped))
     if config.tuned_layers:
         fine_tuned = cross_validate_finetuning(
             photos,
@@ -234,14 +254,7 @@ def report_outcome(
     config: ConfigDict, target: epath.Path, outcome: Outcome, images: Images, writer: Writer
 ) -> dict[str, Any]:
     """Writes the report and, last, metrics.json, whose content is returned."""
-    pictures = None
-    if config.save_photos:
-        say(f"save_photos: pictures of the photos are written to {target}")
-        final_model = predictor.load(str(target))
-        answers = final_model.probabilities(images).argmax(1)
-        pictures = page.Pictures(images, final_model.heat(images, answers), answers)
-    with working("drawing the report"):
-        page.write_report(target, outcome, pictures, writer)
+    write_report(config, target, outcome, images, writer)
     metrics = serialization.metrics_json(
         outcome,
         config_lib.to_json(config),
@@ -251,25 +264,3 @@ def report_outcome(
     workdir.write_json(target / workdir.METRICS, metrics)
     show_outcome(target, outcome)
     return metrics
-
-
-def show_outcome(target: epath.Path, outcome: Outcome) -> None:
-    """Shows the outcome on the terminal."""
-    say(sentences.summary(outcome))
-    for warning in sentences.warnings(outcome):
-        say(warning)
-    final = outcome.final
-    sure_from = final.sure_from
-    show_table(
-        "task 2",
-        {
-            "model": outcome.chosen_candidate.name,
-            "features": f"{final.layer}, grid {final.grid}",
-            "sure from": (
-                "never: no confidence was reliable" if sure_from is None else f"{sure_from:.0%}"
-            ),
-            "report": str(target / "report.html"),
-            "predict": f"python -m cifsel.predict --checkpoint={target} photo.jpg",
-            "time": duration(outcome.seconds),
-        },
-    )

@@ -15,8 +15,9 @@ from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
 from cifsel.selfie.protocol.scores import Scores
-from cifsel.workdir.checkpoints import Checkpoints
-from cifsel.workdir.model_meta import Backbone, Crop, SelfieMeta
+from cifsel.workdir import identity, model_meta
+from cifsel.workdir.checkpoints import FOLDER, Checkpoints
+from cifsel.workdir.model_meta import Backbone, Crop, SeenPhoto, SelfieMeta
 
 
 def metrics_json(
@@ -106,6 +107,7 @@ def save_checkpoint(
     *,
     cropper: Cropper,
     config: dict[str, Any],
+    seen: tuple[SeenPhoto, ...],
 ) -> None:
     """Saves the final classifier, with all that `cifsel.prediction` needs to know of it.
 
@@ -116,6 +118,10 @@ def save_checkpoint(
       class_names: K names.
       cropper: cuts photos to what the classifier is shown.
       config: of the run.
+      seen: the photos that it has learned from.
+
+    Raises:
+      UserError: the workdir has a checkpoint of another run.
     """
     settings = classifier.settings
     meta = SelfieMeta(
@@ -132,6 +138,7 @@ def save_checkpoint(
         sure_from=settings.sure_from,
         init_from=backbone.origin,
         config=config,
+        seen=seen,
     )
     tree = {
         "params": classifier.params,
@@ -139,4 +146,7 @@ def save_checkpoint(
         "head": {"kernel": classifier.kernel, "bias": classifier.bias},
     }
     with Checkpoints(folder) as checkpoints:
+        if checkpoints.latest is not None:
+            place = str(folder / FOLDER)
+            identity.check_own(model_meta.parse(checkpoints.meta(), place), meta, place)
         checkpoints.save(0, model=tree, meta=meta.to_json())

@@ -23,6 +23,7 @@ from cifsel.training.loader import Loader
 from cifsel.training.progress import Epoch, Progress
 from cifsel.training.state import TrainState
 from cifsel.training.steps import Batch, ScanSteps
+from cifsel.workdir import model_meta
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Writer
 
@@ -291,7 +292,10 @@ class Trainer:
     def _resume(self, state: TrainState) -> TrainState:
         checkpoints = self._output.checkpoints
         self._best = checkpoints.model(self._best)
-        self._progress = Progress.from_json(checkpoints.meta()["progress"])
+        try:
+            self._progress = Progress.from_json(checkpoints.meta()["progress"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise model_meta.not_understood(f"of step {checkpoints.latest}", error) from error
         state = checkpoints.training(state)
         epoch, step = divmod(int(state.step), self._steps_per_epoch)
         say(f"resuming after {count(epoch, 'epoch')} and {count(step, 'step')}")

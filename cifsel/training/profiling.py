@@ -6,6 +6,7 @@ from types import TracebackType
 from clu import profiler
 from etils import epath
 
+from cifsel import workdir
 from cifsel.runtime import sharding
 from cifsel.terminal import say
 
@@ -52,7 +53,7 @@ class Trace:
             for file in epath.Path(folder).glob("plugins/profile/*/*"):
                 target = self._run / file.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                file.copy(target, overwrite=True)
+                workdir.write_bytes(target, file.read_bytes())  # Follows no link.
         where = self._run / "plugins" / "profile"
         say(f"trace of steps {self._first} to {self._last} in {where}")
         self._local = None

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from cifsel.workdir import records
+
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
@@ -77,9 +79,9 @@ class Progress:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Progress":
-        """Reads what `to_json` wrote."""
+        """Reads what `to_json` wrote. Raises KeyError, TypeError or ValueError for other things."""
         return cls(
-            [Epoch(**epoch) for epoch in content["history"]],
-            Epoch(**content["best"]) if content["best"] else None,
-            content["seconds"],
+            records.read(list[Epoch], content["history"]),
+            records.read(Epoch, content["best"]) if content["best"] else None,
+            records.read(float, content["seconds"]),
         )

@@ -14,7 +14,9 @@ from .files import default as default
 from .files import make as make
 from .files import read_json as read_json
 from .files import read_npz as read_npz
+from .files import recorded_configs as recorded_configs
 from .files import remove_cached as remove_cached
+from .files import subfolder as subfolder
 from .files import try_writing as try_writing
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json

@@ -26,6 +26,7 @@ from etils import epath
 from cifsel import workdir
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote, sharding
+from cifsel.runtime.paths import is_file, is_folder
 from cifsel.terminal import say
 from cifsel.workdir import checksums
 
@@ -62,9 +63,45 @@ class Checkpoints:
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             )
         remote.reach_as_orbax(self._folder)
-        self._manager = ocp.CheckpointManager(remote.absolute(self._folder), options=options)
-        if not read_only:
-            self._set_damaged_aside()
+        try:
+            self._check_files()
+            self._manager = ocp.CheckpointManager(remote.absolute(self._folder), options=options)
+            if not read_only:
+                self._set_damaged_aside()
+        except OSError as error:
+            raise UserError(
+                f"{self._folder} cannot be used ({error.strerror or one_line(error)}): repair the"
+                " disk or the permissions, or put back a copy of the folder"
+            ) from error
+
+    def _check_files(self) -> None:
+        """Keeps pipes, devices and broken links from orbax, which would wait for them or fail.
+
+        orbax opens files of all checkpoints, also of older ones.
+
+        Raises:
+          OSError: the folder cannot be listed.
+          UserError: a checkpoint is such a thing, or has one in it, and this was opened for
+            reading. Opened for writing, it is renamed.
+        """
+        if remote.is_remote(self._folder) or not is_folder(self._folder):
+            return
+        if sharding.is_main():
+            strays = {path.name: path for path in self._folder.iterdir() if not _is_aside(path)}
+            for name, path in strays.items():
+                is_step = name.isdecimal()
+                reason = "" if is_file(path) and not is_step else checksums.irregular(path)
+                if not reason:
+                    continue
+                if self._read_only:
+                    raise UserError(
+                        f"checkpoint {path} is damaged ({reason}): put back a copy of it, or train"
+                        " again in another --workdir"
+                    )
+                aside = self._free_name(f"damaged-{name}")
+                path.rename(aside)
+                say(f"{path} is no checkpoint ({reason}): it is called {aside.name} now")
+        sharding.largest(0)  # All processes wait here until the first has renamed them.
 
     def __enter__(self) -> Self:
         return self
@@ -180,6 +217,9 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore's are ValueErrors.
+            # orbax leaves the arrays that it has not begun to write. Python says so of each, after
+            # the one line that says why.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             far = remote.is_remote(self._folder)
             repair = "check the network" if far else "make room or repair the disk"
             raise UserError(
@@ -232,10 +272,15 @@ class Checkpoints:
 
     def _free_name(self, name: str) -> epath.Path:
         path, number = self._folder / name, 1
-        while path.exists():
+        while os.path.lexists(path):
             number += 1
             path = self._folder / f"{name}-{number}"
         return path
+
+
+def _is_aside(path: epath.Path) -> bool:
+    """Whether this is what an earlier process has renamed, or what another one is writing."""
+    return path.name.startswith("damaged-") or ".orbax-checkpoint-tmp" in path.name
 
 
 def _reason(error: Exception) -> str:

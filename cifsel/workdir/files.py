@@ -7,9 +7,10 @@ nothing.
 import contextlib
 import io
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
@@ -18,8 +19,9 @@ from etils import epath
 
 from cifsel import config as config_lib
 from cifsel.errors import MAKE_ROOM, UserError, one_line
-from cifsel.runtime import remote, sharding, zips
+from cifsel.runtime import regular, remote, sharding, zips
 from cifsel.runtime.paths import exists, is_file
+from cifsel.terminal import say, warn
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 SPLIT = "split.csv"  # of a user's own images
@@ -29,21 +31,46 @@ BEST = "best.json"  # of a comparison, names the run of the better model
 MAX_JSON_BYTES, MAX_ARRAY_BYTES, MAX_DEPTH = 16_000_000, 256_000_000, 20
 
 
-def check(workdir: epath.Path, config: dict[str, Any]) -> None:
+def check(workdir: epath.Path, config: dict[str, Any]) -> bool:
     """Makes sure that a run with this config may use the folder, and can write there.
+
+    Returns:
+      Whether the run is finished. Then the folder need not be writable.
 
     Raises:
       UserError: the folder cannot be written, or holds a run with another config.
     """
-    make(workdir, "workdir")
-    if not (workdir / CONFIG).exists():
-        return
-    fields = config_lib.differences(read_json(workdir / CONFIG), config)
-    if fields:
-        raise UserError(
-            f"workdir {workdir} holds a run with another config ({'; '.join(fields)}):"
-            " give another --workdir, or delete this one"
-        )
+    remote.reach(workdir)
+    for name, recorded in recorded_configs(workdir).items():
+        if fields := config_lib.differences(recorded, config):
+            raise UserError(
+                f"workdir {workdir} holds a run with another config ({'; '.join(fields)} in"
+                f" {name}): give another --workdir, or delete this one"
+            )
+    finished = exists(workdir / METRICS)
+    if not finished:
+        make(workdir, "workdir")
+    return finished
+
+
+def recorded_configs(workdir: epath.Path) -> dict[str, dict[str, Any]]:
+    """The configs that config.json and metrics.json have of a run, by the name of the file.
+
+    Raises:
+      UserError: one of the files is damaged.
+    """
+    configs = {}
+    if exists(workdir / CONFIG):
+        configs[CONFIG] = read_json(workdir / CONFIG)
+    if exists(workdir / METRICS):
+        config = read_json(workdir / METRICS).get("config")
+        if not isinstance(config, dict):
+            raise UserError(
+                f"{workdir / METRICS} has no config: expected what a run wrote; run it again in a"
+                " new folder"
+            )
+        configs[METRICS] = config
+    return configs
 
 
 def make(folder: epath.Path, flag: str) -> None:
@@ -65,6 +92,23 @@ def make(folder: epath.Path, flag: str) -> None:
         ) from None
 
 
+def subfolder(workdir: epath.Path, name: str) -> epath.Path:
+    """Makes a folder in a workdir, unless it is there. It may be a link to a folder elsewhere.
+
+    Raises:
+      UserError: it cannot be made, such as for a link to a disk that is not there.
+    """
+    folder = workdir / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror or one_line(error)}): remove what is there,"
+            " or make the folder writable"
+        ) from error
+    return folder
+
+
 def try_writing(folder: epath.Path) -> None:
     """Writes an empty file into a folder and deletes it. Raises whatever that raises."""
     probe = folder / f".{uuid.uuid4().hex}"
@@ -79,12 +123,10 @@ def read_json(path: epath.Path) -> dict[str, Any]:
       UserError: there is no such file, or it holds something else.
     """
     try:
-        if not is_file(path):
-            raise ValueError("not a regular file" if exists(path) else "no such file")
-        if path.stat().length > MAX_JSON_BYTES:
-            raise ValueError(f"more than {MAX_JSON_BYTES / 1e6:.0f} MB")
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular.content(path, MAX_JSON_BYTES))
         _check_json(content)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: give the folder of a run that has it") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not JSON as cifsel writes it ({one_line(error)}): delete it, or its folder"
@@ -194,7 +236,7 @@ def cached_array(
             if (array.shape, array.dtype) == (like.shape, like.dtype):
                 return array
     array = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    subfolder(run, CACHE)
     if remote.is_remote(path):
         # Written in one piece: a file on gs:// appears when it is closed, even by an exception.
         buffer = io.BytesIO()
@@ -214,9 +256,23 @@ def _read_array(path: epath.Path) -> np.ndarray:
 
 
 def remove_cached(run: epath.Path) -> None:
-    """Deletes the files of `cached_array`, which a finished run needs no longer."""
-    if sharding.is_main() and (run / CACHE).exists():
-        (run / CACHE).rmtree()
+    """Deletes the files of `cached_array`, which a finished run needs no longer.
+
+    The folder may be a link to another disk. Then only the link is deleted, since what is behind
+    it may be more than this run's. The run is finished, even if nothing can be deleted.
+    """
+    folder = run / CACHE
+    if not sharding.is_main():
+        return
+    try:
+        if not remote.is_remote(folder) and Path(folder).is_symlink():
+            target = os.readlink(folder)  # noqa: PTH115 - the text, which need not be a path
+            folder.unlink()
+            say(f"{folder} was a link to {target}: its arrays are no longer needed and stay there")
+        elif folder.exists():
+            folder.rmtree()
+    except OSError as error:
+        warn(f"{folder} could not be deleted ({error.strerror or one_line(error)}): delete it")
 
 
 def default(name: str, recipe: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from etils import epath
 from filelock import FileLock, Timeout
 
 from cifsel.errors import UserError
-from cifsel.runtime import ending, remote, sharding
+from cifsel.runtime import ending, regular, remote, sharding
 
 NAME = "run.lock"
 
@@ -58,12 +59,26 @@ def _acquire(path: Path) -> tuple[FileLock | None, str]:
     lock = FileLock(path, timeout=0.2, poll_interval=0.05, on_acquired=_sign)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_foreign(path)
         lock.acquire()
     except Timeout:
         return None, _holder(path)
     except OSError:  # The run itself says so, if it matters.
         return None, ""
     return lock, ""
+
+
+def _remove_foreign(path: Path) -> None:
+    """Removes what no run makes: a link, a second name of another file, a pipe or a device.
+
+    The holder's name would otherwise be written into the file behind it.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) and (
+            not stat.S_ISREG(status.st_mode) or status.st_nlink > 1
+        ):
+            path.unlink()
 
 
 def _sign(file: int) -> None:
@@ -78,7 +93,7 @@ def _sign(file: int) -> None:
 def _holder(path: Path) -> str:
     """Reads who holds the lock."""
     text = b""
-    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+    with contextlib.suppress(OSError, ValueError), regular.opened(path) as file:
         file.seek(1)  # Windows lets nobody else read the first byte, which is the locked one.
         text = file.read(200)
     holder = text.decode(errors="replace")

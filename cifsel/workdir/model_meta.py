@@ -1,7 +1,7 @@
 """The part `meta` of a checkpoint: everything that the use of its weights needs to know.
 
 This is the only place that knows the names of its fields. A checkpoint may come from somebody else,
-so reading checks that every field is there and has the right type.
+so reading checks that every field is there, and that its value is of the right type and in range.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from cifsel.errors import UserError, one_line
+from cifsel.workdir import meta_schema as schema
 
 # The field `task` of task 2's checkpoints. Those of task 1 have no such field.
 SELFIE = "selfie"
@@ -50,16 +51,25 @@ class ClassifierMeta:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote. Raises KeyError or TypeError for anything else."""
+        """Reads what `to_json` wrote. Raises KeyError or ValueError for anything else."""
+        names = schema.names(content, "class_names")
+        groups = schema.names(content, "coarse_names", least=1)
+        coarse_of = schema.items(content, "coarse_of", schema.below(len(groups)))
+        if len(coarse_of) != len(names):
+            raise ValueError(f"coarse_of has {len(coarse_of)} numbers for {len(names)} classes")
         weights = content["weights"]
+        if weights is not None:
+            weights = schema.mapping(content, "weights")
+            for name in ("file", "tensors_sha256"):
+                schema.value(weights, name, schema.TEXT)
         return cls(
-            config=_typed(content, "config", Mapping),
-            class_names=_items(content, "class_names", str),
-            coarse_names=_items(content, "coarse_names", str),
-            coarse_of=_items(content, "coarse_of", int),
-            image_side=_typed(content, "image_side", int),
-            fingerprint=_typed(content, "fingerprint", str),
-            weights=None if weights is None else _typed(content, "weights", Mapping),
+            config=schema.config(content, schema.CLASSIFIER_CONFIG),
+            class_names=names,
+            coarse_names=groups,
+            coarse_of=coarse_of,
+            image_side=schema.value(content, "image_side", schema.IMAGE_SIDE),
+            fingerprint=schema.value(content, "fingerprint", schema.TEXT),
+            weights=weights,
         )
 
 
@@ -87,6 +97,21 @@ class Crop:
 
 
 @dataclasses.dataclass(frozen=True)
+class SeenPhoto:
+    """A photo that a classifier has learned from. Neither the photo nor its name can be told of it.
+
+    Attributes:
+      digest: of its pixels, as `data.photos.content_digest` makes it.
+      label: position of its class.
+      held_out: probabilities of the K classes from models that had not seen the photo.
+    """
+
+    digest: str
+    label: int
+    held_out: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class SelfieMeta:
     """A classifier of task 2, of somebody's own photos.
 
@@ -104,6 +129,7 @@ class SelfieMeta:
       sure_from: the least highest probability of a reliable answer. None if none is.
       init_from: where the backbone's weights came from.
       config: of the run, JSON-ready.
+      seen: the photos that it has learned from.
     """
 
     l2: float | None
@@ -119,6 +145,7 @@ class SelfieMeta:
     sure_from: float | None
     init_from: str
     config: Mapping[str, Any]
+    seen: tuple[SeenPhoto, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON, in the order of the fields, with `task`."""
@@ -128,30 +155,56 @@ class SelfieMeta:
                 content["task"] = SELFIE
             content[name] = value
         content["places"] = [list(place) for place in self.places]
+        for photo in content["seen"]:
+            photo["held_out"] = list(photo["held_out"])
+        content["seen"] = list(content["seen"])
         return content | {"class_names": list(self.class_names)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote. Raises KeyError or TypeError for anything else."""
-        backbone, crop = _typed(content, "backbone", Mapping), _typed(content, "crop", Mapping)
-        places = _items(content, "places", list)
+        """Reads what `to_json` wrote. Raises KeyError or ValueError for anything else."""
+        backbone, crop = schema.mapping(content, "backbone"), schema.mapping(content, "crop")
+        names = schema.names(content, "class_names")
         return cls(
-            l2=_number_or_none(content, "l2"),
-            temperature=_number(content, "temperature"),
-            places=tuple((str(layer), int(grid)) for layer, grid in places),
-            method=_typed(content, "method", str),
-            backbone=Backbone(_typed(backbone, "model", str), _number(backbone, "alpha")),
-            class_names=_items(content, "class_names", str),
-            image_size=_typed(content, "image_size", int),
-            resize=_typed(content, "resize", str),
-            mirror=_typed(content, "mirror", bool),
-            crop=Crop(
-                _typed(crop, "kind", str), _number(crop, "margin"), _typed(crop, "fallback", bool)
+            l2=schema.value_or_none(content, "l2", schema.L2),
+            temperature=schema.value(content, "temperature", schema.TEMPERATURE),
+            places=schema.places(content, "places"),
+            method=schema.value(content, "method", schema.METHOD),
+            backbone=Backbone(
+                schema.value(backbone, "model", schema.MODEL),
+                schema.value(backbone, "alpha", schema.ALPHA),
             ),
-            sure_from=_number_or_none(content, "sure_from"),
-            init_from=_typed(content, "init_from", str),
-            config=_typed(content, "config", Mapping),
+            class_names=names,
+            image_size=schema.value(content, "image_size", schema.IMAGE_SIZE),
+            resize=schema.value(content, "resize", schema.RESIZE),
+            mirror=schema.value(content, "mirror", schema.SWITCH),
+            crop=Crop(
+                schema.value(crop, "kind", schema.CROP),
+                schema.value(crop, "margin", schema.CROP_MARGIN),
+                schema.value(crop, "fallback", schema.SWITCH),
+            ),
+            sure_from=schema.value_or_none(content, "sure_from", schema.SHARE),
+            init_from=schema.value(content, "init_from", schema.TEXT),
+            config=schema.config(content, schema.SELFIE_CONFIG),
+            seen=_seen(content.get("seen", []), len(names)),
         )
+
+
+def _seen(content: Any, num_classes: int) -> tuple[SeenPhoto, ...]:
+    """Reads the photos of training. Checkpoints of earlier versions have none."""
+    if not isinstance(content, list):
+        raise ValueError(f"seen is {content!r}; expected a list")
+    photos = []
+    for entry in content:
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"seen has {entry!r} in it; expected an object")
+        held_out = schema.items(entry, "held_out", schema.SHARE)
+        if len(held_out) != num_classes:
+            raise ValueError(f"held_out has {len(held_out)} numbers for {num_classes} classes")
+        digest = schema.value(entry, "digest", schema.TEXT)
+        label = schema.value(entry, "label", schema.below(num_classes))
+        photos.append(SeenPhoto(digest, label, held_out))
+    return tuple(photos)
 
 
 def parse(content: Mapping[str, Any], checkpoint: str) -> ClassifierMeta | SelfieMeta:
@@ -162,14 +215,16 @@ def parse(content: Mapping[str, Any], checkpoint: str) -> ClassifierMeta | Selfi
       checkpoint: its folder, for messages.
 
     Raises:
-      UserError: it is of another task, or lacks a field, or a field has another type.
+      UserError: it is of another task, or lacks a field, or the value of a field cannot be.
     """
     try:
+        if not isinstance(content, Mapping):
+            raise ValueError(f"its meta is a {type(content).__name__}")
         if content.get("task") == SELFIE:
             return SelfieMeta.from_json(content)
         if "task" not in content and "config" in content:
             return ClassifierMeta.from_json(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise not_understood(checkpoint, error) from error
     raise UserError(
         f"checkpoint {checkpoint} is of task {content.get('task')!r}; expected one of task 1 or of"
@@ -178,34 +233,9 @@ def parse(content: Mapping[str, Any], checkpoint: str) -> ClassifierMeta | Selfi
 
 
 def not_understood(checkpoint: str, error: Exception) -> UserError:
-    """The error that says that a checkpoint is of another version of cifsel."""
+    """The error that says that a checkpoint is damaged, or of another version of cifsel."""
+    missing = "there is no " if isinstance(error, KeyError) else ""
     return UserError(
         f"checkpoint {checkpoint} does not say what this version of cifsel needs to know"
-        f" ({type(error).__name__}: {one_line(error)}): use the version that wrote it"
+        f" ({missing}{one_line(error)}): put back a copy of it, or use the version that wrote it"
     )
-
-
-def _typed(content: Mapping[str, Any], name: str, kind: type) -> Any:
-    value = content[name]
-    if not isinstance(value, kind):
-        raise TypeError(f"{name!r} is a {type(value).__name__}, not a {kind.__name__}")
-    return value
-
-
-def _number(content: Mapping[str, Any], name: str) -> float:
-    value = content[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name!r} is a {type(value).__name__}, not a number")
-    return value
-
-
-def _number_or_none(content: Mapping[str, Any], name: str) -> float | None:
-    return None if content[name] is None else _number(content, name)
-
-
-def _items(content: Mapping[str, Any], name: str, kind: type) -> tuple[Any, ...]:
-    items = _typed(content, name, list)
-    for item in items:
-        if not isinstance(item, kind):
-            raise TypeError(f"{name!r} has a {type(item).__name__} in it, not a {kind.__name__}")
-    return tuple(items)

@@ -144,6 +144,12 @@ def open_writer(workdir: str | os.PathLike[str]) -> Summaries:
     return Summaries(_InBackground(workdir) if jax.process_index() == 0 else None)
 
 
+def remove(folder: epath.Path) -> None:
+    """Deletes the summaries of a report that is made again. They would else be there twice."""
+    for path in folder.glob("events.out.tfevents.*"):
+        path.unlink()
+
+
 class _InBackground:
     """A CLU writer in a thread of its own.
 

@@ -86,7 +86,7 @@ def test_comparison_json_keeps_its_keys_and_their_order(compared):
     content = json.loads((root / compare.COMPARISON).read_text())
     assert list(content) == [
         *("verdict", "on_test", "chosen", "rival", "within_noise", "differences", "candidates"),
-        *("per_coarse", "differing_fields", "duplicates", "suspects", "fingerprint"),
+        *("per_coarse", "differing_fields", "duplicates", "suspects", "fingerprint", "inputs"),
     ]
     assert list(content["differences"]) == ["val", "test"]
     candidate, coarse = content["candidates"][0], content["per_coarse"][0]

@@ -244,7 +244,7 @@ def test_duplicates_in_cifar(real_data):
 
 
 def test_copies_among_larger_images_are_found():
-    large = [photographs(12, seed=seed, size=48) for seed in (7, 8, 9)]
+    large = [photographs(12, seed=seed, size=64) for seed in (7, 8, 9)]
     large[1][4] = large[0][2]
     large[2][5] = (large[0][3, :, ::-1] * 0.9).astype(np.uint8)
     labels = np.zeros(12, np.int32)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifsel import workdir
-from cifsel.comparison import tables
+from cifsel.comparison import runs, tables
 from cifsel.comparison.candidates import differing_fields, group_into_candidates
 from cifsel.comparison.runs import read_run
 from cifsel.comparison.scores import candidate_cost
@@ -171,8 +171,9 @@ def test_what_is_wrong_is_said(folder, other_run, whole, changed, case):
     assert said in message
 
 
-def test_fields_that_only_one_run_has(make_run, tmp_path):
+def test_fields_that_only_one_run_has(make_run, tmp_path, monkeypatch):
     """Also where they have the name of an inner field of the others'."""
+    monkeypatch.setattr(runs, "_check_owner", lambda path: None)  # It asks the checkpoint.
     folders = [make_run(tmp_path / name, "mobilenet", NONE_WRONG, epochs=n + 1)
                for n, name in enumerate("abc")]  # fmt: skip
     for folder, augment in zip(folders[1:], ({"flip": {"more": 1}}, 3), strict=True):

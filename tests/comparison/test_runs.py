@@ -1,6 +1,7 @@
 """Which runs can be compared, and what is said of those that cannot."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -126,6 +127,8 @@ def test_other_classes_are_refused_by_name(pair):
 
 def test_other_training_images_are_refused(pair):
     change(pair[2], fingerprint="f" * 64)
+    refuses(pair, "another run", "fingerprint: ffffffffffff")
+    shutil.rmtree(epath.Path(pair[2]) / "checkpoints")
     refuses(pair, "training images", "ffffffffffff", "train_fraction")
 
 
@@ -170,3 +173,24 @@ def test_predictions_of_another_run_are_refused(pair):
     for name in (workdir.PREDICTIONS,):
         (epath.Path(pair[0]) / name).write_bytes((epath.Path(pair[2]) / name).read_bytes())
     refuses(pair, pair[0], "not of the same run")
+
+
+@pytest.mark.parametrize("file", [workdir.CONFIG, workdir.METRICS, "checkpoints"])
+def test_files_of_another_seed_are_refused(make_run, tmp_path, file):
+    """Each by itself: the others still say whose they are."""
+    folders = [make_run(tmp_path / str(n), "mobilenet", NONE_WRONG, seed=n) for n in (0, 1)]
+    mine, other = (epath.Path(folder) / file for folder in folders)
+    shutil.rmtree(mine) if mine.is_dir() else mine.unlink()
+    shutil.copytree(other, mine) if other.is_dir() else shutil.copy(other, mine)
+    with pytest.raises(UserError, match=r"of (another run|different runs).*seed: ") as caught:
+        read_run(folders[0])
+    assert str(tmp_path / "0") in str(caught.value)
+
+
+def test_run_without_config_is_told_by_its_metrics_and_checkpoint(make_run, tmp_path):
+    folder = make_run(tmp_path / "a", "mobilenet", NONE_WRONG)
+    (epath.Path(folder) / workdir.CONFIG).unlink()
+    assert read_run(folder).config["model"] == "mobilenet"
+    change(folder, config=read_run(folder).config | {"epochs": 99})
+    with pytest.raises(UserError, match="epochs: "):
+        read_run(folder)

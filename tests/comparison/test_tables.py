@@ -22,7 +22,7 @@ def test_scores_of_several_seeds_with_their_spread(candidates):
     table = tables.score_table(candidates, np.ones(100, bool))
     assert table.head == ("", "MobileNet", "EfficientNetV2-B0")
     cells = rows(table)
-    assert cells["of each seed, %"] == ("51.00, 51.00; spread 0.00", "95.00, 95.00; spread 0.00")
+    assert cells["of each seed, %"] == ("51.00, 51.00 (spread 0.00)", "95.00, 95.00 (spread 0.00)")
     assert cells["test accuracy (95 % interval)"][1].startswith("95.00 % (9")
     assert cells["GFLOPs per image, all views"] == ("0.60", "1.00")
     assert cells["time to fit a seed"] == ("61 s", "61 s")

@@ -1,9 +1,11 @@
 """Task 2 from photos to a checkpoint that predicts, on drawn faces."""
 
+import dataclasses
 import json
 import re
 import shutil
 
+import jax
 import jax.numpy as jnp
 import metrics_keys
 import numpy as np
@@ -18,7 +20,9 @@ from cifsel.data import drawn_faces
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
-from cifsel.prediction import predictor, trained_model
+from cifsel.prediction import predictor, seen, trained_model
+from cifsel.selfie import showing
+from cifsel.selfie.protocol import pretrained
 from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
@@ -157,8 +161,68 @@ def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
 def test_given_again_it_is_finished_and_another_config_is_refused(finished, task1, faces):
     folder, metrics = finished
     assert run(settings(task1, faces), folder) == metrics
+    assert run(settings(f"{task1}/", f"{faces}/."), folder) == metrics
     with pytest.raises(UserError, match="another config"):
         run(settings(task1, faces, repeats=3), folder)
+
+
+def test_save_photos_of_a_finished_run_makes_its_report_again(
+    finished, task1, faces, tmp_path, monkeypatch
+):
+    folder, metrics = tmp_path / "again", finished[1]
+    shutil.copytree(finished[0], folder)
+    before = (folder / "metrics.json").read_bytes()
+    for save_photos, pictures in ((True, 32), (True, 32), (False, 0)):
+        found = run(settings(task1, faces, save_photos=save_photos), folder)
+        assert found == metrics
+        assert (folder / "report.html").read_text().count("<img") == pictures
+        assert (folder / "figures" / "photos.png").exists() == save_photos
+    assert (folder / "metrics.json").read_bytes() == before
+    decoded = showing.read_photos(str(faces), skip_unreadable=False)
+    images = (decoded.images[0][:, ::-1], *decoded.images[1:])
+    others = dataclasses.replace(decoded, images=images)
+    monkeypatch.setattr(showing, "read_photos", lambda *_, **__: others)
+    with pytest.raises(UserError, match=f"not those of the run in .*such as {decoded.names[0]}"):
+        run(settings(task1, faces, save_photos=True), folder)
+
+
+def test_photos_of_training_are_told_with_their_held_out_answers(finished, faces):
+    """Under other names too, but not in other pixels."""
+    folder, metrics = finished
+    made = predictor.load(str(folder))
+    assert len(made.seen) == 16
+    chosen = metrics["candidates"][metrics["chosen"]]
+    held_out = (chosen["leave_one_out"] or chosen["kfold"])["probabilities"]
+    image = np.asarray(Image.open(faces / metrics["photos"]["names"][3]).convert("RGB"))
+    assert list(seen.find(image, made.seen).held_out) == held_out[3]
+    assert seen.find(image[:, ::-1], made.seen) is None
+    assert seen.find(image, ()) is None
+    with Checkpoints(epath.Path(folder), read_only=True) as saved:
+        assert len(json.dumps(saved.meta()["seen"])) < 16 * 150
+
+
+def test_checkpoint_of_other_photos_is_not_kept(finished, task1, faces, tmp_path):
+    shutil.copytree(finished[0] / "checkpoints", tmp_path / "checkpoints")
+    changes = {"tuned_layers": 0, "permutations": 0, "leave_one_out": 0}
+    with pytest.raises(UserError, match=r"another run than this run \(.*permutations: 8 -> 0"):
+        run(settings(task1, faces, **changes), tmp_path)
+
+
+def test_backbone_that_still_has_imagenets_weights_is_compared_with_nothing(
+    task1, monkeypatch, capsys
+):
+    own = pretrained.pretrained_backbones(
+        str(task1), imagenet_model=MODEL, weights_dir=None, image_size=SIZE
+    )[0]
+    others = {"same": own, "other": dataclasses.replace(own, variables=jax.tree.map(
+        lambda x: x + 1, own.variables))}  # fmt: skip
+    for kind, expected in (("same", 1), ("other", 2)):
+        monkeypatch.setattr(pretrained, "_imagenet", lambda *_, kind=kind: others[kind])
+        found = pretrained.pretrained_backbones(
+            str(task1), imagenet_model=MODEL, weights_dir=None, image_size=SIZE
+        )
+        assert len(found) == expected
+    assert capsys.readouterr().out.count("has these very weights") == 1
 
 
 def test_same_seed_gives_the_same_result(finished, task1, faces, tmp_path):

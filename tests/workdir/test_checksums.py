@@ -1,6 +1,8 @@
 """Damage to a checkpoint is found, whatever file it is in, and the one before is used."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -179,3 +181,77 @@ def test_a_manifest_cannot_lead_elsewhere(copied):
     for content in ("[]", "[" * 100_000):
         path.write_text(content)
         assert "missing or damaged" in checksums.damage(epath.Path(path.parent))
+
+
+STRAYS = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "loop": lambda path: path.symlink_to(path),
+    "large": lambda path: path.write_bytes(bytes(checksums.MAX_INDEX_BYTES + 1)),
+}
+PLACES = ["2", "2/checksums.json", "2/_CHECKPOINT_METADATA", "2/model/_METADATA", "2/model/more"]
+
+
+@pytest.mark.parametrize("kind", STRAYS)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_has_no_end_is_neither_waited_for_nor_read(copied, capsys, kind, place):
+    path = copied / checkpoints.FOLDER / place
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    STRAYS[kind](path)
+    with (
+        pytest.raises(UserError) as error,
+        Checkpoints(epath.Path(copied), read_only=True) as reopened,
+    ):
+        reopened.meta()
+    if (place, kind) == ("2", "large"):
+        assert_one_line(error, "checkpoints/2", "not a folder")
+    else:
+        assert_one_line(error, "checkpoints/2")
+    with Checkpoints(epath.Path(copied)) as reopened:
+        assert_parts(reopened, 1)
+        reopened.save(2, **make_parts(2))
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "damaged-2" in said
+    assert names(copied / checkpoints.FOLDER) == ["1", "2", "damaged-2"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_older_checkpoints_are_looked_through_too(copied, kind):
+    """orbax reads their times."""
+    path = copied / checkpoints.FOLDER / "1" / "_CHECKPOINT_METADATA"
+    path.unlink()
+    STRAYS[kind](path)
+    with pytest.raises(UserError, match="checkpoints/1 is damaged"):
+        Checkpoints(epath.Path(copied), read_only=True)
+    with Checkpoints(epath.Path(copied)) as reopened:
+        assert_parts(reopened, 2)
+    assert names(copied / checkpoints.FOLDER) == ["2", "damaged-1"]
+
+
+def test_links_that_lead_back_up_have_an_end(copied):
+    (copied / checkpoints.FOLDER / "2" / "model" / "up").symlink_to(copied)
+    with pytest.raises(UserError, match="folders deep"):
+        Checkpoints(epath.Path(copied), read_only=True)
+
+
+def test_folders_that_cannot_be_listed_are_one_line(copied, monkeypatch):
+    """As they are for all but root, who may list any."""
+    real, blocked = type(epath.Path(copied)).iterdir, ["model"]
+
+    def iterdir(path):
+        if path.name in blocked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(type(epath.Path(copied)), "iterdir", iterdir)
+    for name in ("model", "2", checkpoints.FOLDER):
+        blocked[:] = [name]
+        with pytest.raises(UserError) as error:
+            Checkpoints(epath.Path(copied), read_only=True)
+        assert_one_line(error, str(copied), "Permission denied")
+    with pytest.raises(UserError) as error:
+        Checkpoints(epath.Path(copied))
+    assert_one_line(error, str(copied), "Permission denied", "permissions")

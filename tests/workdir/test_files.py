@@ -1,5 +1,6 @@
 """The folder of a run: whose it is, and files that are whole or not there."""
 
+import errno
 import json
 import os
 
@@ -164,3 +165,37 @@ def test_array_is_computed_once(run):
     workdir.remove_cached(run)
     assert names(run) == []
     workdir.remove_cached(run)
+
+
+def test_cache_on_another_disk_stays_there_and_the_run_is_finished(run, tmp_path, capsys):
+    run.mkdir(parents=True)
+    other = tmp_path / "other disk"
+    other.mkdir()
+    (other / "mine.npy").write_text("kept")
+    (tmp_path / "runs" / "one" / workdir.CACHE).symlink_to(other)
+    cached(run, "train", Compute())
+    workdir.remove_cached(run)
+    assert names(run) == []
+    assert (other / "mine.npy").read_text() == "kept"
+    assert f"was a link to {other}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", ["nowhere", workdir.CACHE])
+def test_cache_on_a_disk_that_is_not_there(run, tmp_path, target):
+    run.mkdir(parents=True)
+    (tmp_path / "runs" / "one" / workdir.CACHE).symlink_to(target)
+    with pytest.raises(UserError, match=f"one/{workdir.CACHE} cannot be made"):
+        cached(run, "train", Compute())
+    workdir.remove_cached(run)
+    assert names(run) == []
+
+
+def test_cache_that_cannot_be_deleted_is_only_said(run, monkeypatch, capsys):
+    cached(run, "train", Compute())
+
+    def rmtree(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(run), "rmtree", rmtree)
+    workdir.remove_cached(run)
+    assert "could not be deleted (Permission denied)" in capsys.readouterr().err

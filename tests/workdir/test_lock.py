@@ -119,3 +119,32 @@ def drawn_selfie():
     config = selfie_config.get_config()
     config.photos, config.init_from = "drawn", "imagenet"
     return config
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "broken link", "loop", "pipe"])
+def test_file_behind_a_lock_that_is_a_link_keeps_its_content(run, tmp_path, kind):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    run.mkdir(parents=True)
+    name = tmp_path / "runs" / "one" / lock.NAME
+    if kind == "hard link":
+        os.link(precious, name)
+    elif kind == "pipe":
+        os.mkfifo(name)
+    else:
+        targets = {"link": precious, "broken link": tmp_path / "absent", "loop": name}
+        name.symlink_to(targets[kind])
+    with lock.alone(run):
+        assert name.read_text().startswith(f"\nprocess {os.getpid()} on")
+        with pytest.raises(UserError, match=f"process {os.getpid()}"):
+            lock.alone(run).__enter__()
+    assert precious.read_text() == "kept"
+    assert not (tmp_path / "absent").exists()
+    assert list(run.iterdir()) == []
+
+
+def test_folder_in_the_place_of_the_lock_stays(run):
+    (run / lock.NAME / "inner").mkdir(parents=True)
+    with lock.alone(run):
+        pass
+    assert (run / lock.NAME / "inner").exists()

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
@@ -54,8 +55,8 @@ def pretrained_backbones(
       image_size: side in pixels at which photos are shown. 0 for that of the checkpoint.
 
     Returns:
-      The user's choice first. It stays alone if it is ImageNet's weights, if it was trained from
-      scratch, or if ImageNet's weights cannot be loaded.
+      The user's choice first. It stays alone if it is ImageNet's weights, if its backbone still
+      has them, if it was trained from scratch, or if ImageNet's weights cannot be loaded.
 
     Raises:
       UserError: the user's choice cannot be loaded.
@@ -82,10 +83,27 @@ def pretrained_backbones(
         return backbones
     try:
         resolution = trained.config.weights_resolution
-        backbones.append(_imagenet(name, alpha, resolution, weights_dir, size))
+        imagenet = _imagenet(name, alpha, resolution, weights_dir, size)
     except UserError as error:
         say(f"not compared with ImageNet weights: {error}")
-    return backbones
+        return backbones
+    if _same_numbers(variables, imagenet.variables):
+        say(
+            "not compared with ImageNet weights: the checkpoint's backbone has these very weights,"
+            " as after a linear probe, which trains the head alone"
+        )
+        return backbones
+    return [*backbones, imagenet]
+
+
+def _same_numbers(first: Tree, second: Tree) -> bool:
+    """Whether two backbones have the same parameters and batch statistics."""
+    kinds = ("params", "batch_stats")
+    trees = [{kind: tree[kind]["backbone"] for kind in kinds} for tree in (first, second)]
+    flat = [dict(jax.tree_util.tree_leaves_with_path(tree)) for tree in trees]
+    return flat[0].keys() == flat[1].keys() and all(
+        np.array_equal(flat[0][path], flat[1][path]) for path in flat[0]
+    )
 
 
 def _imagenet(

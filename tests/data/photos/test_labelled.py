@@ -280,7 +280,7 @@ def test_limit_on_all_zips_together(album, monkeypatch):
         pack(album / name, "1.jpg", ("2.jpg", drawn(0) + os.urandom(100_000)))
     assert len(labelled.load_photos(str(album)).names) == 8
     pack(album / "e.zip", "1.jpg", ("2.jpg", drawn(0) + os.urandom(100_000)))
-    assert "more than 5000 files, or 0 GB in zips" in refusal(album)
+    assert "more than 5,000 files, or 0 GB in zips" in refusal(album)
 
 
 def test_names_that_are_not_utf8(tmp_path):
