@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from cifsel import build, compare, quickstart, train, workdir
@@ -45,28 +44,7 @@ def few(**_):
 
 
 @pytest.fixture(scope="module")
-def compiled(quick_compiling, tmp_path_factory):
-    """What one run compiles, the next ones find; a process that is to does in this environment."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-
-    def use(settings):
-        compilation_cache.reset_cache()
-        for name, value in settings.items():
-            jax.config.update(name, value)
-
-    use(settings)
-    environment = {name.upper(): str(value) for name, value in settings.items()}
-    yield environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    use(before)
-
-
-@pytest.fixture(scope="module")
-def tiny(build_tiny, compiled):
+def tiny(build_tiny):
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build", build_tiny)
@@ -375,7 +353,7 @@ def saved_steps(folder):
 
 
 @pytest.mark.process
-def test_kill_and_the_same_command_again(tiny, drawn, compiled, tmp_path):
+def test_kill_and_the_same_command_again(tiny, drawn, tmp_path):
     fields = {"epochs": 3, "checkpoint_minutes": 0.0, "init_head": "random", "learning_rate": 0.01}
     config = drawn_config(**fields)
     undisturbed = run(drawn_config(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "whole")
@@ -385,7 +363,8 @@ def test_kill_and_the_same_command_again(tiny, drawn, compiled, tmp_path):
     command = [sys.executable, "-c", COMMAND, "--config=configs/effnet.py", *flags]
     command.append(f"--workdir={folder}")
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    options = {"cwd": TESTS.parent, "env": os.environ | compiled | {"PYTHONPATH": paths}}
+    settings = {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    options = {"cwd": TESTS.parent, "env": os.environ | settings}
     with (tmp_path / "out").open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, **options)
         deadline = time.monotonic() + 120
