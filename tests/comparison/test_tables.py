@@ -24,7 +24,7 @@ def test_scores_of_several_seeds_with_their_spread(candidates):
     cells = rows(table)
     assert cells["of each seed, %"] == ("51.00, 51.00 (spread 0.00)", "95.00, 95.00 (spread 0.00)")
     assert cells["test accuracy (95 % interval)"][1].startswith("95.00 % (9")
-    assert cells["GFLOPs per image, all views"] == ("0.60", "1.00")
+    assert cells["GFLOPs per image, all views"] == ("0.600", "1.00")
     assert cells["time to fit a seed"] == ("61 s", "61 s")
     assert cells["parameters"] == ("0.00 M", "0.00 M")
 
