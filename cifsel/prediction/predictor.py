@@ -203,7 +203,7 @@ def _of_classifier(trained: TrainedModel) -> Predictor:
         size=trained.image_side,
         detail=trained.view.image_size,
         temperature=1.0,
-        cropper=Cropper("none", 1.0, fallback=True),
+        cropper=Cropper("none", 1.0, fallback=True, whole=trained.config.get("fit") == "pad"),
         needs_face=False,
         logits=_batched(functools.partial(forward, trained.variables)),
         evidence=functools.partial(evidence, trained.variables),

@@ -9,7 +9,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cifsel import build
-from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
 from cifsel.runtime import sharding
@@ -18,8 +17,12 @@ from cifsel.training.objective import Objective
 from cifsel.training.state import init_state
 
 Tree = Any
-_CLASSES, _PIXELS = 50, 32  # of both data sets
-_TRAIN_PER_CLASS, _TEST_IMAGES = 500, 5_000  # of CIFAR-100's animals and people
+# Classes, images of a class for training and validation, and test images.
+_KNOWN = {
+    "cifar100": (50, 500, 5_000),
+    "cifar100:all": (100, 500, 10_000),
+    "drawn": (50, 150, 2_500),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +50,14 @@ class Program:
 
 def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
     """Lists the programs that a config's run calls on a mesh of TPUs, in their order."""
-    model, init = build.classifier(config, _CLASSES, platform="tpu")
+    data = data_size(config)
+    train, val, test = data.train, data.val, data.test
+    model, init = build.classifier(config, data.classes, platform="tpu")
     whole = NamedSharding(mesh, PartitionSpec())
     variables = _placed(jax.eval_shape(init, jax.random.key(0)), whole)
     view = build.view(config)
-    train, val, test = split_sizes(config)
     batch = sharding.divisible(config.eval_batch_size, devices=mesh.size)
-    images = _images((batch,), NamedSharding(mesh, PartitionSpec(sharding.AXIS)))
+    images = _images((batch,), data.side, NamedSharding(mesh, PartitionSpec(sharding.AXIS)))
 
     def calls(*splits: int) -> int:
         return sum(-(-split // batch) for split in splits)
@@ -68,32 +72,46 @@ def of_run(config: ConfigDict, mesh: Mesh) -> list[Program]:
     if config.init_head == "probe":
         programs.append(forward("features", pooled, calls(train, val)))
     tuning = build.fine_tuning(config, model, variables["params"], train, "tpu")
-    training = _Training(model, variables, view, build.objective(config), tuning, train)
+    training = _Training(model, variables, view, build.objective(config), tuning, data)
     programs.append(training.program(mesh))
     scored = tuning.plan.epochs * calls(val) + calls(val, test)
     return [*programs, forward("logits", features.logits(model, view), scored)]
 
 
-def split_sizes(config: ConfigDict) -> tuple[int, int, int]:
-    """Computes the number of training, validation and test images of a config.
+@dataclasses.dataclass(frozen=True)
+class DataSize:
+    """The size of a data set.
 
-    The numbers are exact up to rounding within classes.
+    Attributes:
+      classes: number of classes.
+      side: of the images, in pixels, before they are resized on the device.
+      train, val, test: number of images.
+    """
+
+    classes: int
+    side: int
+    train: int
+    val: int
+    test: int
+
+
+def data_size(config: ConfigDict) -> DataSize:
+    """Finds the size of a config's data set. A user's own images are read and divided for it.
+
+    For the other data sets, the numbers are exact up to rounding within classes.
 
     Raises:
-      UserError: the data set is not one of those whose numbers are known here.
+      UserError: the images cannot be read.
     """
-    if config.dataset == "drawn":
-        train, val, test = 5_000, 2_500, 2_500
-    elif config.dataset == "cifar100":
-        val = _CLASSES * config.val_per_class
-        train, test = _CLASSES * _TRAIN_PER_CLASS - val, _TEST_IMAGES
-    else:
-        raise UserError(
-            f"config.dataset is {config.dataset!r}, whose size preflight does not know: use"
-            " 'cifar100' with train_examples and test_examples to match"
-        )
+    if config.dataset not in _KNOWN:
+        dataset = build.dataset(config)
+        side, classes = dataset.train.images.shape[1], len(dataset.class_names)
+        return DataSize(classes, side, len(dataset.train), len(dataset.val), len(dataset.test))
+    classes, per_class, test = _KNOWN[config.dataset]
+    val = classes * (50 if config.dataset == "drawn" else config.val_per_class)
+    train = classes * per_class - val
     train = config.train_examples or round(train * config.train_fraction)
-    return train, val, config.test_examples or test
+    return DataSize(classes, 32, train, val, config.test_examples or test)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +124,7 @@ class _Training:
       view: how images are shown to it.
       objective: the loss, and the inputs that it is computed on.
       tuning: optimizer and plan.
-      examples: number of training images.
+      data: its number of training images, and their size.
     """
 
     model: Classifier
@@ -114,7 +132,7 @@ class _Training:
     view: features.View
     objective: Objective
     tuning: build.FineTuning
-    examples: int
+    data: DataSize
 
     def program(self, mesh: Mesh) -> Program:
         """Describes the scan with the shapes that a mesh calls it with."""
@@ -138,22 +156,24 @@ class _Training:
             (_placed(state, whole), batches, key),
             images=plan.batch_size,
             steps=plan.steps_per_call,
-            runs=plan.epochs * plan.steps_per_epoch(self.examples),
+            runs=plan.epochs * plan.steps_per_epoch(self.data.train),
             parts=objective.accum_steps,
         )
 
     def _inputs(self, stacked: tuple[int, int], divided: NamedSharding) -> jax.ShapeDtypeStruct:
         """Returns the shape of the images, or feature maps, of several steps."""
         if not self.objective.on_features:
-            return _images(stacked, divided)
+            return _images(stacked, self.data.side, divided)
         maps = features.maps(self.model, dataclasses.replace(self.view, mirror=False))
-        output = jax.eval_shape(maps, self.variables, _images((1,), None))
+        output = jax.eval_shape(maps, self.variables, _images((1,), self.data.side, None))
         shape = (*stacked, *output.shape[1:])
         return jax.ShapeDtypeStruct(shape, output.dtype, sharding=divided)
 
 
-def _images(shape: tuple[int, ...], placed: NamedSharding | None) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((*shape, _PIXELS, _PIXELS, 3), jnp.uint8, sharding=placed)
+def _images(
+    shape: tuple[int, ...], side: int, placed: NamedSharding | None
+) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((*shape, side, side, 3), jnp.uint8, sharding=placed)
 
 
 def _placed(tree: Tree, where: NamedSharding) -> Tree:

@@ -1,5 +1,6 @@
 """What the TPU compiler is asked, and what is made of its answers; most needs libtpu, no TPU."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -8,8 +9,10 @@ import sys
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 import pytest
 from paths import REPO
+from PIL import Image
 
 from cifsel import config as config_lib
 from cifsel.errors import UserError
@@ -140,14 +143,26 @@ def test_without_libtpu(monkeypatch):
         compiler.devices("v5e:2x2")
 
 
-def test_split_sizes_are_those_of_the_data():
-    assert programs.split_sizes(tiny(train_examples=0)) == (22_500, 2_500, 5_000)
-    assert programs.split_sizes(tiny(train_fraction=0.4, train_examples=0))[0] == 9_000
-    assert programs.split_sizes(tiny(val_per_class=40, test_examples=2_000))[1:] == (2_000, 2_000)
-    config = tiny()
-    config.dataset = "other"
-    with pytest.raises(UserError, match=r"config.dataset is 'other'.* train_examples"):
-        programs.split_sizes(config)
+def size(**fields):
+    return dataclasses.astuple(programs.data_size(tiny(**fields)))
+
+
+def test_sizes_are_those_of_the_data():
+    assert size(train_examples=0) == (50, 32, 22_500, 2_500, 5_000)
+    assert size(train_fraction=0.4, train_examples=0)[2] == 9_000
+    assert size(val_per_class=40, test_examples=2_000)[3:] == (2_000, 2_000)
+    assert size(dataset="cifar100:all", train_examples=0) == (100, 32, 45_000, 5_000, 10_000)
+
+
+def test_sizes_of_own_images_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFSEL_CACHE", str(tmp_path / "cache"))
+    for number in range(30):
+        folder = tmp_path / "images" / "abc"[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    own = {"dataset": "folder", "data": str(tmp_path / "images"), "stored_size": 36}
+    assert size(train_examples=0, **own) == (3, 36, 18, 6, 6)
 
 
 # --- by the compiler -----------------------------------------------------------------------------

@@ -4,6 +4,6 @@ from .dataset import load_folder as load_folder
 from .dataset import split_rows as split_rows
 from .listing import Entry as Entry
 from .listing import list_images as list_images
-from .store import FITS as FITS
+from .store import SQUARES as SQUARES
 from .store import Store as Store
 from .tfds_set import load_tfds as load_tfds

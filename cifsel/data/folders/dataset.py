@@ -41,7 +41,7 @@ class OwnSpec:
     Attributes:
       source: a folder, a zip, or a list in CSV or JSON lines. Empty for a set of tfds.
       side: of the stored squares, in pixels.
-      fit: how an image becomes a square, see `store.square`.
+      fit: how an image becomes a square, a key of `store.SQUARES`.
       skip_unreadable: leave out files that are no photos, and do not stop at them.
       burst_seconds: photos taken within this time of each other stay together. Negative: none.
       val_share: share of the training images to validate on, where the source has no such part.

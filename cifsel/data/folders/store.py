@@ -20,10 +20,10 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import Bool, Int, UInt8
 from jaxtyping import Shaped as Str
-from PIL import Image
 
 from cifsel.data import copies
 from cifsel.data.images_on_disk import ImagesOnDisk
+from cifsel.data.photos.crops import centre, padded
 from cifsel.errors import MAKE_ROOM, UserError, one_line
 from cifsel.runtime import cache, zips
 from cifsel.terminal import image_bar, warn
@@ -32,8 +32,8 @@ from cifsel.terminal import image_bar, warn
 _FORMAT = 1
 _PIXELS, _INDEX = "pixels.u8", "index.npz"
 _MAX_INDEX_BYTES = 2**32
-_GREY = (128, 128, 128)
-FITS = ("crop", "pad")
+# How an image becomes a square: its middle, or all of it with grey on two sides.
+SQUARES = {"crop": centre, "pad": padded}
 # An image with so few colours, mostly one, is a drawing such as "image not found".
 _FEW_COLOURS, _MOST_OF_ONE = 64, 0.6
 
@@ -114,29 +114,6 @@ class Store:
         return Store(self.images.at(positions), **arrays)
 
 
-def square(pixels: UInt8[np.ndarray, "h w 3"], side: int, fit: str) -> UInt8[np.ndarray, "s s 3"]:
-    """Makes a square of an image. Its aspect is kept.
-
-    Args:
-      pixels: the image.
-      side: of the square, in pixels.
-      fit: 'crop' keeps the middle of the longer side, 'pad' adds grey on both sides.
-    """
-    height, width = pixels.shape[:2]
-    image = Image.fromarray(pixels)
-    if fit == "pad":
-        scale = side / max(height, width)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        padded = Image.new("RGB", (side, side), _GREY)
-        resized = image.resize(size, Image.Resampling.BICUBIC)
-        padded.paste(resized, ((side - size[0]) // 2, (side - size[1]) // 2))
-        return np.asarray(padded)
-    short = min(height, width)
-    left, top = (width - short) / 2, (height - short) / 2
-    box = (left, top, left + short, top + short)
-    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
-
-
 def load(key: Iterable[str], collect: Callable[[], Collection], side: int, fit: str) -> Store:
     """Opens the store of a collection, and makes it first if there is none.
 
@@ -144,7 +121,7 @@ def load(key: Iterable[str], collect: Callable[[], Collection], side: int, fit: 
       key: texts that change whenever an image, its name or its label does.
       collect: lists the images. It is called only if there is no store.
       side: of the stored squares, in pixels. Images that are all smaller keep their size.
-      fit: see `square`.
+      fit: a key of `SQUARES`.
 
     Raises:
       UserError: the store cannot be written, or what `collect` raises.
@@ -226,7 +203,7 @@ def _decode(item: Item, side: int, fit: str) -> tuple[_Row, np.ndarray]:
     try:
         pixels, taken = item.read()
         thumbnail, is_drawing = copies.thumbnail(pixels), _is_drawing(pixels)
-        pixels = np.ascontiguousarray(square(pixels, side, fit))
+        pixels = np.ascontiguousarray(SQUARES[fit](pixels, side))
     except UserError as error:
         problem, pixels = str(error), np.zeros((side, side, 3), np.uint8)
     row = _Row(

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from cifsel.errors import UserError
 from cifsel.terminal import count
 
+_GREY = (128, 128, 128)
 CROPS = ("none", "face")
 # A crop of less than the detected face, or of much more, is a mistake.
 MIN_MARGIN, MAX_MARGIN = 0.5, 4.0
@@ -79,11 +80,13 @@ class Cropper:
       kind: 'none' for the middle of each photo, or 'face'.
       margin: side of the crop, as a multiple of the detected face's. The photo's sides limit it.
       fallback: take the middle of photos in which no face is found, and do not stop at them.
+      whole: show all of a photo, with grey beside it, where its middle would be shown.
     """
 
     kind: str
     margin: float = 1.2
     fallback: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in CROPS:
@@ -121,8 +124,11 @@ class Cropper:
                 " --config.crop_fallback=True to use the middle of the photo instead"
             )
         squares = np.empty((len(images), size, size, 3), np.uint8)
+        without_face = padded if self.whole else centre
         for square, image, face in zip(squares, images, faces, strict=True):
-            square[:] = centre(image, size) if face is None else self._around(image, face, size)
+            square[:] = (
+                without_face(image, size) if face is None else self._around(image, face, size)
+            )
         return Shown(squares, tuple(faces))
 
     def _around(
@@ -142,6 +148,16 @@ def centre(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{
     height, width = image.shape[:2]
     side = min(height, width)
     return _square(image, (width - side) // 2, (height - side) // 2, side, size)
+
+
+def padded(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Returns the whole image, scaled until it fits into a grey square of `size` pixels."""
+    scale = size / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+    square = Image.new("RGB", (size, size), _GREY)
+    square.paste(resized, ((size - width) // 2, (size - height) // 2))
+    return np.asarray(square)
 
 
 def _square(

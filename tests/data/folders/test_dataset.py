@@ -63,14 +63,14 @@ def test_images_are_squares_with_labels_and_names(tmp_path):
             folder, file = name.split("/")
             assert folder == dataset.class_names[label]
             original = np.asarray(Image.open(tmp_path / folder / file))
-            np.testing.assert_array_equal(image, store.square(original, 40, "crop"))
+            np.testing.assert_array_equal(image, store.SQUARES["crop"](original, 40))
 
 
 def test_the_middle_is_cut_out_or_grey_is_added():
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[:, 10:30] = 255
-    assert (store.square(pixels, 20, "crop") == 255).all()
-    padded = store.square(pixels, 20, "pad")
+    assert (store.SQUARES["crop"](pixels, 20) == 255).all()
+    padded = store.SQUARES["pad"](pixels, 20)
     assert (padded[:5] == 128).all()
     assert (padded[8:12, 7:13] == 255).all()
 
