@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
@@ -161,6 +160,9 @@ def scale(width: int = 240, height: int = 16) -> UInt8[np.ndarray, "{height} {wi
 
 
 def _coloured(images: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    # Imported here, as predictions without explanations need no figures.
+    import matplotlib
+
     # The lightness of plasma rises all along, so that colour blindness does not matter.
     colours = 255 * matplotlib.colormaps["plasma"](heat)[..., :3]
     cover = _MOST_COVER * heat[..., None]

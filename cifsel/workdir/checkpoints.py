@@ -84,7 +84,8 @@ class Checkpoints:
           UserError: a checkpoint is such a thing, or has one in it, and this was opened for
             reading. Opened for writing, it is renamed.
         """
-        if remote.is_remote(self._folder) or not is_folder(self._folder):
+        # The first process decides for all. Others may see a folder that it has just made.
+        if not sharding.on_main(self._has_local_folder):
             return
         if sharding.is_main():
             strays = {path.name: path for path in self._folder.iterdir() if not _is_aside(path)}
@@ -102,6 +103,9 @@ class Checkpoints:
                 path.rename(aside)
                 say(f"{path} is no checkpoint ({reason}): it is called {aside.name} now")
         sharding.largest(0)  # All processes wait here until the first has renamed them.
+
+    def _has_local_folder(self) -> bool:
+        return not remote.is_remote(self._folder) and is_folder(self._folder)
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,8 @@ from PIL import Image
 from cifsel.workdir import checksums
 
 # Results that may differ between equal runs.
+# The folder of a checkpoint that orbax has not finished. It gets its final name when it is whole.
+_UNFINISHED = ".orbax-checkpoint-tmp"
 _VARYING = ("seconds", "images_per_second", "waiting", "command", "finished", "git_commit")
 
 
@@ -37,6 +39,8 @@ def check_whole(workdir: Path) -> None:
       Wrong: a file or checkpoint is damaged.
     """
     for path in (path for path in workdir.rglob("[!.]*") if path.is_file()):
+        if any(part.endswith(_UNFINISHED) for part in path.parts):
+            continue
         try:
             if path.suffix == ".json":
                 json.loads(path.read_text())

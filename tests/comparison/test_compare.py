@@ -76,7 +76,8 @@ def test_result_is_on_disk_as_returned(compared):
     assert result.differing_fields == {"model": ["mobilenet", "efficientnetv2-b0"]}
 
 
-SCORES = ["accuracy", "loss", "top5", "macro_f1", "ece", "coarse_accuracy"]
+SCORES = ["accuracy", "loss", "top5", "macro_f1", "ece"]
+SCORES += ["balanced_accuracy", "majority", "coarse_accuracy"]
 COST = ["parameters", "flops_per_image", "views_per_image", "images_per_second"]
 DIFFERENCE = ["mean", "low", "high", "p", "from_images", "from_seeds"]
 
