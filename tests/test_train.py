@@ -71,6 +71,7 @@ def finished(tiny, tmp_path_factory):
     """The folder of a quickstart, and its config."""
     folder, config = tmp_path_factory.mktemp("quickstart"), quickstart_config.get_config()
     config.epochs, config.batch_size, config.image_size = 2, 40, 32
+    config.selfie.update({"repeats": 2, "permutations": 2, "leave_one_out": 0, "tuned_layers": 0})
     comparison = quickstart.run(config, str(folder))
     names = {candidate.name for candidate in comparison.candidates}
     assert names == {"MobileNet", "EfficientNetV2-mini"}

@@ -77,7 +77,7 @@ _DATA = (
     Int(
         "val_per_class",
         50,
-        "validation images per class of CIFAR-100, taken from the training images",
+        "validation images per class. Those of CIFAR-100 are taken from the training images",
         1,
         499,
     ),

@@ -17,7 +17,7 @@ class DatasetSpec:
       name: 'cifar100' (its animals and people), 'cifar100:all', 'drawn', 'folder' or 'tfds:NAME'.
       data_dir: folder of prepared tfds data. None for TFDS_DATA_DIR or tfds's default.
       try_gcs: download from tfds's public bucket.
-      val_per_class: validation images per class of CIFAR-100, taken from the training images.
+      val_per_class: validation images per class. CIFAR-100's are taken from the training images.
       train_fraction: share of the training images to use, stratified.
       train_examples: number of training images to use, stratified. 0 for all.
       test_examples: number of test images to use, stratified. 0 for all.
@@ -62,7 +62,10 @@ def _whole(spec: DatasetSpec) -> splits.Dataset:
     if spec.name == "drawn":
         say("drawing 50 classes of synthetic images (these are not photographs)")
         return drawn_images.draw_classes(
-            train_per_class=100, val_per_class=50, test_per_class=50, seed=spec.seed
+            train_per_class=100,
+            val_per_class=spec.val_per_class,
+            test_per_class=50,
+            seed=spec.seed,
         )
     if spec.name == "folder":
         say(f"reading {spec.own.source}")

@@ -17,11 +17,12 @@ from cifsel.training.objective import Objective
 from cifsel.training.state import init_state
 
 Tree = Any
-# Classes, images of a class for training and validation, and test images.
+# Classes, images of a class that training and validation share, and test images. Validation images
+# of the drawn classes are drawn for themselves.
 _KNOWN = {
     "cifar100": (50, 500, 5_000),
     "cifar100:all": (100, 500, 10_000),
-    "drawn": (50, 150, 2_500),
+    "drawn": (50, 100, 2_500),
 }
 
 
@@ -108,8 +109,8 @@ def data_size(config: ConfigDict) -> DataSize:
         side, classes = dataset.train.images.shape[1], len(dataset.class_names)
         return DataSize(classes, side, len(dataset.train), len(dataset.val), len(dataset.test))
     classes, per_class, test = _KNOWN[config.dataset]
-    val = classes * (50 if config.dataset == "drawn" else config.val_per_class)
-    train = classes * per_class - val
+    val = classes * config.val_per_class
+    train = classes * per_class - (0 if config.dataset == "drawn" else val)
     train = config.train_examples or round(train * config.train_fraction)
     return DataSize(classes, 32, train, val, config.test_examples or test)
 

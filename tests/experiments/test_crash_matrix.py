@@ -16,15 +16,15 @@ ROOT = Path(__file__).parents[2]
 RUN = (
     "--config=configs/quickstart.py --config.task=task1 --config.model=efficientnetv2-mini"
     " --config.epochs=2 --config.train_examples=200 --config.test_examples=100"
-    " --config.checkpoint_minutes=0.0"
+    " --config.checkpoint_minutes=0.0 --config.val_per_class=4"
 )
 
 
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_run_that_is_disturbed_ends_like_one_that_is_not(tmp_path):
-    ways = ["SIGKILL", "SIGTERM", "SIGINT"]
-    ways += [way for way in ("full", "read-only") if crash_matrix.impossible(way) is None]
+    ways = ["SIGKILL", "SIGTERM"]
+    ways += [way for way in ("full",) if crash_matrix.impossible(way) is None]
     command = "experiments.robustness.crash_matrix"
     line = [sys.executable, "-m", command, f"--output={tmp_path / 'out'}"]
     done = subprocess.run(

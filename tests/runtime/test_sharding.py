@@ -28,7 +28,7 @@ COMMAND = (
     " --config.dataset=drawn --config.weights=none --config.init_head=random"
     " --config.frozen_bn=False --config.image_size=32 --config.train_size=0 --config.mirror=False"
     f" --config.train_examples=150 --config.test_examples=50 --config.epochs={EPOCHS}"
-    " --config.batch_size=64 --config.val_per_class=10 --config.seed=4"
+    " --config.batch_size=64 --config.val_per_class=50 --config.seed=4"
 )
 
 
