@@ -109,7 +109,8 @@ def _unit_vectors(
 
     The last component is the noise, so that the correlation of two flat windows is 1.
     """
-    window = thumbnails[:, top : top + _WINDOW, left : left + _WINDOW].reshape(len(thumbnails), -1)
+    window = thumbnails[:, top : top + _WINDOW, left : left + _WINDOW]
+    window = window.reshape(len(thumbnails), _WINDOW**2)
     window = window.astype(np.float32)
     centred = (window - window.mean(1, keepdims=True)) / _WINDOW
     noise = np.full((len(window), 1), _NOISE, np.float32)

@@ -22,8 +22,8 @@ class ClassifierMeta:
     Attributes:
       config: of the run, JSON-ready.
       class_names: K names, in the order of the logits.
-      coarse_names: G names of groups of classes.
-      coarse_of: the group of each class, K numbers below G.
+      coarse_names: G names of groups of classes. None of them if the classes have no groups.
+      coarse_of: the group of each class, K numbers below G. Empty without groups.
       image_side: in pixels, of the training images before they were resized.
       fingerprint: of the data set and its splits.
       weights: the file that the backbone came from, JSON-ready. None for a model from scratch.
@@ -53,10 +53,13 @@ class ClassifierMeta:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Reads what `to_json` wrote. Raises KeyError or ValueError for anything else."""
         names = schema.names(content, "class_names")
-        groups = schema.names(content, "coarse_names", least=1)
+        groups = schema.names(content, "coarse_names", least=0)
         coarse_of = schema.items(content, "coarse_of", schema.below(len(groups)))
-        if len(coarse_of) != len(names):
-            raise ValueError(f"coarse_of has {len(coarse_of)} numbers for {len(names)} classes")
+        if len(coarse_of) != (len(names) if groups else 0):
+            raise ValueError(
+                f"coarse_of has {len(coarse_of)} numbers for {len(names)} classes and"
+                f" {len(groups)} coarse names"
+            )
         weights = content["weights"]
         if weights is not None:
             weights = schema.mapping(content, "weights")

@@ -59,6 +59,7 @@ def test_images_without_contrast_are_copies_of_none():
     flat = np.full((3, 32, 32), 90, np.uint8)
     assert copies.near_copies(flat).shape == (0, 2)
     assert copies.near_copies(flat[:0]).shape == (0, 2)
+    assert copies.similarity(flat, np.empty((0, 2), np.int64)).shape == (0,)
 
 
 def test_few_pairs_of_strangers_are_compared(monkeypatch):

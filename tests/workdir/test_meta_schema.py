@@ -1,6 +1,7 @@
 """Every field of a checkpoint's meta is checked by type and range."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -126,3 +127,11 @@ def test_checkpoints_of_before_do_not_name_their_photos():
     content = PHOTOS.to_json()
     del content["seen"]
     assert model_meta.parse(content, "here").seen == ()
+
+
+def test_classes_may_be_without_groups():
+    alone = dataclasses.replace(CLASSIFIER, coarse_names=(), coarse_of=())
+    assert ClassifierMeta.from_json(alone.to_json()) == alone
+    half = alone.to_json() | {"coarse_of": [0, 0]}
+    with pytest.raises(ValueError, match="coarse_of"):
+        ClassifierMeta.from_json(half)
