@@ -39,4 +39,8 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.selfie.photos = "drawn"
     c.selfie.init_from = "drawn"  # Becomes the better of c.models, once it is trained.
     c.selfie.image_size = 96
+    # Fewer repetitions than for photos, as drawn faces are only there to show how it goes.
+    c.selfie.repeats = 3
+    c.selfie.permutations = 20
+    c.selfie.tuned_layers = 0
     return c
