@@ -23,9 +23,9 @@ from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, 
 from cifsel.runtime import command, sharding
 from cifsel.terminal import say
 from cifsel.training import optim
-from cifsel.training.loop import Plan
 from cifsel.training.objective import Objective
 from cifsel.training.optim import Optimizer
+from cifsel.training.plan import Plan
 from cifsel.training.probe import Search
 
 Tree = Any

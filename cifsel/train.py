@@ -21,7 +21,7 @@ from cifsel.evaluation.passes import Passes
 from cifsel.reports.run_report import RunReport, show_results
 from cifsel.runtime import command, remote, sharding
 from cifsel.terminal import say, working
-from cifsel.training import diagnosis, loop, probe, profiling, steps
+from cifsel.training import diagnosis, loop, plan, probe, profiling, steps
 from cifsel.training.clock import Phases
 from cifsel.training.progress import Progress
 from cifsel.training.results import RunMetrics
@@ -140,7 +140,7 @@ class Run:
             checkpoints.save(0, model=fitted.variables, meta=meta)
             return fitted
         trace = profiling.Trace(self._folder, job.fine_tuning.plan.profile_steps)
-        output = loop.Output(checkpoints, meta, self._writer, trace)
+        output = plan.Output(checkpoints, meta, self._writer, trace)
         with self._phases.timed("training"):
             variables, progress = self._fine_tune(job.fine_tuning, fitted.variables, output)
         # Includes earlier processes of this run, but not what comes after the last step.
@@ -171,7 +171,7 @@ class Run:
         return Fitted(variables | {"params": params}, solution, Progress())
 
     def _fine_tune(
-        self, fine_tuning: FineTuning, variables: Tree, output: loop.Output
+        self, fine_tuning: FineTuning, variables: Tree, output: plan.Output
     ) -> tuple[Tree, Progress]:
         """Trains by gradient descent. Returns the variables of the best epoch, and the progress."""
         model, dataset, objective = self._model, self._dataset, self._job.objective
@@ -190,9 +190,9 @@ class Run:
             diagnosis.first_not_finite, model=model, rates=optimizer.rates, objective=objective
         )
         trainer = loop.Trainer(
-            loop.Functions(scan, predict, optimizer.learning_rate, diagnose),
-            loop.Examples(train, dataset.train.labels),
-            loop.Examples(val, dataset.val.labels),
+            plan.Functions(scan, predict, optimizer.learning_rate, diagnose),
+            plan.Examples(train, dataset.train.labels),
+            plan.Examples(val, dataset.val.labels),
             fine_tuning.plan,
             output,
         )
