@@ -82,7 +82,9 @@ def _candidates(
         points = _coordinates(images[start : start + _BLOCK])
         close = tree.query_ball_point(points, radius, workers=-1)
         second = np.fromiter(itertools.chain.from_iterable(close), np.int64)
-        first = np.repeat(np.arange(start, start + len(points)), [len(positions) for positions in close])
+        first = np.repeat(
+            np.arange(start, start + len(points)), [len(positions) for positions in close]
+        )
         pairs = np.stack([first, second], axis=1)
         yield from _blocks(pairs[first > second])
 

@@ -80,12 +80,16 @@ class Dataset:
 
 def fingerprint(*splits: Split) -> str:
     """Computes a SHA-256 (hex) of shapes, types and bytes of images, labels and ids, in order."""
-    digest = hashlib.sha256()
-    for split in splits:
-        for array in (split.images, split.labels, split.ids):
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    return digest(*(a for split in splits for a in (split.images[:], split.labels, split.ids)))
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Computes a SHA-256 (hex) of shapes, types and bytes of arrays, in order."""
+    sha256 = hashlib.sha256()
+    for array in arrays:
+        sha256.update(f"{array.dtype.str}{array.shape}".encode())
+        sha256.update(np.ascontiguousarray(array).data)
+    return sha256.hexdigest()
 
 
 def balanced_weights(

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -12,15 +11,14 @@ from pathlib import Path
 import numpy as np
 from etils import epath
 from jaxtyping import Int, Int32
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from cifsel.data import copies
 from cifsel.data.folders import grouped_split, store
 from cifsel.data.folders.listing import TEST, TRAIN, VAL, Entry, list_images, read_split
 from cifsel.data.photos.decoding import decode
 from cifsel.data.photos.files import File, content
-from cifsel.data.splits import Dataset, Split
+from cifsel.data.photos.grouping import connected
+from cifsel.data.splits import Dataset, Split, digest
 from cifsel.errors import UserError
 from cifsel.runtime import remote
 from cifsel.terminal import say, warn
@@ -126,15 +124,13 @@ def make_dataset(stored: store.Store, spec: OwnSpec) -> Dataset:
             f" --config.photos tests on every one of them (docs/selfies.md)"
         )
     in_memory = stored.images.nbytes <= _IN_MEMORY_BYTES
-    digest = hashlib.sha256()
+    arrays: list[np.ndarray] = []
     selected = {}
     for part in PARTS:
         ids = np.flatnonzero(parts == part)
         images = stored.images[ids] if in_memory else stored.images.at(ids)
         selected[part] = Split(images, labels[ids].astype(np.int32), ids.astype(np.int32))
-        for array in (selected[part].labels, selected[part].ids, stored.digests[ids]):
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(array.data)
+        arrays += [selected[part].labels, selected[part].ids, stored.digests[ids]]
     return Dataset(
         train=selected[TRAIN],
         val=selected[VAL],
@@ -142,7 +138,7 @@ def make_dataset(stored: store.Store, spec: OwnSpec) -> Dataset:
         class_names=names,
         coarse_names=(),
         coarse_of=np.empty(0, np.int32),
-        fingerprint=digest.hexdigest(),
+        fingerprint=digest(*arrays),
         names=tuple(map(str, stored.names)),
         groups=groups,
     )
@@ -220,9 +216,7 @@ def _groups(
     of_group: dict[str, int] = {}
     named = [(of_group.setdefault(str(g), i), i) for i, g in enumerate(stored.groups) if g]
     joined.append(np.array(named, np.int64).reshape(-1, 2))
-    rows, columns = np.concatenate(joined).T
-    graph = sparse.coo_array((np.ones(len(rows)), (rows, columns)), (size, size))
-    return csgraph.connected_components(graph, directed=False)[1].astype(np.int32)
+    return connected(np.concatenate(joined), size)
 
 
 def _bursts(taken: np.ndarray, burst_seconds: float) -> Int[np.ndarray, "pairs 2"]:

@@ -164,6 +164,7 @@ def _make(folder: Path, collection: Collection, side: int, fit: str) -> None:
             field.name: np.array([getattr(row, field.name) for row in rows])
             for field in dataclasses.fields(_Row)
         }
+        # NumPy's stub takes one of the arrays for the option `allow_pickle`.
         np.savez(making / _INDEX, side=np.array(side), **columns)  # type: ignore[arg-type]
         making.replace(folder)
 

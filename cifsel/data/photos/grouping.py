@@ -1,11 +1,11 @@
 """Groups photos that must stay on one side of a split: copies, bursts, photos of the same person.
 
-A fingerprint of 32 x 32 grey levels, compared window by window, finds copies. The usual hashes of
-64 bits, as ImageHash has them, are quicker. But they cannot tell a copy from another expression of
-the same person in the same place. This was tried on 24 faces. A 64-bit DCT hash of a copy with more
-contrast differed in up to 6 bits. For a face whose mouth and eyes were bent by about 10 of 350
-pixels, it differed in 0 to 8. If such photos were joined, all photos of a person could be one
-group, and none would be left to test on.
+`cifsel.data.copies` finds copies by 32 x 32 grey levels, compared window by window. The usual
+hashes of 64 bits, as ImageHash has them, are quicker. But they cannot tell a copy from another
+expression of the same person in the same place. This was tried on 24 faces. A 64-bit DCT hash of a
+copy with more contrast differed in up to 6 bits. For a face whose mouth and eyes were bent by about
+10 of 350 pixels, it differed in 0 to 8. If such photos were joined, all photos of a person could be
+one group, and none would be left to test on.
 """
 
 import csv
@@ -21,25 +21,18 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
-from PIL import Image
+from jaxtyping import Int, Int32, UInt8
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from cifsel.data import copies
 from cifsel.data.photos.labelled import Photos
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
 from cifsel.terminal import count
 
-# The least correlation of two windows is .989 or more for copies (compressed to quality 10, halved,
-# mirrored, 20 % brighter or darker, 30 % more contrast). It is .982 or less for the bent faces
-# above, and .54 or less for photos of different people.
-THRESHOLD = 0.985
-
 MAX_CSV_BYTES = 10_000_000
-_SIZE, _WINDOW, _STEP = 32, 16, 8  # pixels
-_NOISE = 4.0  # grey levels that compression alone may change, so that flat windows agree
 
 
 def near_duplicates(
@@ -58,38 +51,13 @@ def near_duplicates(
     """
     if not images:
         return []
-    prints = np.array([_grey(image) for image in images])
-    contrast = prints.std((1, 2)) > _NOISE
-    alike = np.maximum(_agreement(prints, prints), _agreement(prints, prints[:, :, ::-1]))
-    alike = (alike >= THRESHOLD) & contrast & contrast[:, None]
+    near = copies.near_copies(np.stack([copies.thumbnail(image) for image in images]))
     digests = [hashlib.sha256(f"{image.shape}".encode() + image.tobytes()) for image in images]
     content = np.unique([digest.hexdigest() for digest in digests], return_inverse=True)[1]
-    equal = content[:, None] == content
-    pairs = np.argwhere(np.triu(alike | alike.T | equal, 1))
-    return [(int(i), int(j), bool(equal[i, j])) for i, j in pairs]
-
-
-def _grey(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "32 32"]:
-    grey = Image.fromarray(image).convert("L")
-    # This filter averages over areas, whatever size the copy has.
-    return np.asarray(grey.resize((_SIZE, _SIZE), Image.Resampling.BOX), np.float32)
-
-
-def _agreement(
-    first: Float32[np.ndarray, "n 32 32"], second: Float32[np.ndarray, "m 32 32"]
-) -> Float32[np.ndarray, "n m"]:
-    """Computes the least correlation of two prints within a window."""
-    least = np.ones((len(first), len(second)), np.float32)
-    starts = range(0, _SIZE - _WINDOW + 1, _STEP)
-    for top, left in itertools.product(starts, starts):
-        flat = []
-        for prints in (first, second):
-            window = prints[:, top : top + _WINDOW, left : left + _WINDOW].reshape(len(prints), -1)
-            flat.append((window - window.mean(1, keepdims=True)) / _WINDOW)
-        a, b = flat
-        power = np.outer((a**2).sum(1) + _NOISE**2, (b**2).sum(1) + _NOISE**2)
-        least = np.minimum(least, (a @ b.T + _NOISE**2) / np.sqrt(power))
-    return least
+    equal = np.triu(content[:, None] == content, 1)
+    alike = equal.copy()
+    alike[tuple(near.T)] = True
+    return [(int(i), int(j), bool(equal[i, j])) for i, j in np.argwhere(alike)]
 
 
 def groups(
@@ -121,9 +89,12 @@ def groups(
     for i, name in enumerate(photos.names):
         if people and name in people:
             joined.append((first_of.setdefault(people[name], i), i))
-    rows, columns = np.array(joined, np.int64).reshape(-1, 2).T
-    shape = len(photos.names), len(photos.names)
-    graph = sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape)
+    return connected(np.array(joined, np.int64).reshape(-1, 2), len(photos.names))
+
+
+def connected(pairs: Int[np.ndarray, "pairs 2"], count: int) -> Int32[np.ndarray, " {count}"]:
+    """Numbers the groups of things that pairs join, 0..G-1 in order of first appearance."""
+    graph = sparse.coo_array((np.ones(len(pairs)), tuple(pairs.T)), (count, count))
     component = csgraph.connected_components(graph, directed=False)[1]
     _, first_seen, inverse = np.unique(component, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first_seen))[inverse].astype(np.int32)

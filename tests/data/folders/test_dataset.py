@@ -4,30 +4,12 @@ import csv
 
 import numpy as np
 import pytest
+from own_data import SPEC
 from PIL import Image
 
 from cifsel.data.folders import dataset as own
 from cifsel.data.folders import store
 from cifsel.errors import UserError
-
-SPEC = own.OwnSpec(
-    source="",
-    side=40,
-    fit="crop",
-    skip_unreadable=False,
-    burst_seconds=10.0,
-    val_share=0.2,
-    test_share=0.2,
-    split=None,
-    seed=0,
-)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("CIFSEL_CACHE", str(folder))
-    return folder
 
 
 def picture(seed, size=(60, 48)):

@@ -2,30 +2,15 @@
 
 import numpy as np
 import pytest
+from own_data import SPEC
 
 from cifsel.data import tfds_library
 from cifsel.data.folders import tfds_set
-from cifsel.data.folders.dataset import PARTS, OwnSpec
+from cifsel.data.folders.dataset import PARTS
 from cifsel.errors import UserError
 
-SPEC = OwnSpec(
-    source="",
-    side=40,
-    fit="crop",
-    skip_unreadable=False,
-    burst_seconds=10.0,
-    val_share=0.2,
-    test_share=0.2,
-    split=None,
-    seed=0,
-)
 CLASSES = ("cat", "Hund", "oiseau")
 COUNTS = {"train": 30, "test": 12}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("CIFSEL_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def image(split, number):
