@@ -3,8 +3,9 @@
 Written and used as in `task1.py`. `configs/selfie.py` returns the defaults.
 """
 
+from cifsel.config.data import MOST_SEED
 from cifsel.config.schema import Bool, Choice, Float, Int, Numbers, Place, Schema, Text
-from cifsel.config.task1 import MODELS, MOST_SEED
+from cifsel.config.task1 import MODELS
 
 _RUN = (
     Choice("task", "selfie", "this task", choices=("selfie",)),

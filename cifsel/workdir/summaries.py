@@ -12,10 +12,7 @@ import concurrent.futures
 import contextlib
 import functools
 import os
-import tempfile
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -26,16 +23,12 @@ from clu import parameter_overview as clu_parameter_overview
 from etils import epath
 
 from cifsel import terminal
-from cifsel.errors import one_line
 from cifsel.runtime import ending, remote
+from cifsel.workdir.clu_writers import Copied, InParts
 
 # TensorFlow reads these while it is imported. The log level alone leaves two lines about oneDNN on
 # the terminal: TensorFlow 2.21 prints them before it reads the level. Event files need no oneDNN.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-
-# Parts of the data whose scalars share charts.
-PARTS = ("train", "val")
-COPY_SECONDS = 60  # between copies of new summaries to gs://
 
 
 @runtime_checkable
@@ -180,8 +173,8 @@ class _InBackground:
         # CLU's default writer would also log every scalar and hyper-parameter to the terminal.
         make = metric_writers.SummaryWriter
         if remote.is_remote(self._workdir):
-            return _Copied(lambda folder: _InParts(make, folder), epath.Path(self._workdir))
-        return _InParts(make, os.fspath(self._workdir))
+            return Copied(lambda folder: InParts(make, folder), epath.Path(self._workdir))
+        return InParts(make, os.fspath(self._workdir))
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         """A method of the CLU writer that returns before anything is written."""
@@ -206,90 +199,6 @@ class _InBackground:
         if self._used:
             self._later("close")
         self._pool.close()
-
-
-class _InParts:
-    """CLU writers that share charts: one for the run, and one for each part of the data."""
-
-    def __init__(self, make: Callable[[str], Any], folder: str) -> None:
-        self._make, self._folder = make, folder
-        self._whole, self._parts = make(folder), dict[str, Any]()
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        """A method of the writer of the run."""
-        return getattr(self._whole, name)
-
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes each scalar to the part that its name begins with, or else to the run."""
-        by_part: dict[str, dict[str, float]] = {}
-        for name, value in scalars.items():
-            part, _, rest = name.partition("/")
-            owner, own_name = (part, rest) if part in PARTS else ("", name)
-            by_part.setdefault(owner, {})[own_name] = value
-        for part, own in by_part.items():
-            self._writer_of(part).write_scalars(step, own)
-
-    def _writer_of(self, part: str) -> Any:
-        if not part:
-            return self._whole
-        if part not in self._parts:
-            self._parts[part] = self._make(os.fspath(Path(self._folder) / part))
-        return self._parts[part]
-
-    def flush(self) -> None:
-        """Flushes all writers."""
-        for writer in (self._whole, *self._parts.values()):
-            writer.flush()
-
-    def close(self) -> None:
-        """Closes all writers."""
-        for writer in (self._whole, *self._parts.values()):
-            writer.close()
-
-
-class _Copied:
-    """A CLU writer to a local folder, whose files are copied to gs:// every `COPY_SECONDS`.
-
-    TensorFlow can write to gs:// itself. It would also send the whole file each time, and reaches
-    no server but Google's.
-    """
-
-    def __init__(self, make: Callable[[str], Any], target: epath.Path) -> None:
-        self._target, self._warned = target, False
-        self._folder = tempfile.TemporaryDirectory(prefix="cifsel-")
-        self._clu = make(self._folder.name)
-        self._copied = time.monotonic()
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        """A method of the CLU writer, followed by a copy if it is time."""
-
-        def call(*arguments: object) -> None:
-            getattr(self._clu, name)(*arguments)
-            if name in ("flush", "close"):
-                self._copy()
-            elif time.monotonic() - self._copied > COPY_SECONDS:
-                self._clu.flush()
-                self._copy()
-            if name == "close":
-                self._folder.cleanup()
-
-        return call
-
-    def _copy(self) -> None:
-        try:
-            folder = Path(self._folder.name)
-            for file in (path for path in folder.rglob("*") if path.is_file()):
-                copy = self._target / file.relative_to(folder).as_posix()
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(file.read_bytes())
-        except Exception as error:  # gcsfs raises many classes, and the run needs no summaries.
-            if not self._warned:
-                terminal.warn(
-                    f"TensorBoard summaries are not in {self._target} ({one_line(error)})."
-                    " The run itself needs none."
-                )
-            self._warned = True
-        self._copied = time.monotonic()
 
 
 def parameter_overview(params: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def probe_seconds(point: Point) -> float:
 
     from cifsel.evaluation import features, inference
     from cifsel.models.classifier import build
-    from cifsel.training import probe
+    from cifsel.training import lbfgs
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (point.images, 32, 32, 3), np.uint8)
@@ -119,8 +119,8 @@ def probe_seconds(point: Point) -> float:
     forward(jnp.asarray(images[:64])).block_until_ready()  # Compiles.
     began = time.perf_counter()
     x = jnp.asarray(inference.map_batches(forward, images, 64))
-    start = probe.zero_weights(x.shape[1], point.classes)
-    solved = probe.solve(x, labels, jnp.float32(1e-2), start, max_steps=ITERATIONS, tolerance=0.0)
+    start = lbfgs.zero_weights(x.shape[1], point.classes)
+    solved = lbfgs.solve(x, labels, jnp.float32(1e-2), start, max_steps=ITERATIONS, tolerance=0.0)
     jax.block_until_ready(solved)
     return time.perf_counter() - began
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from experiments.bench import entries
-from experiments.tables import speed, task1, tpu
+from experiments.tables import speed, task1_runs, tpu
 from experiments.tables.markdown import interval, percent, table
 from experiments.tables.records import machines, read
 
@@ -30,17 +30,17 @@ def headlines(link: Callable[[str], str]) -> str:
 
 
 def _task1() -> list[tuple[str, ...]]:
-    grouped = task1.by_key(task1.runs())
+    grouped = task1_runs.by_key(task1_runs.runs())
     rows: list[tuple[str, ...]] = []
     for key, name in _NAMES.items():
         same = grouped[key]
-        accuracy, low, high = task1.mean_interval(same)
+        accuracy, low, high = task1_runs.mean_interval(same)
         rows.append(
             (
                 name,
                 f"{percent(accuracy)} of the test images",
                 interval(low, high),
-                task1.seeds(same),
+                task1_runs.seeds(same),
                 f"`{same[0].command}`",
                 same[0].date,
                 "task1",
@@ -77,7 +77,7 @@ def _speed() -> list[tuple[str, ...]]:
 def _time_to_result() -> tuple[str, ...]:
     record = read("time_to_result")
     walls = {kind: [run["wall_seconds"] for run in runs] for kind, runs in record["runs"].items()}
-    first, keras = task1.mean(walls["first run"]), task1.mean(walls["Keras"])
+    first, keras = task1_runs.mean(walls["first run"]), task1_runs.mean(walls["Keras"])
     return (
         "Time to more than 61.0 %",
         f"{first:.0f} s, Keras {keras:.0f} s",

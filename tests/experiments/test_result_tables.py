@@ -7,7 +7,7 @@ import pytest
 
 from experiments import RESULTS
 from experiments.tables import __main__ as command
-from experiments.tables import headlines, markdown, records, task1
+from experiments.tables import headlines, markdown, records, task1, task1_runs
 
 
 def test_committed_tables_are_those_of_the_records():
@@ -22,7 +22,7 @@ def test_a_changed_record_changes_the_page(monkeypatch, tmp_path):
     for path in (RESULTS / "task1").glob("*.json"):
         (tmp_path / "task1" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "task1" / "effnet-probe-128px.json").write_text(json.dumps(metrics))
-    monkeypatch.setattr(task1, "RESULTS", tmp_path)
+    monkeypatch.setattr(task1_runs, "RESULTS", tmp_path)
     assert "43.21 %" in task1.every_run()
     assert task1.page() not in (RESULTS / "task1.md").read_text()
 
@@ -58,9 +58,9 @@ def test_an_outdated_page_is_found_and_written(monkeypatch, tmp_path, capsys):
 
 
 def test_the_mean_over_seeds_has_the_interval_of_one_test_set():
-    same = task1.by_key(task1.runs())["efficientnetv2-b0", "finetune", 128]
+    same = task1_runs.by_key(task1_runs.runs())["efficientnetv2-b0", "finetune", 128]
     assert [run.seed for run in same] == [0, 1, 2]
-    mean, low, high = task1.mean_interval(same)
+    mean, low, high = task1_runs.mean_interval(same)
     assert mean == pytest.approx(sum(run.accuracy for run in same) / 3)
     assert min(run.low for run in same) <= low < mean < high <= max(run.high for run in same)
 
@@ -68,7 +68,7 @@ def test_the_mean_over_seeds_has_the_interval_of_one_test_set():
 def dates(name):
     """When the runs of a record were made."""
     if name == "task1":
-        return {run.date for run in task1.runs()}
+        return {run.date for run in task1_runs.runs()}
     record = records.read(name)
     if isinstance(record, list):
         return {run["finished"][:10] for run in record}

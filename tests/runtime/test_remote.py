@@ -24,7 +24,7 @@ from cifsel.errors import UserError
 from cifsel.models.weights import download, h5_file
 from cifsel.prediction import predictor
 from cifsel.runtime import remote
-from cifsel.workdir import summaries
+from cifsel.workdir import clu_writers
 from cifsel.workdir.checkpoints import Checkpoints
 
 pytestmark = [pytest.mark.usefixtures("gs"), pytest.mark.slow]
@@ -154,10 +154,10 @@ class File:
 
 
 def test_summaries_are_copied_now_and_then(gs, monkeypatch):
-    writer = summaries._Copied(File, epath.Path(f"{BUCKET}/events"))
+    writer = clu_writers.Copied(File, epath.Path(f"{BUCKET}/events"))
     writer.write_scalars(1, {})
     assert gs.names("events/") == []
-    monkeypatch.setattr(summaries, "COPY_SECONDS", 0)
+    monkeypatch.setattr(clu_writers, "COPY_SECONDS", 0)
     writer.write_scalars(2, {})
     assert (epath.Path(BUCKET) / "events" / "events").read_text() == "1 2 "
     writer.write_scalars(3, {})
@@ -167,7 +167,7 @@ def test_summaries_are_copied_now_and_then(gs, monkeypatch):
 
 def test_summaries_that_cannot_be_written_are_one_warning(gs, capsys):
     remote.reach(BUCKET)
-    writer = summaries._Copied(File, epath.Path("gs://forbidden/run"))
+    writer = clu_writers.Copied(File, epath.Path("gs://forbidden/run"))
     writer.write_scalars(1, {})
     writer.flush()
     writer.close()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,6 @@ from cifsel.reports.style import (
     shortened,
     styled,
 )
-from cifsel.selfie.protocol.candidates import EpochLoss
-from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.terminal import count
 
@@ -35,7 +33,8 @@ NAMED = 40
 FEW_CLASSES = 10
 # The strongest shade of a cell on which text can be read, on a light and on a dark page.
 _DARKEST = 0.45
-_GUESSING: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.4}
+# The look of the line of guessing.
+GUESSING: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.4}
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,14 @@ def per_photo(
         )
         ticks = [layout.wrap(display_name(name), width=16) for name in class_names]
         axes.set_yticks(range(len(class_names)), ticks)
-    axes.axvline(1 / len(class_names), **_GUESSING)
+    axes.axvline(1 / len(class_names), **GUESSING)
     looks = {True: layout.marker_style(0), False: layout.marker_style(1, marker="X")}
     for verdict, look in looks.items():
         axes.plot(given[right == verdict], places[right == verdict], **look, clip_on=False)
     entries = [
         layout.legend_entry(f"right: {right.sum()} of {len(right)}", **looks[True]),
         layout.legend_entry(f"wrong: {(~right).sum()} of {len(right)}", **looks[False]),
-        layout.legend_entry("guessing", **_GUESSING),
+        layout.legend_entry("guessing", **GUESSING),
     ]
     layout.add_legend(figure, entries)
     edge = (places.max() + 0.6, -0.6)
@@ -132,12 +131,12 @@ def accuracies(
             axes.plot(estimate.accuracy, y, **layout.marker_style(place))
             values += [estimate.low, estimate.high]
         ticks.append(layout.wrap(f"{name} (chosen)" if name == chosen else name, width=20))
-    axes.axvline(guessing, **_GUESSING)
+    axes.axvline(guessing, **GUESSING)
     entries = [
         layout.legend_entry(name, **layout.marker_style(place))
         for place, name in enumerate(protocols)
     ]
-    entries.append(layout.legend_entry(f"guessing: {percent(guessing)}", **_GUESSING))
+    entries.append(layout.legend_entry(f"guessing: {percent(guessing)}", **GUESSING))
     layout.add_legend(figure, entries)
     axes.set_yticks(range(len(ticks)), ticks)
     axes.set(ylim=(len(ticks) - 0.5, -0.5), xlim=(min(values) - 0.03, max(values) + 0.03))
@@ -176,56 +175,6 @@ def _count(value: float) -> str:
     if value < 0.05:
         return "" if value == 0 else "<0.1"
     return f"{value:.0f}" if abs(value - round(value)) < 1e-6 else f"{value:.1f}"
-
-
-@styled
-def learning_curve(curve: Sequence[CurvePoint], guessing: float) -> Figure:
-    """Draws accuracy by the number of photos that were learned from, with its interval.
-
-    Args:
-      curve: at least one point.
-      guessing: accuracy of always answering with the most frequent class.
-    """
-    figure, (axes,) = layout.panels(3)
-    photos, accuracy, low, high = zip(*map(astuple, curve), strict=True)
-    axes.fill_between(photos, low, high, color=BLUE, alpha=0.18, linewidth=0)
-    axes.plot(photos, accuracy, **layout.marker_style(0, linestyle="-"))
-    axes.axhline(guessing, **_GUESSING)
-    entries = [
-        layout.legend_entry(
-            "right (shaded: 95 % interval)", **layout.marker_style(0, linestyle="-")
-        ),
-        layout.legend_entry(f"guessing: {percent(guessing)}", **_GUESSING),
-    ]
-    layout.add_legend(figure, entries)
-    axes.set_xlabel("photos to learn from")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7))
-    axes.yaxis.set_major_formatter(PERCENT)
-    return layout.freeze(figure)
-
-
-@styled
-def epochs(losses: Sequence[EpochLoss], guessing: float) -> Figure:
-    """Draws the loss of held-out photos by the number of epochs of fine-tuning.
-
-    Args:
-      losses: at least one. 0 epochs are the probe.
-      guessing: the loss of finding all classes equally likely.
-    """
-    figure, (axes,) = layout.panels(2.6)
-    passes, values = zip(*map(astuple, losses), strict=True)
-    axes.plot(passes, values, **layout.marker_style(0, linestyle="-"))
-    axes.axhline(guessing, **_GUESSING)
-    layout.add_legend(
-        figure,
-        [
-            layout.legend_entry("log loss", **layout.marker_style(0, linestyle="-")),
-            layout.legend_entry(f"guessing: {guessing:.2f}", **_GUESSING),
-        ],
-    )
-    axes.set(xlabel="epochs of fine-tuning, 0: the probe", ylabel="log loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return layout.freeze(figure)
 
 
 @styled

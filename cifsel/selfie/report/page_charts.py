@@ -7,7 +7,7 @@ from cifsel.reports.page import Chart
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
 from cifsel.selfie.protocol.scores import Scores
-from cifsel.selfie.report import charts, sentences
+from cifsel.selfie.report import charts, curves, sentences
 from cifsel.selfie.report.charts import Estimate
 
 ONE_BY_ONE, KFOLD = "every photo held out once", "repeated k-fold"
@@ -65,7 +65,7 @@ def trust_charts(outcome: Outcome) -> list[Chart]:
         shown.append(Chart("permutation", "Could it be luck?", figure, explanation=said))
     if curve := outcome.learning_curve:
         said = sentences.more_photos(outcome)
-        figure = charts.learning_curve(curve, outcome.photos.majority_share)
+        figure = curves.learning_curve(curve, outcome.photos.majority_share)
         shown.append(Chart("learning_curve", "Would more photos help?", figure, explanation=said))
     return shown
 
@@ -78,7 +78,7 @@ def choice_charts(outcome: Outcome) -> list[Chart]:
         if shares := _shares(candidate):
             shown.append(Chart(f"choices_{number}", candidate.name, charts.choices(shares)))
         if candidate.losses:
-            figure = charts.epochs(candidate.losses, guessing)
+            figure = curves.epochs(candidate.losses, guessing)
             shown.append(Chart(f"choices_{number}_epochs", candidate.name, figure))
     return shown
 

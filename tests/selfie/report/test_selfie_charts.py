@@ -11,7 +11,7 @@ from cifsel.reports import style
 from cifsel.selfie.protocol.candidates import EpochLoss
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
-from cifsel.selfie.report import charts
+from cifsel.selfie.report import charts, curves
 from cifsel.selfie.report.charts import Estimate
 
 LONG = "ImageNet weights, the last three blocks fine-tuned for as long as it takes to learn"
@@ -51,9 +51,9 @@ FIGURES = {
     "confusion_of_many": lambda: charts.confusion(
         np.ones((12, 12)), [f"class_{index}" for index in range(12)]
     ),
-    "learning_curve": lambda: charts.learning_curve(CURVE, 0.5),
-    "one_point": lambda: charts.learning_curve(CURVE[:1], 0.5),
-    "epochs": lambda: charts.epochs(LOSSES, 0.69),
+    "learning_curve": lambda: curves.learning_curve(CURVE, 0.5),
+    "one_point": lambda: curves.learning_curve(CURVE[:1], 0.5),
+    "epochs": lambda: curves.epochs(LOSSES, 0.69),
     "permutation": lambda: charts.permutation(shuffled([0.5, 0.4, 0.5, 0.6], 0.8)),
     "permutation_of_one": lambda: charts.permutation(shuffled([0.5], 0.5)),
     "choices": lambda: charts.choices({("block5e", 3): 0.75, ("top", 1): 0.25}),
@@ -161,7 +161,7 @@ def test_confusion_counts_and_colours():
 
 
 def test_learning_curve_is_drawn_at_the_number_of_photos():
-    figure = charts.learning_curve(CURVE, 0.5)
+    figure = curves.learning_curve(CURVE, 0.5)
     line = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
     np.testing.assert_array_equal(line.get_data(), [[6.5, 19.2], [0.5, 0.7]])
 
