@@ -5,16 +5,14 @@ learning rate, no schedule and no seed. The penalty is chosen on the validation 
 """
 
 import dataclasses
-import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int, Int32
+from jaxtyping import Array, Float, Float32, Int
 
-Weights = dict[str, Array]  # 'kernel' (D, K) and 'bias' (K,), float32
+from cifsel.training import lbfgs
+from cifsel.training.lbfgs import Weights
 
 # The search for a penalty ends here. Below, the penalty has no effect. Above, the features have
 # none.
@@ -118,144 +116,109 @@ def fit(
       class_weights: by which the losses of a class's images count, training and validation. None
         if all images count the same.
     """
-    mean = train.features.mean(0, dtype=np.float64).astype(np.float32)
-    std = train.features.std(0, dtype=np.float64).astype(np.float32)
-    # A feature that never varies has no information. Dividing its rounding error by its tiny
-    # spread would make it look as if it had.
-    std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1.0), std, np.float32(np.inf))
-    x, y = standardise(train.features, mean, std), jnp.asarray(train.labels)
-    val_x, val_y = standardise(val.features, mean, std), jnp.asarray(val.labels)
-    weight = val_weight = None
-    if class_weights is not None:
-        weight, val_weight = (jnp.asarray(class_weights[part.labels]) for part in (train, val))
-
-    solved: dict[float, tuple[Trial, Weights]] = {}
-
-    def attempt(l2: float) -> None:
-        # The solution of the nearest penalty is the best start.
-        near = min(solved, key=lambda other: abs(np.log(other / l2)), default=None)
-        start = zero_weights(x.shape[1], num_classes) if near is None else solved[near][1]
-        weights, steps, norm = solve(
-            x,
-            y,
-            jnp.float32(l2),
-            start,
-            weight,
-            max_steps=search.max_steps,
-            tolerance=search.tolerance,
-        )
-        val_logits = logits(weights, val_x)
-        trial = Trial(
-            l2=l2,
-            train_loss=float(cross_entropy(logits(weights, x), y, weight)),
-            val_loss=float(cross_entropy(val_logits, val_y, val_weight)),
-            val_accuracy=float(jnp.mean(val_logits.argmax(-1) == val_y)),
-            steps=int(steps),
-            gradient_norm=float(norm),
-        )
-        solved[l2] = trial, weights
-
-    def best() -> float:
-        # Very small penalties all give the same loss up to rounding. The largest of them is
-        # nearest to the penalties that have an effect.
-        least = min(trial.val_loss for trial, _ in solved.values())
-        return max(l2 for l2, (trial, _) in solved.items() if trial.val_loss <= least + _ROUNDING)
-
-    for l2 in sorted(search.l2_grid, reverse=True):
-        attempt(l2)
-    while best() == min(solved) and best() / 10 >= SMALLEST_L2:
-        attempt(best() / 10)
-    while best() == max(solved) and best() * 10 <= LARGEST_L2:
-        attempt(best() * 10)
-    centre = best()
-    for l2 in (centre / 10**0.5, centre * 10**0.5):
-        attempt(l2)
-
-    chosen, weights = solved[best()]
+    mean, std = _moments(train.features)
+    path = _Path(
+        _Standardised.of(train, mean, std, class_weights),
+        _Standardised.of(val, mean, std, class_weights),
+        num_classes,
+        search,
+    )
+    path.follow()
+    chosen, weights = path.solved[path.best()]
     kernel = np.asarray(weights["kernel"]) / std[:, None]
     return Solution(
         kernel=kernel,
         bias=np.asarray(weights["bias"]) - mean @ kernel,
         chosen=chosen,
-        trials=tuple(solved[l2][0] for l2 in sorted(solved)),
+        trials=tuple(path.solved[l2][0] for l2 in sorted(path.solved)),
     )
 
 
-@jax.jit
-def standardise(
-    x: Float[Array, "n d"], mean: Float[Array, " d"], std: Float[Array, " d"]
-) -> Float[Array, "n d"]:
-    """Computes the distance from the mean in units of the standard deviation."""
-    return (x - mean[None]) / std[None]
+def _moments(
+    features: Float[np.ndarray, "n d"],
+) -> tuple[Float32[np.ndarray, " d"], Float32[np.ndarray, " d"]]:
+    """Computes mean and standard deviation of each feature, inf for one that never varies."""
+    mean = features.mean(0, dtype=np.float64).astype(np.float32)
+    std = features.std(0, dtype=np.float64).astype(np.float32)
+    # A feature that never varies has no information. Dividing its rounding error by its tiny
+    # spread would make it look as if it had.
+    return mean, np.where(std > 1e-6 * np.maximum(np.abs(mean), 1.0), std, np.float32(np.inf))
 
 
-def zero_weights(features: int, num_classes: int) -> Weights:
-    """Makes weights for which all classes are equally likely."""
-    return {"kernel": jnp.zeros((features, num_classes)), "bias": jnp.zeros(num_classes)}
+class _Standardised(NamedTuple):
+    """Images on the device: standardised features, labels, and weights if they differ."""
+
+    x: Float[Array, "n d"]
+    y: Int[Array, " n"]
+    weight: Float[Array, " n"] | None
+
+    @classmethod
+    def of(
+        cls,
+        images: Labelled,
+        mean: Float32[np.ndarray, " d"],
+        std: Float32[np.ndarray, " d"],
+        class_weights: Float[np.ndarray, " k"] | None,
+    ) -> Self:
+        x, y = lbfgs.standardise(images.features, mean, std), jnp.asarray(images.labels)
+        if class_weights is None:
+            return cls(x, y, None)
+        return cls(x, y, jnp.asarray(class_weights[images.labels]))
 
 
-def logits(weights: Weights, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-    """Computes logits of standardised features."""
-    # With its default precision, a TPU rounds the factors to bfloat16. That noise would end the
-    # search early.
-    return jnp.matmul(x, weights["kernel"], precision="highest") + weights["bias"][None]
+class _Path:
+    """The penalties that have been tried.
 
-
-def cross_entropy(
-    logits: Float[Array, "n k"],
-    labels: Int[Array, " n"],
-    weights: Float[Array, " n"] | None = None,
-) -> Float[Array, ""]:
-    """Computes the mean cross-entropy over images, in nats, weighted if there are weights."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean() if weights is None else jnp.sum(losses * weights) / jnp.sum(weights)
-
-
-@functools.partial(jax.jit, static_argnames=("max_steps", "tolerance"))
-def solve(
-    x: Float[Array, "n d"],
-    y: Int[Array, " n"],
-    l2: Float[Array, ""],
-    start: Weights,
-    image_weights: Float[Array, " n"] | None = None,
-    *,
-    max_steps: int,
-    tolerance: float,
-) -> tuple[Weights, Int32[Array, ""], Float[Array, ""]]:
-    """Minimises mean cross-entropy + l2 / 2 * |kernel|^2 by L-BFGS. The bias is not penalised.
-
-    Args:
-      x: standardised features.
-      y: labels.
-      l2: the penalty.
-      start: initial weights.
-      image_weights: by which the loss of each image counts. None if all count the same.
-      max_steps: largest number of iterations.
-      tolerance: norm of the gradient to stop at.
-
-    Returns:
-      The weights, the number of iterations done, and the final norm of the gradient.
+    Attributes:
+      solved: trial and weights by penalty.
     """
 
-    def objective(weights: Weights) -> Array:
-        penalty = 0.5 * l2 * jnp.sum(weights["kernel"] ** 2)
-        return cross_entropy(logits(weights, x), y, image_weights) + penalty
+    def __init__(
+        self, train: _Standardised, val: _Standardised, num_classes: int, search: Search
+    ) -> None:
+        self._train, self._val, self._search = train, val, search
+        self._zero = lbfgs.zero_weights(train.x.shape[1], num_classes)
+        self.solved: dict[float, tuple[Trial, Weights]] = {}
 
-    optimizer = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(objective)
+    def follow(self) -> None:
+        """Tries the grid, what lies beyond its ends, and the neighbours of the best."""
+        for l2 in sorted(self._search.l2_grid, reverse=True):
+            self._try(l2)
+        while self.best() == min(self.solved) and self.best() / 10 >= SMALLEST_L2:
+            self._try(self.best() / 10)
+        while self.best() == max(self.solved) and self.best() * 10 <= LARGEST_L2:
+            self._try(self.best() * 10)
+        centre = self.best()
+        for l2 in (centre / 10**0.5, centre * 10**0.5):
+            self._try(l2)
 
-    def step(carry: tuple[Weights, Any, Array, Array]) -> tuple[Weights, Any, Array, Array]:
-        weights, state, count, _ = carry
-        value, grad = value_and_grad(weights, state=state)
-        updates, state = optimizer.update(
-            grad, state, weights, value=value, grad=grad, value_fn=objective
+    def best(self) -> float:
+        """Returns the penalty of least validation loss."""
+        # Very small penalties all give the same loss up to rounding. The largest of them is
+        # nearest to the penalties that have an effect.
+        trials = [trial for trial, _ in self.solved.values()]
+        least = min(trial.val_loss for trial in trials)
+        return max(trial.l2 for trial in trials if trial.val_loss <= least + _ROUNDING)
+
+    def _try(self, l2: float) -> None:
+        # The solution of the nearest penalty is the best start.
+        near = min(self.solved, key=lambda other: abs(np.log(other / l2)), default=None)
+        weights, steps, norm = lbfgs.solve(
+            self._train.x,
+            self._train.y,
+            jnp.float32(l2),
+            self._zero if near is None else self.solved[near][1],
+            self._train.weight,
+            max_steps=self._search.max_steps,
+            tolerance=self._search.tolerance,
         )
-        return optax.apply_updates(weights, updates), state, count + 1, optax.tree.norm(grad)
-
-    def unfinished(carry: tuple[Weights, Any, Array, Array]) -> Array:
-        _, _, count, norm = carry
-        return (count < max_steps) & (norm > tolerance)
-
-    carry = start, optimizer.init(start), jnp.int32(0), jnp.float32(jnp.inf)
-    weights, _, count, norm = jax.lax.while_loop(unfinished, step, carry)
-    return weights, count, norm
+        train, val = lbfgs.logits(weights, self._train.x), lbfgs.logits(weights, self._val.x)
+        trial = Trial(
+            l2=l2,
+            train_loss=float(lbfgs.cross_entropy(train, self._train.y, self._train.weight)),
+            val_loss=float(lbfgs.cross_entropy(val, self._val.y, self._val.weight)),
+            val_accuracy=float(jnp.mean(val.argmax(-1) == self._val.y)),
+            steps=int(steps),
+            gradient_norm=float(norm),
+        )
+        self.solved[l2] = trial, weights
