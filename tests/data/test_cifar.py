@@ -294,6 +294,7 @@ def test_interrupted_download_keeps_what_was_there(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["other"]
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "_reachable", lambda url: True)
     (tmp_path / "file").write_text("")

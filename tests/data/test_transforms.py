@@ -136,6 +136,7 @@ def test_rotation_is_that_of_keras():
 
 
 @pytest.mark.parametrize("factor", [-0.2, 0.2])
+@pytest.mark.slow
 def test_zoom_is_that_of_keras(factor):
     layer = keras_layers().RandomZoom((factor, factor))
     expected = np.asarray(layer(SMOOTH, training=True))
@@ -143,6 +144,7 @@ def test_zoom_is_that_of_keras(factor):
     np.testing.assert_allclose(result, expected, atol=0.05)
 
 
+@pytest.mark.slow
 def test_rotation_and_zoom_in_one_come_near_the_two_layers_of_keras():
     layers = keras_layers()
     rotated = layers.RandomRotation((0.07, 0.07))(SMOOTH, training=True)
@@ -152,6 +154,7 @@ def test_rotation_and_zoom_in_one_come_near_the_two_layers_of_keras():
     assert np.abs(np.asarray(result) - expected).mean() < 1.5
 
 
+@pytest.mark.slow
 def test_contrast_is_that_of_keras(monkeypatch):
     layer = keras_layers().RandomContrast(0.5)
     factors = RNG.uniform(0.5, 1.5, 6).astype(np.float32)

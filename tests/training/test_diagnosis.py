@@ -117,6 +117,7 @@ def test_a_weight_that_is_no_number(parts):
     )
 
 
+@pytest.mark.slow
 def test_the_head(parts):
     _, variables, needed = parts
     broken = with_value(variables, ("params", "head", "logits", "bias"), 3.4e38)
@@ -125,6 +126,7 @@ def test_the_head(parts):
     assert diagnosis.first_not_finite(state, batch(), KEY, **needed).endswith("of head")
 
 
+@pytest.mark.slow
 def test_sound_steps_go_on(parts):
     model, variables, needed = parts
     tx = optimizer(needed["rates"])

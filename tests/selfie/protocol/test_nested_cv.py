@@ -151,6 +151,7 @@ def test_labels_of_photos_held_out_have_no_say():
     np.testing.assert_array_equal(differs, folds.train[:, 0])
 
 
+@pytest.mark.slow
 def test_features_of_photos_held_out_have_no_say():
     points, labels, folds = example()
     photo = 5
