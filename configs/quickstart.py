@@ -30,9 +30,9 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.image_size = 32
     c.init_head = "random"
     c.frozen_bn = False
-    c.epochs = 20
+    c.epochs = 12
     c.batch_size = 64
-    c.learning_rate = 2e-3
+    c.learning_rate = 4e-3
     c.warmup_epochs = 1.0
     c.augment.shift = 2
     # Task 2, see configs/selfie.py.
