@@ -104,11 +104,11 @@ class Browser:
         return console, [url for url in asked if not url.startswith("data:")]
 
     def value(self, expression: str) -> Any:
-        """What an expression of JavaScript is worth in the page."""
+        """The value of a JavaScript expression in the page."""
         return self._driver.execute_script(f"return {expression}")
 
     def faults(self, path: Path) -> list[str]:
-        """What is wrong with a report: at every width, in both schemes, and on paper."""
+        """The faults of a report: at every width, in both schemes, and on paper."""
         faults = []
         looks = [(width, scheme, "screen") for width in WIDTHS for scheme in SCHEMES]
         for width, scheme, media in [*looks, (A4_WIDTH, "dark", "print")]:

@@ -19,7 +19,7 @@ jaxtyping.install_import_hook("cifsel", "array_types.check")
 pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]
 
 JAX_SETTINGS = {
-    # What one test has compiled is there for all others, however small it is.
+    # Programs that one test has compiled are there for all others, however small they are.
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }

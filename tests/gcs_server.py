@@ -60,7 +60,7 @@ def _generation(request: Any, storage: Storage) -> str:
         return NONE
 
 
-# What is not there is nothing to complain of.
+# A missing object is no error here.
 logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
 
 

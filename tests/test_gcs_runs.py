@@ -237,7 +237,7 @@ def faces(gs, tmp_path_factory):
     for file in here.glob("*.zip"):
         put(f"photos/{file.name}", file.read_bytes())
     put("photos/all/.hidden", b"x")
-    # What Google's console leaves where somebody has made a folder.
+    # The object that Google's console leaves where somebody has made a folder.
     remote._client()[0].bucket("bucket").blob("photos/all/happy/").upload_from_string(b"")
     return here
 

@@ -158,7 +158,7 @@ def test_damaged_archives_are_refused_or_read(tmp_path_factory, save, changes):
 
 
 def images():
-    """What a cache holds, of 2 classes."""
+    """The arrays of a cache, of 2 classes."""
     rng = np.random.default_rng(0)
     arrays = {
         "class_names": np.array(["bear", "tiger"]),

@@ -118,7 +118,7 @@ class Confusion:
 
 @dataclasses.dataclass(frozen=True)
 class _Axis:
-    """What a matrix is drawn from, beside its counts."""
+    """The names and groups of the classes of a matrix."""
 
     names: Sequence[str]
     groups: Int[np.ndarray, " n"]

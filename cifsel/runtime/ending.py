@@ -28,7 +28,7 @@ _ANNOUNCED_SECONDS = 1.0  # until the thread announces what the main thread has 
 
 
 class _State:
-    """What the threads of a command know of its end.
+    """The end of a command, as its threads see it.
 
     Attributes:
       watched: there is a thread that watches.

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -296,8 +295,4 @@ def _reason(error: Exception) -> str:
 
 
 def _abstract(template: Tree) -> Tree:
-    def shape(x: Any) -> jax.ShapeDtypeStruct:
-        sharding = x.sharding if isinstance(x, jax.Array) else None
-        return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=sharding)
-
-    return jax.tree.map(shape, template)
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, template)

@@ -29,7 +29,7 @@ COMMANDS = (
     "experiments.bench.time_to_result",
     "experiments.tpu.preflight",
 )
-# What each cannot do without.
+# The arguments that each command requires.
 REQUIRED = {
     "cifsel.compare": ("RUN", "--output"),
     "cifsel.predict": ("PHOTO", "--checkpoint"),

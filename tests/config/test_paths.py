@@ -119,6 +119,6 @@ def test_every_argument_that_is_a_path_is_read_as_one():
 
 @pytest.fixture(autouse=True)
 def as_before():
-    """What the command line of these tests sets is not there in the next."""
+    """Settings of one test's command line are gone in the next."""
     yield
     flags.FLAGS.unparse_flags()

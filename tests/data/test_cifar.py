@@ -45,7 +45,7 @@ def python(code, **environment):
 
 
 def small_arrays(seed=0):
-    """What a cache holds, with 12 training images and 3 test images of each of 2 classes."""
+    """The content of a cache, with 12 training images and 3 test images of each of 2 classes."""
     rng = np.random.default_rng(seed)
     arrays = {
         "class_names": np.array(["bear", "tiger"]),

@@ -1,4 +1,4 @@
-"""What is computed of images equals the model applied to resized images."""
+"""Features and logits of images equal the model applied to resized images."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""What the TPU compiler is asked, and what is made of its answers; most needs libtpu, no TPU."""
+"""Questions to the TPU compiler and the use of its answers. Most need libtpu, but no TPU."""
 
 import dataclasses
 import importlib.util

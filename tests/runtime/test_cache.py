@@ -19,7 +19,7 @@ jax.jit(lambda x: x * 2)(1.0)
 
 
 def said(**variables):
-    """What the program prints with these variables set, and no others of its kind."""
+    """Output of the program with these variables set, and no others of their kind."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

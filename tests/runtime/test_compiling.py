@@ -1,4 +1,4 @@
-"""What is said of XLA's compiler, which may take a minute."""
+"""Notices of XLA's compiler, which may take a minute."""
 
 import time
 

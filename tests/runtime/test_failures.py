@@ -1,4 +1,4 @@
-"""What a machine does to a run is one line and an exit status; a defect keeps its traceback."""
+"""Failures of the machine are one line and an exit status; a defect keeps its traceback."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What is read from and written to gs://, and what is said where that cannot be."""
+"""Reading from and writing to gs://, and the message where that cannot be."""
 
 import contextlib
 import importlib.util

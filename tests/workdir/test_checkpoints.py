@@ -1,4 +1,4 @@
-"""What is saved comes back, and what cannot come back is one line."""
+"""A saved checkpoint comes back, and one that cannot come back is one line."""
 
 import contextlib
 import gc

@@ -147,7 +147,7 @@ def test_reading_refuses_a_damaged_newest(copied, part, damage):
     with Checkpoints(epath.Path(copied), read_only=True) as reopened:
         with pytest.raises(UserError) as error:
             reopened.meta() if part == "meta" else reopened.model(make_model())
-        # What is whole can be used.
+        # Undamaged parts can be used.
         assert_same(reopened.training(zeros(make_state())), make_state(2))
     assert_one_line(error, f"{copied}/checkpoints/2", repr(part))
     assert files(copied) == before

@@ -36,8 +36,8 @@ def divide(
     np.add.at(counts, (groups, labels), 1)
     _check_groups(counts, len(shares), class_names)
     per_class = np.maximum(counts.sum(0), 1)
-    # What each part still lacks of each class, relative to its share. It begins as 1, so that
-    # each part gets an image of a class before the largest part gets most of them.
+    # The images of each class that each part still lacks, as a share of those it is to have. It
+    # begins as 1, so that each part gets an image of a class before the largest part gets most.
     lacking = np.ones((len(shares), classes))
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-counts[order].sum(1), kind="stable")]

@@ -171,7 +171,7 @@ def _make(folder: Path, collection: Collection, side: int, fit: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """What the index has of an image. The fields are those of `Store`, in the singular."""
+    """An image in the index. The fields are those of `Store`, in the singular."""
 
     names: str
     labels: str

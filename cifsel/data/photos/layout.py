@@ -17,7 +17,7 @@ _SPLIT_OF = {
     "test": "test",
     "testing": "test",
 }
-# What Google Drive adds to the name of a folder that it packs, and browsers to a second download.
+# Endings that Google Drive gives to a folder that it packs, and browsers to a second download.
 _DRIVE = re.compile(r"-\d{8}T\d{6}Z(-\d+){0,2}( ?\(\d+\))?$")
 _AGAIN = re.compile(r" ?\(\d+\)$")
 # Drive numbers the parts of a large folder.

@@ -1,4 +1,4 @@
-"""What layers of Keras's models are called: which belong to a backbone, and whose they are."""
+"""Names of the layers of Keras's models: which belong to a backbone, and to which one."""
 
 import re
 from collections.abc import Iterable

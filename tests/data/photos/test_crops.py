@@ -242,7 +242,7 @@ def test_every_real_face_is_found_in_the_middle(selfies):
         assert min(left, top) >= 0
         assert left + width <= image.shape[1]
         assert top + height <= image.shape[0]
-    # What is shown is that face: the same as cutting it out by hand.
+    # The crop shows that face: the same as cutting it out by hand.
     left, top, width, height = shown.faces[0]
     side = round(0.8 * max(width, height))
     x, y = left + (width - side) // 2, top + (height - side) // 2

@@ -103,7 +103,7 @@ def test_formats_of_the_extra_name_it(monkeypatch, brand):
     )
 
 
-# What EXIF says where the first row and column of the stored image belong, written with numpy.
+# EXIF's orientations, written with numpy.
 UPRIGHT = {
     1: lambda stored: stored,
     2: lambda stored: stored[:, ::-1],

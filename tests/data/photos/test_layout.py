@@ -1,4 +1,4 @@
-"""What the folders around photos are: wrappers, splits, downloads, what systems leave behind."""
+"""Folders around photos: wrappers, splits, downloads, and those that systems leave behind."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""What forward passes and training steps are compiled with."""
+"""Compiler options of forward passes and training steps."""
 
 import re
 

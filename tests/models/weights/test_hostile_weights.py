@@ -282,7 +282,7 @@ def _bombs(folder: Path, content: bytes) -> list[Path]:
         path.write_bytes(content)
     packer = zlib.compressobj(1)
     packed = b"".join(packer.compress(bytes(2**24)) for _ in range(32)) + packer.flush()
-    # What a chunk expands to says no one, and a chunk may be larger than all that is in it.
+    # The file does not say how large a chunk becomes, and a chunk may be larger than its content.
     for path, chunk in ((paths[0], 2**18), (paths[1], 2**27)):
         with h5py.File(path, "r+") as file:
             options = {"chunks": (chunk,), "maxshape": (None,), "compression": "gzip"}
