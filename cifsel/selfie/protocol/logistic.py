@@ -8,6 +8,7 @@ products.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +87,6 @@ def solve(
       Weights and bias of all fits, float32. Their sums over the classes are 0.
     """
     contrast = _contrast(num_classes)
-    photos, rank = points.shape
     # A fit without photos stays at its start.
     total = jnp.maximum(weights.sum(1, keepdims=True), 1e-9)
     share = (weights / total).T[:, None, :, None]  # (N, 1, F, 1)
@@ -96,38 +96,65 @@ def solve(
     scale = 1.0 / jnp.sqrt(2.0 * curvature[:, None] + l2)[:, None, None]  # (R, 1, 1, L)
     # Photos or coordinates are the first axis and fits the last ones, for plain matrix products.
     shape = (num_classes - 1, len(weights), len(l2))
-
-    def gradient(kernel: Array, bias: Array) -> tuple[Array, Array]:
-        scores = points @ (kernel * scale).reshape(rank, -1)
-        scores = scores.reshape(photos, *shape) + bias
-        excess = jax.nn.softmax(_along_classes(contrast, scores), axis=1) - targets
-        error = _along_classes(contrast.T, excess * share)
-        back = (points.T @ error.reshape(photos, -1)).reshape(rank, *shape)
-        return (back + l2 * scale * kernel) * scale, error.sum(0)
-
-    def step(carry: Carry) -> Carry:
-        kernel, bias, ahead, ahead_bias, pace, count, _ = carry
-        slope, slope_bias = gradient(ahead, ahead_bias)
-        new, new_bias = ahead - slope, ahead_bias - slope_bias
-        # If a step goes uphill, the momentum is too large, and starts anew.
-        uphill = (slope * (new - kernel)).sum((0, 1)) + (slope_bias * (new_bias - bias)).sum(0)
-        pace = jnp.where(uphill > 0, 1.0, pace)
-        next_pace = (1 + jnp.sqrt(1 + 4 * pace**2)) / 2
-        momentum = (pace - 1) / next_pace
-        ahead = new + momentum * (new - kernel)
-        ahead_bias = new_bias + momentum * (new_bias - bias)
-        largest = jnp.maximum(jnp.abs(slope / scale).max(), jnp.abs(slope_bias).max())
-        return new, new_bias, ahead, ahead_bias, next_pace, count + 1, largest
+    gradient = functools.partial(
+        _gradient,
+        points=points,
+        share=share,
+        targets=targets,
+        scale=scale,
+        l2=l2,
+        contrast=contrast,
+    )
 
     def unfinished(carry: Carry) -> Array:
         return (carry[5] < MAX_STEPS) & (carry[6] > TOLERANCE)
 
-    start, start_bias = jnp.zeros((rank, *shape)), jnp.zeros(shape)
+    start, start_bias = jnp.zeros((points.shape[1], *shape)), jnp.zeros(shape)
     begin = start, start_bias, start, start_bias, jnp.ones(shape[1:])
     counters = jnp.zeros((), jnp.int32), jnp.full((), jnp.inf)
+    step = functools.partial(_step, gradient=gradient, scale=scale)
     carry = jax.lax.while_loop(unfinished, step, (*begin, *counters))
     kernel = _along_classes(contrast, carry[0] * scale)
     return kernel, _along_classes(contrast, carry[1][None])[0]
+
+
+def _gradient(
+    kernel: Array,
+    bias: Array,
+    *,
+    points: Array,
+    share: Array,
+    targets: Array,
+    scale: Array,
+    l2: Array,
+    contrast: np.ndarray,
+) -> tuple[Array, Array]:
+    """The gradient in scaled coordinates, (R, K - 1, F, L), and that of the bias, (K - 1, F, L)."""
+    shape = kernel.shape[1:]
+    scores = points @ (kernel * scale).reshape(len(kernel), -1)
+    scores = scores.reshape(len(points), *shape) + bias
+    excess = jax.nn.softmax(_along_classes(contrast, scores), axis=1) - targets
+    error = _along_classes(contrast.T, excess * share)
+    back = (points.T @ error.reshape(len(points), -1)).reshape(kernel.shape)
+    return (back + l2 * scale * kernel) * scale, error.sum(0)
+
+
+def _step(
+    carry: Carry, *, gradient: Callable[[Array, Array], tuple[Array, Array]], scale: Array
+) -> Carry:
+    """Takes an accelerated step of all fits."""
+    kernel, bias, ahead, ahead_bias, pace, count, _ = carry
+    slope, slope_bias = gradient(ahead, ahead_bias)
+    new, new_bias = ahead - slope, ahead_bias - slope_bias
+    # If a step goes uphill, the momentum is too large, and starts anew.
+    uphill = (slope * (new - kernel)).sum((0, 1)) + (slope_bias * (new_bias - bias)).sum(0)
+    pace = jnp.where(uphill > 0, 1.0, pace)
+    next_pace = (1 + jnp.sqrt(1 + 4 * pace**2)) / 2
+    momentum = (pace - 1) / next_pace
+    ahead = new + momentum * (new - kernel)
+    ahead_bias = new_bias + momentum * (new_bias - bias)
+    largest = jnp.maximum(jnp.abs(slope / scale).max(), jnp.abs(slope_bias).max())
+    return new, new_bias, ahead, ahead_bias, next_pace, count + 1, largest
 
 
 def logits(
