@@ -2,6 +2,11 @@
 
 import os
 
+from cifsel.runtime import starting
+
+if starting.is_command():
+    starting.end_quietly()
+
 # XLA and TensorFlow read it when they are imported, which comes later. Otherwise XLA warns of slow
 # compilation in ten lines, and TensorFlow of the machine's parts.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

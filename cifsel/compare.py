@@ -51,7 +51,7 @@ def compare(folders: Sequence[str], output: str) -> Comparison:
       UserError: a run is unfinished or damaged, the runs cannot be compared, or their images are
         not available.
     """
-    target = _output_folder(output)
+    target = output_folder(output)
     candidates = group_into_candidates([read_run(folder) for folder in folders])
     inputs = [digest(remote.place(folder)) for folder in folders]
     dataset = _load_images(candidates[0].runs[0])
@@ -94,7 +94,12 @@ def finished(folders: Sequence[str], output: str) -> Comparison | None:
     return comparison
 
 
-def _output_folder(output: str) -> epath.Path:
+def output_folder(output: str) -> epath.Path:
+    """Returns the folder of a comparison, which is made later.
+
+    Raises:
+      UserError: it is the workdir of a run, whose files the comparison would replace.
+    """
     remote.reach(output)
     target = remote.place(output)
     if (target / workdir.CONFIG).exists() or (target / workdir.METRICS).exists():

@@ -32,6 +32,7 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Compariso
       UserError: a config, the data or the folder cannot be used.
       Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
+    compare.output_folder(folder)  # Else hours would pass before it is refused.
     workdirs: list[str] = []
     # All models with one seed come before the next seed. If it is stopped early, the seeds that
     # are complete can be compared.

@@ -2,4 +2,6 @@
 
 from pathlib import Path
 
+import cifsel  # noqa: F401 - so that Ctrl-C ends a command quietly from here on
+
 RESULTS = Path(__file__).parent / "results"

@@ -40,6 +40,13 @@ def test_all_models_of_a_seed_before_the_next(calls, tmp_path):
     assert [config.seed for config in configs] == [5, 5]
 
 
+def test_a_folder_that_is_a_run_is_refused_before_training(calls, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="is the workdir of a run"):
+        sweep.run([effnet.get_config()], str(tmp_path))
+    assert not calls
+
+
 def test_fields_are_set_in_both_configs():
     changed = command.configs("probe", ["image_size=96", "augment.flip=False", "optimizer=sgd"])
     assert {config.model for config in changed} == {"mobilenet", "efficientnetv2-b0"}

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import NoReturn
 
 from cifsel import terminal
@@ -98,12 +99,25 @@ def hear_again() -> None:
     state.ending = False
 
 
-def _interrupt(number: int, _: object) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """The handler of SIGINT: raises KeyboardInterrupt once. What ends already is left alone."""
     state.handled[number] += 1
-    if not state.ending:
-        state.ending = True
-        raise KeyboardInterrupt
+    if state.ending:
+        return
+    state.ending = True
+    if _imports(frame):
+        # Compiled modules turn the exception into an ImportError, or crash.
+        _end(ExitCode.INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported in a frame or in one that called it."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watch(arrives: socket.socket, _: socket.socket) -> None:

@@ -1,5 +1,6 @@
 """Ctrl-C: the process ends within seconds, with status 130, and nothing is left behind."""
 
+import importlib
 import os
 import signal
 import socket
@@ -55,6 +56,19 @@ def test_a_main_thread_that_does_not_come_to_its_end_is_ended(state):
         ending._interrupt(signal.SIGINT, None)
     ending._interrupt(signal.SIGINT, None)  # The next ones do not disturb it.
     assert watched(signal.SIGINT) is ExitCode.INTERRUPTED
+
+
+def test_ctrl_c_during_an_import_ends_the_process_at_once(state, tmp_path, monkeypatch):
+    """No exception goes through an import, in which compiled modules would mistake it."""
+    (tmp_path / "module_with_ctrl_c.py").write_text("import signal; signal.raise_signal(2)")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.signal(signal.SIGINT, ending._interrupt)
+    try:
+        with pytest.raises(Ended) as ended:
+            importlib.import_module("module_with_ctrl_c")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.args == (ExitCode.INTERRUPTED,)
 
 
 def test_a_lost_ctrl_c_is_heard_again(state):
