@@ -47,8 +47,11 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration, JSON-ready."""
-        return self.metrics.config
+        """The configuration, JSON-ready. 'auto' is replaced by the recipe that was chosen."""
+        config = self.metrics.config
+        if config["method"] != "auto":
+            return config
+        return config | {"method": self.metrics.recipe, "recipe": self.metrics.recipe}
 
     def score(self, split: str) -> SplitScore:
         """Returns the scores that metrics.json has of 'val' or 'test'."""

@@ -10,6 +10,7 @@ from cifsel.comparison import paired
 from cifsel.comparison.candidates import Candidate, differing_fields
 from cifsel.comparison.scores import candidate_cost, candidate_scores
 from cifsel.comparison.verdict import Verdict
+from cifsel.evaluation import split_score
 from cifsel.reports.page import Table
 from cifsel.reports.style import display_name, percent, significant
 from cifsel.terminal import duration
@@ -39,6 +40,8 @@ def score_table(
         return (name, *(text(column) for column in columns))
 
     class_rows = []
+    if _classes(candidates) > split_score.TOP:
+        class_rows.append(row("top-5", test, lambda s: percent(s.top5, 2)))
     if all(score.majority > 1.01 / _classes(candidates) for score in test):
         class_rows += [
             row("balanced accuracy", test, lambda s: percent(s.balanced_accuracy, 2)),
@@ -52,7 +55,6 @@ def score_table(
         row("of each seed, %", test, lambda s: _by_seed(s.accuracy)),
         row("validation accuracy", val, lambda s: _with_interval(s.accuracy)),
         row("test accuracy without duplicates in training", cleaned, _with_interval),
-        row("top-5", test, lambda s: percent(s.top5, 2)),
         *class_rows,
         row("loss, nats", test, lambda s: f"{s.loss:.4f}"),
         row("macro F1", test, lambda s: f"{s.macro_f1:.4f}"),

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 
 from cifsel.evaluation import scoring
 
+TOP = 5  # The k of top-k accuracy.
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
@@ -81,6 +83,11 @@ class SplitScore:
     per_coarse: dict[str, CoarseScore]
     top_confusions: tuple[tuple[str, str, int], ...]
 
+    @property
+    def has_top5(self) -> bool:
+        """Whether top-5 says anything. With up to five classes it is always 1."""
+        return len(self.per_class) > TOP
+
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON form, with the fields in the order above."""
         return dataclasses.asdict(self)
@@ -148,7 +155,7 @@ def score(
         accuracy_interval=scoring.wilson(right, total),
         balanced_accuracy=float(np.mean(recalls)),
         majority=float(counts.sum(1).max() / total),
-        top5=float((scoring.ranks(logits, labels) < 5).mean()),
+        top5=float((scoring.ranks(logits, labels) < TOP).mean()),
         loss=scoring.cross_entropy(logits, labels),
         macro_f1=float(np.mean(f1)),
         ece=scoring.expected_calibration_error(scoring.calibration(probabilities, labels)),

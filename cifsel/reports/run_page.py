@@ -196,7 +196,6 @@ def _score_table(metrics: RunMetrics) -> Table:
 
     rows = (
         ("accuracy (95 % interval)", *map(interval, splits)),
-        ("top-5", *(percent(score.top5, 2) for score in splits)),
         *_class_rows(splits),
         ("loss, nats", *(f"{score.loss:.4f}" for score in splits)),
         ("macro F1", *(f"{score.macro_f1:.4f}" for score in splits)),
@@ -207,8 +206,10 @@ def _score_table(metrics: RunMetrics) -> Table:
 
 
 def _class_rows(splits: Sequence[SplitScore]) -> list[tuple[str, ...]]:
-    """The rows that unequal classes, and coarse labels, need."""
+    """The rows that more than five classes, unequal ones, and coarse labels need."""
     rows = []
+    if splits[0].has_top5:
+        rows.append(("top-5", *(percent(score.top5, 2) for score in splits)))
     if any(len({score.examples for score in s.per_class.values()}) > 1 for s in splits):
         rows += [
             ("balanced accuracy", *(percent(score.balanced_accuracy, 2) for score in splits)),

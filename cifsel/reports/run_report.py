@@ -93,7 +93,7 @@ def show_results(run: epath.Path, metrics: RunMetrics) -> None:
             "test accuracy": _accuracy(test),
             "validation": _accuracy(metrics.val),
             **_unequal(test),
-            "test top-5": f"{test.top5:.2%}",
+            **({"test top-5": f"{test.top5:.2%}"} if test.has_top5 else {}),
             "test loss": f"{test.loss:.4f} nats",
             "macro F1": f"{test.macro_f1:.4f}",
             "calibration error": f"{test.ece:.4f}",

@@ -65,6 +65,17 @@ def test_recipes_tell_equal_models_apart(make_run, tmp_path):
     ]
 
 
+def test_a_recipe_that_the_number_of_images_chose_is_that_recipe(make_run, tmp_path):
+    fields = {"recipe": "auto", "method": "auto"}
+    folders = [
+        make_run(tmp_path / "a", "mobilenet", NONE_WRONG, **fields),
+        make_run(tmp_path / "b", "efficientnetv2-b0", NONE_WRONG),
+    ]
+    change(folders[0], recipe="finetune")
+    candidates = group_into_candidates([read_run(folder) for folder in folders])
+    assert not {"method", "recipe"} & set(differing_fields(candidates))
+
+
 def test_best_run_is_the_seed_of_highest_validation_accuracy(make_run, tmp_path):
     wrong = [{"val": [1, 2], "test": []}, {"val": [1], "test": [1, 2, 3]}, {"val": [5], "test": []}]
     folders = [

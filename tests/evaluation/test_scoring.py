@@ -265,3 +265,12 @@ class TestScore:
     def test_refuses_what_does_not_fit(self, logits, labels, coarse_of, message):
         with pytest.raises(ValueError, match=message):
             split_score.score(logits, labels, NAMES, COARSE, coarse_of)
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(5, False), (6, True)])
+def test_top5_of_up_to_five_classes_says_nothing(classes, expected):
+    labels, names = np.arange(classes, dtype=np.int32), tuple("abcdef"[:classes])
+    score = split_score.score(
+        np.eye(classes, dtype=np.float32), labels, names, (), np.empty(0, np.int32)
+    )
+    assert score.has_top5 is expected
