@@ -1,6 +1,7 @@
 """Finished runs without the training: predictions with a chosen number of mistakes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,20 +70,23 @@ def make_run(dataset, build_tiny, variables_of):
     return make
 
 
-@pytest.fixture
-def pair(make_run, tmp_path):
-    """Folders of two seeds of each model, MobileNet's first. It makes many more mistakes."""
+@pytest.fixture(scope="session")
+def original_pair(make_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pair")
     few, many = np.arange(0, 100, 20), np.arange(0, 100, 2)
-    return [
-        make_run(
-            tmp_path / f"{model}-seed{seed}",
-            model,
-            {"val": mistakes + seed, "test": mistakes + seed},
-            seed=seed,
-        )
-        for model, mistakes in (("mobilenet", many[:-1]), ("efficientnetv2-b0", few))
-        for seed in (0, 1)
-    ]
+    for model, mistakes in (("mobilenet", many[:-1]), ("efficientnetv2-b0", few)):
+        for seed in (0, 1):
+            wrong = {"val": mistakes + seed, "test": mistakes + seed}
+            make_run(folder / f"{model}-seed{seed}", model, wrong, seed=seed)
+    return folder
+
+
+@pytest.fixture
+def pair(original_pair, tmp_path):
+    """Folders of two seeds of each model, MobileNet's first. It makes many more mistakes."""
+    shutil.copytree(original_pair, tmp_path, dirs_exist_ok=True)
+    models = ("mobilenet", "efficientnetv2-b0")
+    return [str(tmp_path / f"{model}-seed{seed}") for model in models for seed in (0, 1)]
 
 
 @pytest.fixture(scope="module")
