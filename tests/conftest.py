@@ -16,7 +16,7 @@ from paths import DATA, TESTS
 jaxtyping.install_import_hook("cifsel", "array_types.check")
 
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
-pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model"]
+pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model", "tiny_commands"]
 
 JAX_SETTINGS = {
     # Programs that one test has compiled are there for all others, however small they are.

@@ -1,11 +1,8 @@
 """Whole runs of both tasks with everything on gs://, where a server of this machine stands in."""
 
-import contextlib
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import zipfile
@@ -13,55 +10,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_run
 from etils import epath
 from PIL import Image
 
-from cifsel import build, compare, predict, train, workdir
+from cifsel import compare, predict, train, workdir
 from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.results import best_run
 from cifsel.comparison.runs import read_run
-from cifsel.data import drawn_faces, drawn_images
+from cifsel.data import drawn_faces
 from cifsel.data.photos import grouping, labelled
-from cifsel.models import classifier
 from cifsel.prediction import predictor
-from cifsel.reports import run_report
 from cifsel.runtime import remote
-from cifsel.selfie.run import evaluate_and_train
+from cifsel.selfie import run as selfie_run
 from cifsel.workdir import summaries
 from configs import effnet
 from configs import selfie as selfie_config
 
 pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process, pytest.mark.slow]
-TESTS = Path(__file__).parent
 BUCKET = "gs://bucket"
 RUN, COMPARED = f"{BUCKET}/run", f"{BUCKET}/compared"
-DRAWN = drawn_images.draw_classes
-SMALL = {
-    "model": "efficientnetv2-mini",
-    "dataset": "drawn",
-    "weights": "none",
-    "init_head": "random",
-    "image_size": 32,
-    "train_size": 0,
-    "batch_size": 40,
-    "epochs": 2,
-}
-
-
-def few(**_):
-    """Stands in for `synthetic.draw_classes`."""
-    return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
+SMALL = tiny_run.SMALL | {"model": "efficientnetv2-mini", "init_head": "random"}
 
 
 @pytest.fixture(scope="module")
-def tiny(build_tiny):
+def tiny():
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "build", build_tiny)
-        patch.setattr(classifier, "build", build_tiny)
-        patch.setattr(drawn_images, "draw_classes", few)
-        for drawing in ("_draw_samples", "_draw_page"):  # These take seconds.
-            patch.setattr(run_report.RunReport, drawing, lambda *_: None)
+        tiny_run.make_small(patch)
+        tiny_run.leave_out_report(patch)
         yield
 
 
@@ -82,79 +59,51 @@ def put(name, content):
 
 # --- a run of task 1, and what is made of it -----------------------------------------------------
 
-# The command, with the same stand-ins as above.
-COMMAND = """
-from absl import app, logging
-import test_gcs_runs, tiny_model
-from cifsel import build, main
-from cifsel.config import flag
-from cifsel.data import drawn_images
-from cifsel.reports.run_report import RunReport
-build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_gcs_runs.few
-RunReport._draw_samples = RunReport._draw_page = lambda *_: None
-logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=flag.parse_flags)
-"""
 
-
-@contextlib.contextmanager
-def command(**fields):
-    """The process of a run on gs://."""
+def start(commands, log, **fields):
+    """Starts the command of a run on gs://."""
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
-    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    settings = {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "--config=configs/effnet.py", *flags, f"--workdir={RUN}"],
-        cwd=TESTS.parent,
-        env=os.environ | settings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return commands.start(log, "--config=configs/effnet.py", *flags, f"--workdir={RUN}")
+
+
+def wait_for_checkpoint(command, server):
+    """Waits until a checkpoint of the run is whole, or the command has ended."""
+    deadline = time.monotonic() + 100
+    while command.poll() is None and time.monotonic() < deadline:
+        if any(name.endswith("/commit_success.txt") for name in server.names("run/")):
+            break
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
-def interrupted(tiny, gs):
+def interrupted(tiny, gs, tiny_commands, tmp_path_factory):
     """Fields of a run on gs:// that SIGTERM stopped and the same command finished; what it said."""
     fields = SMALL | {"checkpoint_minutes": 0.0, "learning_rate": 0.01, "test_examples": 50}
-    with command(**fields) as process:
-        deadline = time.monotonic() + 100
-        while process.poll() is None and time.monotonic() < deadline:
-            if any(name.endswith("/commit_success.txt") for name in gs.names("run/")):
-                break
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 75, out + err
+    folder = tmp_path_factory.mktemp("interrupted")
+    stopped = start(tiny_commands, folder / "stopped.txt", **fields)
+    wait_for_checkpoint(stopped, gs)
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait(100) == 75, stopped.said()
     assert "run/metrics.json" not in gs.names()
-    with command(**fields) as process:
-        out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, out + err
-    return fields, out
+    again = start(tiny_commands, folder / "again.txt", **fields)
+    assert again.wait(100) == 0, again.said()
+    return fields, again.said()
 
 
-def test_a_lost_network_is_one_line(gs, monkeypatch):
+def test_a_lost_network_is_one_line(gs, monkeypatch, tiny_commands, tmp_path):
     import gcs_server
 
     with gcs_server.Server() as server:
         for name in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
             monkeypatch.setenv(name, server.url)
-        with command(**SMALL | {"checkpoint_minutes": 0.0, "test_examples": 50}) as process:
-            deadline = time.monotonic() + 100
-            while process.poll() is None and time.monotonic() < deadline:
-                if any(name.endswith("/commit_success.txt") for name in server.names("run/")):
-                    break
-                time.sleep(0.01)
-            server.__exit__()
-            out, err = process.communicate(timeout=200)
-    assert process.returncode == 75, out + err
+        fields = SMALL | {"checkpoint_minutes": 0.0, "test_examples": 50}
+        command = start(tiny_commands, tmp_path / "log", **fields)
+        wait_for_checkpoint(command, server)
+        server.__exit__()
+        assert command.wait(200) == 75, command.said()
     # Whoever notices first. What gcsfs and TensorStore say of their own may come before it.
     noticed = "gs:// cannot be reached any more|checkpoint .* could not be written"
-    assert re.match(f"error: ({noticed}) ", err.splitlines()[-1]), err
+    assert re.match(f"error: ({noticed}) ", command.said().splitlines()[-1]), command.said()
 
 
 def without_times(metrics):
@@ -181,11 +130,14 @@ def test_a_run_is_interrupted_and_ends_like_one_of_this_machine(interrupted, tmp
     assert not (Path.cwd() / "gs:").exists()
 
 
-def test_event_files_are_there_and_whole(interrupted, gs, tmp_path):
+def test_event_files_are_there_and_whole(gs, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    names = [name for name in gs.names("run/val/") if "tfevents" in name]
-    assert len(names) == 2  # of the interrupted process and the next
+    for step in (3, 6):  # An interrupted process, and the next.
+        with summaries.open_writer(f"{BUCKET}/summaries") as writer:
+            writer.write_scalars(step, {"val/loss": 1.0})
+    names = [name for name in gs.names("summaries/val/") if "tfevents" in name]
+    assert len(names) == 2
     for name in names:
         (tmp_path / Path(name).name).write_bytes((epath.Path(BUCKET) / name).read_bytes())
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
@@ -265,11 +217,17 @@ def test_people_are_read(faces):
 @pytest.fixture(scope="module")
 def classified(compared, faces):
     """The workdir of task 2 on gs://, made from photos and a comparison that lie there too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selfie_run, "run_learning_curve", lambda *_: ())
+        return classify()
+
+
+def classify():
     config = selfie_config.get_config()
     config.update({"photos": f"{BUCKET}/photos/all", "init_from": COMPARED, "image_size": 32})
-    config.update({"depths": (1.0,), "grids": (1,), "l2": (1e-1,), "repeats": 1})
+    config.update({"depths": (1.0,), "grids": (1,), "l2": (1e-1,), "folds": 3, "repeats": 1})
     config.update({"permutations": 0, "leave_one_out": 0, "tuned_layers": 0})
-    found = evaluate_and_train(config, f"{BUCKET}/selfie", summaries.Summaries())
+    found = selfie_run.evaluate_and_train(config, f"{BUCKET}/selfie", summaries.Summaries())
     assert found["photos"]["per_class"] == {"happy": 6, "sad": 6}
     return f"{BUCKET}/selfie"
 

@@ -2,11 +2,9 @@
 
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 
@@ -14,16 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_run
 from etils import epath
 from PIL import Image
 
 from cifsel import build, compare, quickstart, train, workdir
 from cifsel import config as config_lib
-from cifsel.data import drawn_images
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.prediction import trained_model
 from cifsel.reports import run_report
+from cifsel.selfie import run as selfie_run
 from cifsel.training import samples
 from cifsel.workdir import summaries
 from cifsel.workdir.checkpoints import Checkpoints
@@ -31,24 +30,16 @@ from configs import effnet
 from configs import quickstart as quickstart_config
 
 pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
-TESTS = Path(__file__).parent
-DRAWN = drawn_images.draw_classes
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}
 
 
-def few(**_):
-    """Stands in for `drawn_images.draw_classes`."""
-    return DRAWN(train_per_class=2, val_per_class=1, test_per_class=1, seed=0)
-
-
 @pytest.fixture(scope="module")
-def tiny(build_tiny):
+def tiny():
     """Nothing in these runs is larger than it must be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "build", build_tiny)
-        patch.setattr(drawn_images, "draw_classes", few)
+        tiny_run.make_small(patch)
         yield
 
 
@@ -68,11 +59,23 @@ def without_times(metrics):
 
 @pytest.fixture(scope="module")
 def finished(tiny, tmp_path_factory):
-    """The folder of a quickstart, and its config."""
+    """The folder of a quickstart, and its config. Only the first model and the comparison have
+    their figures and pages drawn, and task 2 does as little as it can."""
     folder, config = tmp_path_factory.mktemp("quickstart"), quickstart_config.get_config()
     config.epochs, config.batch_size, config.image_size = 2, 40, 32
-    config.selfie.update({"repeats": 2, "permutations": 2, "leave_one_out": 0, "tuned_layers": 0})
-    comparison = quickstart.run(config, str(folder))
+    config.selfie.update({"image_size": 32, "depths": (1.0,), "grids": (1,), "l2": (1e-1,)})
+    config.selfie.update({"folds": 3, "repeats": 1, "permutations": 2, "leave_one_out": 0})
+    draw_page = run_report.RunReport._draw_page
+
+    def draw_first(report, *results):
+        if report._run.name == MODELS[0]:
+            draw_page(report, *results)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_report.RunReport, "_draw_page", draw_first)
+        patch.setattr(selfie_run, "write_report", lambda *_: None)
+        patch.setattr(selfie_run, "run_learning_curve", lambda *_: ())
+        comparison = quickstart.run(config, str(folder))
     names = {candidate.name for candidate in comparison.candidates}
     assert names == {"MobileNet", "EfficientNetV2-mini"}
     return folder, config
@@ -104,7 +107,7 @@ def test_metrics_have_what_was_promised(finished, model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_predictions_reproduce_the_metrics(finished, model):
-    folder, dataset = finished[0] / model, few()
+    folder, dataset = finished[0] / model, tiny_run.few_images()
     metrics = read(folder)
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
@@ -118,10 +121,12 @@ def test_predictions_reproduce_the_metrics(finished, model):
 def test_checkpoint_alone_reproduces_the_predictions(finished):
     folder = epath.Path(finished[0] / MODELS[1])
     trained = trained_model.restore(folder)
-    logits = features.logits(trained.model, trained.view)(trained.variables, few().test.images)
+    logits = features.logits(trained.model, trained.view)(
+        trained.variables, tiny_run.few_images().test.images
+    )
     found = workdir.read_npz(folder / workdir.PREDICTIONS)
     np.testing.assert_allclose(found["test_logits"], logits, atol=1e-5)
-    assert trained.class_names == few().class_names
+    assert trained.class_names == tiny_run.few_images().class_names
     with Checkpoints(folder) as checkpoints:
         assert checkpoints.meta()["config"] == workdir.read_json(folder / workdir.CONFIG)
 
@@ -244,7 +249,7 @@ def test_quickstart_ends_with_a_report_and_a_pointer_to_the_better_model(finishe
     assert (folder / best["run"] / best["checkpoint"]).is_dir()
     metrics = read(folder / best["run"])
     assert best["validation_accuracy"] == metrics["val"]["accuracy"]
-    assert best["class_names"] == list(few().class_names)
+    assert best["class_names"] == list(tiny_run.few_images().class_names)
     for name in ("report.html", "report.md", "comparison.json"):
         assert (folder / name).stat().st_size > 1000
     result = json.loads((folder / "comparison.json").read_text(), parse_constant=pytest.fail)
@@ -258,12 +263,9 @@ def test_quickstart_ends_with_a_report_and_a_pointer_to_the_better_model(finishe
 # --- other recipes -------------------------------------------------------------------------------
 
 
-SMALL = {"dataset": "drawn", "weights": "none", "image_size": 32, "batch_size": 20, "epochs": 2}
-
-
 def drawn_config(recipe="finetune", **fields):
     config = effnet.get_config(recipe)
-    config.update(SMALL | fields)
+    config.update(tiny_run.SMALL | fields)
     return config
 
 
@@ -299,21 +301,21 @@ def test_probe_of_a_whole_run_is_the_best_head(tiny, drawn, tmp_path):
     assert "training_curves" not in drawn
 
 
-def test_finetuning_starts_from_the_probe(tiny, drawn, tmp_path):
-    metrics = run(drawn_config(learning_rate=1e-9, epochs=1), tmp_path)
-    chosen = metrics["probe"]["chosen"]
-    assert metrics["val"]["loss"] == pytest.approx(chosen["val_loss"], abs=1e-3)
-
-
-def test_gradient_steps_may_see_smaller_images(tiny, drawn, tmp_path):
-    config = drawn_config(image_size=64, train_size=32, epochs=1)
-    images = samples.training_samples(build.objective(config), 0, few().train, 50).images
+def test_finetuning_starts_from_the_probe_and_its_steps_may_see_smaller_images(
+    tiny, drawn, tmp_path
+):
+    fields = {"image_size": 64, "epochs": 1, "learning_rate": 1e-9, "probe_l2": (1e-2, 1e-1)}
+    config = drawn_config(train_size=32, **fields)
+    images = samples.training_samples(
+        build.objective(config), 0, tiny_run.few_images().train, 50
+    ).images
     assert images.shape[1:] == (32, 32, 3)
     assert run(config, tmp_path / "small")["config"]["train_size"] == 32
     assert trained_model.restore(epath.Path(tmp_path / "small")).view.image_size == 64
     # The probe, like all scores, is at 64 pixels either way; the steps are not.
-    plain = run(drawn_config(image_size=64, epochs=1), tmp_path / "plain")
+    plain = run(drawn_config(**fields), tmp_path / "plain")
     small = read(tmp_path / "small")
+    assert small["val"]["loss"] == pytest.approx(small["probe"]["chosen"]["val_loss"], abs=1e-3)
     assert small["probe"] == plain["probe"]
     norms = [metrics["training"]["history"][0]["grad_norm"] for metrics in (small, plain)]
     assert norms[0] != pytest.approx(norms[1], rel=1e-3)
@@ -334,55 +336,34 @@ def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_
 
 # --- kill -9 -------------------------------------------------------------------------------------
 
-# The command, with the same stand-ins as above.
-COMMAND = """
-from absl import app, logging
-import test_train, tiny_model
-from cifsel import build, main
-from cifsel.config import flag
-from cifsel.data import drawn_images
-from cifsel.reports.run_report import RunReport
-build.build, drawn_images.draw_classes = tiny_model.build_tiny, test_train.few
-RunReport._draw_samples = RunReport._draw_page = lambda *_: None
-logging.set_verbosity(logging.WARNING)
-app.run(main.main, flags_parser=flag.parse_flags)
-"""
-
 
 def saved_steps(folder):
     return [int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit()]
 
 
 @pytest.mark.process
-def test_kill_and_the_same_command_again(tiny, drawn, tmp_path):
-    fields = {"epochs": 3, "checkpoint_minutes": 0.0, "init_head": "random", "learning_rate": 0.01}
-    config = drawn_config(**fields)
+def test_kill_and_the_same_command_again(tiny, drawn, tiny_commands, tmp_path):
+    fields = {"checkpoint_minutes": 0.0, "init_head": "random", "learning_rate": 0.01}
+    fields |= {"batch_size": 20}
     undisturbed = run(drawn_config(**fields | {"checkpoint_minutes": 5.0}), tmp_path / "whole")
 
-    folder, changed = tmp_path / "killed", set(fields) | set(SMALL)
-    flags = [f"--config.{name}={config[name]}" for name in sorted(changed)]
-    command = [sys.executable, "-c", COMMAND, "--config=configs/effnet.py", *flags]
-    command.append(f"--workdir={folder}")
-    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    settings = {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    options = {"cwd": TESTS.parent, "env": os.environ | settings}
-    with (tmp_path / "out").open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, **options)
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if max(saved_steps(folder), default=0) >= 7:
-                break
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
-    assert max(saved_steps(folder), default=0) >= 7, (tmp_path / "out").read_text()
+    folder = tmp_path / "killed"
+    flags = [f"--config.{name}={value}" for name, value in (tiny_run.SMALL | fields).items()]
+    command = ["--config=configs/effnet.py", *flags, f"--workdir={folder}"]
+    killed = tiny_commands.start(tmp_path / "killed.log", *command)
+    deadline = time.monotonic() + 120
+    while killed.poll() is None and time.monotonic() < deadline:
+        if max(saved_steps(folder), default=0) >= 7:
+            break
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, killed.said()
+    assert max(saved_steps(folder), default=0) >= 7, killed.said()
     assert not (folder / "metrics.json").exists()
 
-    again = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, **options
-    )
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert re.search(r"resuming after \d epochs? and \d steps?", again.stdout)
+    again = tiny_commands.start(tmp_path / "again.log", *command)
+    assert again.wait() == 0, again.said()
+    assert re.search(r"resuming after \d epochs? and \d steps?", again.said())
     metrics = read(folder)
     assert metrics["test"] == undisturbed["test"]
     assert without_times(metrics) == without_times(undisturbed)

@@ -1,45 +1,51 @@
 """A few points of the crash matrix, and the checks that it makes."""
 
 import json
-import os
 import re
-import subprocess
+import signal
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments.robustness import crash_matrix, run_results
 
-ROOT = Path(__file__).parents[2]
 RUN = (
-    "--config=configs/quickstart.py --config.task=task1 --config.model=efficientnetv2-mini"
-    " --config.epochs=2 --config.train_examples=200 --config.test_examples=100"
-    " --config.checkpoint_minutes=0.0 --config.val_per_class=4"
+    "--config=configs/effnet.py --config.dataset=drawn --config.weights=none"
+    " --config.init_head=random --config.image_size=32 --config.train_size=0"
+    " --config.batch_size=20 --config.epochs=2 --config.checkpoint_minutes=0.0"
 )
 
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_run_that_is_disturbed_ends_like_one_that_is_not(tmp_path):
+def test_a_run_that_is_disturbed_ends_like_one_that_is_not(
+    tiny_commands, tmp_path, monkeypatch, capsys
+):
+    def start(matrix, log):
+        matrix.workdir.mkdir(exist_ok=True)
+        log.touch()
+        return tiny_commands.start(log, *matrix.arguments, f"--workdir={matrix.workdir}")
+
+    shows_help = crash_matrix.Matrix(["--help"], tmp_path, tmp_path)
+    assert shows_help.start(tmp_path / "help").wait(60) == 0
+    assert "cifsel.main" in (tmp_path / "help").read_text()
+    monkeypatch.setattr(crash_matrix.Matrix, "start", start)
+    monkeypatch.setattr(crash_matrix.command, "start", lambda: None)
     ways = ["SIGKILL", "SIGTERM"]
     ways += [way for way in ("full",) if crash_matrix.impossible(way) is None]
-    command = "experiments.robustness.crash_matrix"
-    line = [sys.executable, "-m", command, f"--output={tmp_path / 'out'}"]
-    done = subprocess.run(
-        [*line, f"--points={len(ways)}", "--ways", *ways, "--", *RUN.split()],
-        cwd=ROOT,
-        env=os.environ | {"CIFSEL_CACHE": str(tmp_path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"^{len(ways)} disturbances in \d+ runs, 0 wrong$", done.stdout, re.M)
+    given = ["crash_matrix", f"--output={tmp_path / 'out'}", f"--points={len(ways)}"]
+    monkeypatch.setattr(sys, "argv", [*given, "--ways", *ways, "--", *RUN.split()])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        crash_matrix.main()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    said = capsys.readouterr().out
+    assert re.search(rf"^{len(ways)} disturbances in \d+ runs, 0 wrong$", said, re.M), said
     for way in ways:
-        assert f": {way}: " in done.stdout
+        assert f": {way}: " in said
 
 
 @pytest.fixture
