@@ -12,8 +12,8 @@ from cifsel.models import classifier
 
 pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
 
-# keras.applications: count_params() with the 1000-class top, and without it. test_parity.py compares
-# the tensors of the others with Keras's.
+# keras.applications: count_params() with the 1000-class top, and without it. Others are compared
+# with Keras's tensor by tensor, in test_parity.py.
 KERAS_COUNTS = {
     "efficientnetv2-b1": (8_212_124, 6_931_124),
     "efficientnetv2-b2": (10_178_374, 8_769_374),
