@@ -13,6 +13,7 @@ from jax.test_util import check_grads
 
 from cifsel.models import batch_norm
 
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 MOMENTUM, EPSILON = 0.9, 1e-3
 
 
@@ -40,7 +41,7 @@ OURS = batch_norm.BatchNorm(EPSILON, MOMENTUM)
 FLAX = nn.BatchNorm(use_running_average=False, momentum=MOMENTUM, epsilon=EPSILON)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     shape=st.tuples(*[st.integers(1, 5)] * 3, st.integers(1, 9)),
     mean=st.sampled_from([0.0, 3.0]),

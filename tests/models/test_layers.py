@@ -11,6 +11,8 @@ from scipy import signal
 from cifsel.models import layers
 from cifsel.models.cpu import dense, depthwise
 
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+
 
 def agree(forms, x, kernel, *rest):
     """Outputs and both gradients, to float32 rounding."""
@@ -27,7 +29,7 @@ def agree(forms, x, kernel, *rest):
         np.testing.assert_allclose(ours, xla, rtol=1e-5, atol=2e-5)
 
 
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     shape=st.tuples(st.just(2), st.integers(3, 18), st.integers(3, 18), st.integers(1, 6)),
     stride=st.sampled_from([1, 2, 3]),
@@ -44,7 +46,7 @@ def test_both_forms_agree_with_their_gradients(shape, stride, padding, seed):
     agree([depthwise.depthwise_conv, layers.grouped_conv], x, kernel, stride, padding)
 
 
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     shape=st.tuples(st.just(2), st.integers(3, 11), st.integers(3, 11), st.integers(1, 6)),
     features=st.integers(1, 9),

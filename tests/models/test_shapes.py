@@ -10,16 +10,13 @@ import pytest
 
 from cifsel.models import classifier
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
 
-# keras.applications: count_params() with the 1000-class top, and without it.
+# keras.applications: count_params() with the 1000-class top, and without it. Others are compared
+# with Keras's tensor by tensor, in test_parity.py.
 KERAS_COUNTS = {
-    "efficientnetv2-b0": (7_200_312, 5_919_312),
     "efficientnetv2-b1": (8_212_124, 6_931_124),
     "efficientnetv2-b2": (10_178_374, 8_769_374),
-    "efficientnetv2-b3": (14_467_622, 12_930_622),
-    "efficientnetv2-s": (21_612_360, 20_331_360),
-    "efficientnetv2-m": (54_431_388, 53_150_388),
     "efficientnetv2-l": (119_027_848, 117_746_848),
 }
 MOBILENET_COUNTS = {
@@ -85,16 +82,12 @@ def test_mobilenet_has_as_many_parameters_as_keras(alpha: float) -> None:
     assert counts("mobilenet", alpha) == MOBILENET_COUNTS[alpha]
 
 
-def test_every_model_name_is_counted_or_ours() -> None:
-    assert set(classifier.MODELS) == {*SMALL, *KERAS_COUNTS}
-
-
 def test_unknown_model_is_refused() -> None:
     with pytest.raises(ValueError, match=r"resnet50.*mobilenet.*efficientnetv2-b0"):
         classifier.build("resnet50", num_classes=7)
 
 
-@pytest.mark.parametrize("alpha", [0.1, 0.35, 1.3, 2.0])
+@pytest.mark.parametrize("alpha", [0.1, 1.3])
 def test_any_alpha(alpha: float) -> None:
     built = build("mobilenet", alpha=alpha)
     variables = jax.eval_shape(built.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
@@ -105,7 +98,7 @@ def test_any_alpha(alpha: float) -> None:
 
 
 @pytest.mark.parametrize("model", SMALL)
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 64), (45, 61), (97, 111), (225, 31)])
+@pytest.mark.parametrize(("height", "width"), [(33, 64), (225, 31)])
 def test_any_size(model: str, height: int, width: int) -> None:
     built = build(model)
     empty = jnp.zeros((2, height, width, 3), jnp.uint8)

@@ -14,6 +14,7 @@ import pytest
 from paths import REPO
 from PIL import Image
 
+from cifsel import build
 from cifsel import config as config_lib
 from cifsel.errors import UserError
 from cifsel.preflight import __main__ as preflight
@@ -55,8 +56,9 @@ def tiny(**changes):
     return config_lib.changed(common.get_config(), TINY | changes)
 
 
-def rows(topology="v5e:2x2", **changes):
-    return {row.program.name: row for row in preflight.examine(tiny(**changes), topology)}
+def programs_on(topology, **changes):
+    mesh = sharding.in_a_row(compiler.devices(topology))
+    return {program.name: program for program in programs.of_run(tiny(**changes), mesh)}
 
 
 # --- by hand -------------------------------------------------------------------------------------
@@ -172,10 +174,7 @@ def test_sizes_of_own_images_are_counted(tmp_path, monkeypatch):
 @needs_libtpu
 def test_lowered_for_the_target_not_for_this_machine():
     """On a machine with CPUs only: bfloat16, and XLA's own grouped convolution."""
-    mesh = sharding.in_a_row(compiler.devices("v5e:2x2"))
-    training = next(
-        program for program in programs.of_run(tiny(), mesh) if program.name == "training"
-    )
+    training = programs_on("v5e:2x2")["training"]
     text = training.function.lower(*training.arguments).as_text()
     convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
     assert any("feature_group_count = 1 " not in line for line in convolutions)
@@ -185,38 +184,38 @@ def test_lowered_for_the_target_not_for_this_machine():
 
 @pytest.mark.slow
 @needs_libtpu
-def test_each_chip_has_its_share():
-    single = rows("v5e:1x1", batch_size=16)["training"]
-    four = rows("v5e:2x2", batch_size=64)["training"]
-    assert four.analysis.flops == pytest.approx(single.analysis.flops, rel=0.05)
-    assert single.analysis.reduced == 0 < four.analysis.reduced
-    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(four.program.arguments))
-    assert state * 0.5 < four.analysis.arguments < state * 3  # Small arrays are padded.
-    assert four.analysis.largest
-    assert all(temporary.bytes > 0 for temporary in four.analysis.largest)
+def test_each_chip_has_its_share(monkeypatch, build_tiny):
+    monkeypatch.setattr(build, "build", build_tiny)
+    single = compiler.analyse(programs_on("v5e:1x1", batch_size=16)["training"], "v5e:1x1")
+    program = programs_on("v5e:2x2", batch_size=64)["training"]
+    four = compiler.analyse(program, "v5e:2x2")
+    assert four.flops == pytest.approx(single.flops, rel=0.05)
+    assert single.reduced == 0 < four.reduced
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(program.arguments))
+    assert state * 0.5 < four.arguments < state * 3  # Small arrays are padded.
+    assert four.largest
+    assert all(temporary.bytes > 0 for temporary in four.largest)
 
 
 @pytest.mark.slow
 @needs_libtpu
 def test_the_programs_of_a_run():
-    found = rows()
+    found = programs_on("v5e:2x2")
     # 100 images: 7 steps of 16 an epoch. Features of 100 + 2,500, logits of 4 x 2,500 + 5,000.
-    assert {name: row.program.runs for name, row in found.items()} == {
+    assert {name: program.runs for name, program in found.items()} == {
         "features": 7 + 157,
         "training": 3 * 7,
         "logits": 4 * 157 + 313,
     }
-    assert found["training"].program.steps == 7
-    assert list(rows(method="probe")) == ["features"]
+    assert found["training"].steps == 7
+    assert list(programs_on("v5e:2x2", method="probe")) == ["features"]
 
 
 @pytest.mark.slow
 @needs_libtpu
 def test_what_is_too_large_gets_advice():
     changes = {"image_size": 512, "batch_size": 16_384, "train_examples": 20_000}
-    config = tiny(**changes)
-    mesh = sharding.in_a_row(compiler.devices("v5e:1x1"))
-    training = next(one for one in programs.of_run(config, mesh) if one.name == "training")
+    config, training = tiny(**changes), programs_on("v5e:1x1", **changes)["training"]
     found = compiler.analyse(training, "v5e:1x1")
     assert isinstance(found, compiler.TooLarge)
     assert found.needed > found.available > 10e9
@@ -233,32 +232,41 @@ def test_a_batch_that_the_slice_cannot_share():
 
 
 @pytest.mark.slow
+@needs_libtpu
+def test_analyses_are_shown_and_kept(tmp_path, capsys, monkeypatch, build_tiny):
+    monkeypatch.setattr(build, "build", build_tiny)
+
+    def shown():
+        preflight.show(tiny(), "v6e:2x2", preflight.examine(tiny(), "v6e:2x2"))
+        return capsys.readouterr().out
+
+    first = shown()
+    for word in ("4 x v6e", "training", "suggested batch_size", "all fits", "images/s, at best"):
+        assert word in first
+    kept = list((tmp_path / "preflight").glob("*.json"))
+    assert len(kept) == 3
+    for file in kept:  # The second time they say what the first one left, without compiling.
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content | {"code": 123e9}))
+    assert "123.0 GB" in shown()
+
+
+@pytest.mark.slow
 @pytest.mark.process
 @needs_libtpu
 def test_the_command(tmp_path):
     flags = [f"--config.{name}={value}" for name, value in TINY.items()]
-    command = [sys.executable, "-m", "cifsel.preflight", "--config=configs/effnet.py", *flags]
-    env = os.environ | {"CIFSEL_CACHE": str(tmp_path)}
-
-    def run():
-        return subprocess.run(
-            [*command, "--config.train_size=0", "--topology=v6e:2x2"],
-            cwd=REPO,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    first = run()
-    assert first.returncode == 0, first.stderr
-    assert first.stderr == ""
-    for word in ("4 x v6e", "training", "suggested batch_size", "all fits", "images/s, at best"):
-        assert word in first.stdout
-    kept = list((tmp_path / "preflight").glob("*.json"))
-    assert len(kept) == 3
-    for file in kept:  # The second run says what the first one left, without compiling.
-        content = json.loads(file.read_text())
-        file.write_text(json.dumps(content | {"code": 123e9}))
-    assert "123.0 GB" in run().stdout
+    command = [sys.executable, "-m", "cifsel.preflight", "--config=configs/effnet.py:probe", *flags]
+    done = subprocess.run(
+        [*command, "--topology=v6e:2x2"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for word in ("4 x v6e", "features", "all fits", "images/s, at best"):
+        assert word in done.stdout
+    assert len(list((tmp_path / "preflight").glob("*.json"))) == 1

@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from cifsel.selfie.run import evaluate_and_train
+from cifsel.selfie import run as run_module
 from cifsel.workdir import summaries
 from configs import selfie as selfie_config
 
@@ -23,7 +23,7 @@ def photos(real_data):
 
 @pytest.fixture(scope="module")
 def run(real_data, photos, tmp_path_factory):
-    """A short run: one network, at few pixels, without fine-tuning."""
+    """A short run: one network, at few pixels, without fine-tuning and without a report."""
     folder = tmp_path_factory.mktemp("selfie")
     config = selfie_config.get_config()
     config.update(
@@ -32,14 +32,18 @@ def run(real_data, photos, tmp_path_factory):
             "init_from": "imagenet",
             "model": "mobilenet",
             "weights_dir": str(real_data / "weights"),
-            "image_size": 128,
+            "image_size": 96,
             "grids": (1, 3),
+            "depths": (0.5, 0.75, 1.0),
+            "l2": (1e-3, 1e-2, 1e-1),
             "repeats": 2,
             "permutations": 10,
             "tuned_layers": 0,
         }
     )
-    return folder, evaluate_and_train(config, str(folder), summaries.Summaries())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "write_report", lambda *_: None)
+        return folder, run_module.evaluate_and_train(config, str(folder), summaries.Summaries())
 
 
 def test_expressions_of_other_people_are_told_apart_better_than_by_luck(run):

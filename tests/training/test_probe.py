@@ -59,9 +59,9 @@ def standardised(x, like):
     return (x - like.mean(0)) / like.std(0)
 
 
-@pytest.mark.parametrize("l2", [1e-3, 1e-1])
 @pytest.mark.slow
-def test_solves_the_problem(l2):
+def test_solves_the_problem():
+    l2 = 1e-3
     x, labels = problem(150, 1)
     x = standardised(x, x).astype(np.float32)
     args = jnp.asarray(x), jnp.asarray(labels), jnp.float32(l2)
@@ -136,7 +136,7 @@ def test_grid_ends_somewhere():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", [0.0, 0.1, 57.3])
+@pytest.mark.parametrize("value", [0.0, 57.3])
 def test_constant_feature_changes_nothing(value):
     train, val = problem(150, 1), problem(80, 2)
     plain = fit(train, val)

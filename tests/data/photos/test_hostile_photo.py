@@ -144,29 +144,38 @@ def test_jpegs_of_endless_scans_are_refused():
     assert "scans" in refusal(hidden)
 
 
-def in_pieces():
-    data, grey = encode(form="JPEG"), encode(Image.new("P", (16, 16)), "GIF")
-    start = grey.index(b",")
-    many = pieces.MAX_PIECES
-    return {
-        "JPEG segments": data[:2] + b"\xff\xe5\0\2" * many + data[2:],
-        "JPEG fill": data[:2] + b"\xff" * many + data[2:],
-        "PNG chunks": png(chunk(b"abCd", b"") * many),
-        "PNG pixels": png(chunk(b"IDAT", b"") * many),
-        "GIF extensions": grey[:start] + b"!\xf9\x04\0\0\0\0\0" * many + grey[start:],
-        "GIF comment": grey[:start] + b"!\xfe" + b"\1a" * many + b"\0" + grey[start:],
-        "TIFF tiles": tiff(
-            [(322, 4, 1, 1), (323, 4, 1, 1), (324, 4, many, 8), (325, 4, many, 8)],
-            struct.pack("<I", 0) * many,
-            side=1000,
-        ),
-    }
+MANY = pieces.MAX_PIECES
+
+
+def within(data, start, inserted):
+    return data[:start] + inserted + data[start:]
+
+
+def gif_with(inserted):
+    data = encode(Image.new("P", (16, 16)), "GIF")
+    return within(data, data.index(b","), inserted)
+
+
+# Made when they are read, as they are large.
+IN_PIECES = {
+    "JPEG segments": lambda: within(encode(form="JPEG"), 2, b"\xff\xe5\0\2" * MANY),
+    "JPEG fill": lambda: within(encode(form="JPEG"), 2, b"\xff" * MANY),
+    "PNG chunks": lambda: png(chunk(b"abCd", b"") * MANY),
+    "PNG pixels": lambda: png(chunk(b"IDAT", b"") * MANY),
+    "GIF extensions": lambda: gif_with(b"!\xf9\x04\0\0\0\0\0" * MANY),
+    "GIF comment": lambda: gif_with(b"!\xfe" + b"\1a" * MANY + b"\0"),
+    "TIFF tiles": lambda: tiff(
+        [(322, 4, 1, 1), (323, 4, 1, 1), (324, 4, MANY, 8), (325, 4, MANY, 8)],
+        struct.pack("<I", 0) * MANY,
+        side=1000,
+    ),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", in_pieces())
+@pytest.mark.parametrize("kind", IN_PIECES)
 def test_files_of_countless_pieces_are_refused(kind):
-    assert "too many pieces" in refusal(in_pieces()[kind])
+    assert "too many pieces" in refusal(IN_PIECES[kind]())
 
 
 def test_tiff_of_numbers_without_end_is_refused():

@@ -10,6 +10,8 @@ from jax.test_util import check_grads
 
 from cifsel.models.cpu import silu
 
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+
 
 def test_it_is_jaxs_near_and_far():
     x = jnp.concatenate([jnp.linspace(-30, 30, 2001), jnp.asarray([-1e30, -200.0, 200.0, 1e30])])
@@ -19,7 +21,7 @@ def test_it_is_jaxs_near_and_far():
     np.testing.assert_array_equal(silu.slope(x)[2001:], [0, 0, 1, 1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(shape=st.tuples(*[st.integers(1, 5)] * 4), seed=st.integers(0, 2**16))
 @pytest.mark.slow
 def test_with_a_bias_its_gradients_are_autodiffs(shape, seed):

@@ -13,6 +13,8 @@ from cifsel.selfie.protocol import folds as folds_lib
 WAYS = st.integers(3, 5)
 SEEDS = st.integers(0, 99)
 quick = settings(max_examples=40, deadline=None, derandomize=True)
+# For tests that make many folds.
+few = settings(max_examples=12, deadline=None, derandomize=True)
 
 
 @st.composite
@@ -96,7 +98,7 @@ def test_nothing_held_out_learns_from_all_and_chooses_within_them(album, ways, s
 
 
 @pytest.mark.slow
-@quick
+@few
 @given(albums(spanning=False), WAYS, SEEDS)
 def test_every_class_is_left_to_learn_from(album, ways, seed):
     """Which is what `LEAST_GROUPS` is for."""
@@ -118,7 +120,7 @@ def fewest_groups(train, labels, groups):
 
 
 @pytest.mark.slow
-@quick
+@few
 @given(albums(), WAYS, SHARES, SEEDS)
 def test_thinned_leaves_out_whole_groups_of_the_rest_and_two_or_more_stay(album, ways, share, seed):
     labels, groups = album
@@ -136,7 +138,7 @@ def test_thinned_leaves_out_whole_groups_of_the_rest_and_two_or_more_stay(album,
 
 
 @pytest.mark.slow
-@quick
+@few
 @given(albums(), SEEDS)
 def test_the_less_is_left_the_fewer_and_of_the_same_groups(album, seed):
     labels, groups = album

@@ -95,9 +95,9 @@ def written_out(points, labels, test, inner):
 def test_does_what_it_would_do_written_out(counts):
     labels = np.random.default_rng(0).permutation(labels_of(*counts))
     points = points_of(signal(labels, 0.4, 0), signal(labels, 0.5, 1))
-    folds = folds_lib.repeated(labels, each_alone(labels), folds=4, repeats=1, seed=0)
+    folds = folds_lib.repeated(labels, each_alone(labels), folds=3, repeats=1, seed=0)
     predictions = nested_cv.nested_cross_validation(points, labels, folds, L2, len(counts))
-    assert predictions.probabilities.shape == (4, len(labels), len(counts))
+    assert predictions.probabilities.shape == (3, len(labels), len(counts))
     for fold, (test, inner) in enumerate(zip(folds.test, folds.inner, strict=True)):
         *choices, probabilities = written_out(points, labels, test, inner)
         chosen = [predictions.feature[fold], predictions.l2[fold], predictions.temperature[fold]]
@@ -106,12 +106,12 @@ def test_does_what_it_would_do_written_out(counts):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("counts", [(12, 12), (16, 8), (8, 8, 8)])
+@pytest.mark.parametrize("counts", [(16, 8), (8, 8, 8)])
 def test_labels_that_mean_nothing_are_guessed(counts):
-    """And no oftener than guessed, however many kinds of features there are to choose from."""
+    """And no oftener than guessed, although there are two kinds of features to choose from."""
     rng = np.random.default_rng(1)
     dealings = 80
-    points = points_of(*rng.normal(size=(4, sum(counts), 60)))
+    points = points_of(*rng.normal(size=(2, sum(counts), 60)))
     dealt = [rng.permutation(labels_of(*counts)) for _ in range(dealings)]
     each = [
         folds_lib.repeated(labels, each_alone(labels), folds=4, repeats=1, seed=seed)
@@ -201,7 +201,7 @@ def test_choose_setting_finds_what_a_finer_grid_finds():
     kept = rng.random(100) < 0.8
     logits = rng.normal(size=(5, 100, 3)) + np.eye(3)[labels] * np.arange(5)[:, None, None] / 2
     logits *= np.array([1, 4, 0.3, 6, 0.5])[:, None, None]
-    grid = np.geomspace(0.1, 10, 801)
+    grid = np.geomspace(0.1, 10, 201)
     losses = [[smoothed_loss(own[kept] / t, labels[kept]) for t in grid] for own in logits]
     setting, place = np.unravel_index(np.argmin(losses), (5, len(grid)))
     best, temperature, losses = nested_cv.choose_setting(logits, labels, kept)
