@@ -32,7 +32,7 @@ def metrics_of(settings, dataset, folder, val, test):
         weights=None,
         provenance=Provenance(
             versions={"python": "3.11.2", "jax": "0.10.2", "clu": None},
-            devices=Devices("cpu", "cpu", 1, "x86_64"),
+            devices=Devices("cpu", "cpu", 1, "a processor", 2),
             command=f"python -m cifsel.main --config=x --workdir={folder}",
             git_commit="0123456789abcdef" * 2 + "01234567",
             finished="2026-11-29T12:00:00+00:00",

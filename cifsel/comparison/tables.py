@@ -134,7 +134,7 @@ def version_table(candidates: Sequence[Candidate]) -> Table:
                 str(run.folder),
                 str(run.config["seed"]),
                 str(provenance.finished),
-                f"{provenance.devices.count} x {provenance.devices.kind}",
+                provenance.devices.words,
                 str(provenance.git_commit)[:12],
                 ", ".join(installed),
             )

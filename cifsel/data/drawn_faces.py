@@ -1,7 +1,7 @@
 """Drawn happy and sad faces, so that the second task can be tried without photos of anyone.
 
-Happy and sad faces differ in mouth and brows. All else is drawn from the same distributions:
-position, size, tilt, skin, hair, eyes, glasses, clothes, background, light and noise.
+All faces of a seed are one person's, as selfies are. Happy and sad ones differ in mouth and brows.
+All else varies a little, in the same way for both: position, size, tilt, eyes, light and noise.
 """
 
 import dataclasses
@@ -32,10 +32,10 @@ def draw_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
     Args:
       per_class: number of happy and of sad faces, 1 or more. The first k are the same for all
         numbers from k on.
-      seed: 0 or more.
+      seed: of the person and the photos, 0 or more.
 
     Returns:
-      Photos of 160 x 160 pixels in the classes 'happy' and 'sad', all of different people.
+      Photos of 160 x 160 pixels in the classes 'happy' and 'sad'.
 
     Raises:
       UserError: a number is out of range.
@@ -45,11 +45,12 @@ def draw_faces(per_class: int = 12, seed: int = 0) -> labelled.Photos:
     if seed < 0:
         raise UserError(f"seed is {seed}: give 0 or more")
     digits = len(str(per_class))  # Zeros in front make the names sort by number.
+    person = _Person.of(np.random.default_rng([seed]))
     labels = np.repeat(np.arange(2, dtype=np.int32), per_class)
     numbers = list(range(per_class)) * 2
     return labelled.Photos(
         images=tuple(
-            _draw(bool(label == 0), np.random.default_rng([seed, int(label), number]))
+            _draw(person, bool(label == 0), np.random.default_rng([seed, int(label), number]))
             for label, number in zip(labels, numbers, strict=True)
         ),
         labels=labels,
@@ -107,54 +108,85 @@ class _Canvas:
         return np.hypot(self.u - ends[0] - span * along, (self.v - height) / np.hypot(1, slope))
 
 
-def _draw(happy: bool, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+@dataclasses.dataclass(frozen=True)
+class _Person:
+    """A person and the place where the photos are taken. Colours are RGB in [0, 255].
+
+    Attributes:
+      skin: its colour.
+      hair: its colour.
+      style: of the hair, one of `_STYLES`.
+      parting: where the hair is parted, in units to the right of the middle.
+      width: half the head's width, in units.
+      nose: the height of its tip below the middle of the head, in units.
+      iris: the colour of the eyes.
+      glasses: the colour of their frame. None without glasses.
+      clothes: their colour.
+      wall: the colours of the background at its upper and lower edge, (2, 3).
+    """
+
+    skin: np.ndarray
+    hair: np.ndarray
+    style: str
+    parting: float
+    width: float
+    nose: float
+    iris: np.ndarray
+    glasses: np.ndarray | None
+    clothes: np.ndarray
+    wall: np.ndarray
+
+    @classmethod
+    def of(cls, rng: np.random.Generator) -> "_Person":
+        """Draws a person."""
+        return cls(
+            skin=np.array(_SKINS[rng.integers(len(_SKINS))]) * rng.uniform(0.94, 1.04, 3),
+            hair=np.array(_HAIRS[rng.integers(len(_HAIRS))]) * rng.uniform(0.85, 1.15),
+            style=str(rng.choice(_STYLES, p=(0.16, 0.28, 0.28, 0.28))),
+            parting=rng.uniform(-0.4, 0.4),
+            width=rng.uniform(0.74, 0.86),
+            nose=rng.uniform(0.16, 0.26),
+            iris=np.array(_IRISES[rng.integers(len(_IRISES))]),
+            glasses=rng.uniform(10, 120, 3) if rng.random() < 0.25 else None,
+            clothes=rng.uniform(30, 230, 3),
+            # Grey is mixed in, as rooms and skies have duller colours than random ones.
+            wall=0.5 * rng.uniform(40, 230, (2, 1)) + 0.5 * rng.uniform(20, 245, (2, 3)),
+        )
+
+
+def _draw(person: _Person, happy: bool, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """Draws a face."""
     y, x = np.mgrid[:_SIZE, :_SIZE] + 0.5
-    turn, unit = rng.uniform(-0.16, 0.16), rng.uniform(46, 60)
-    right, down = x - rng.uniform(71, 89), y - rng.uniform(74, 86)
+    turn, unit = rng.uniform(-0.06, 0.06), rng.uniform(51, 57)
+    right, down = x - rng.uniform(77, 83), y - rng.uniform(77, 83)
+    top, bottom = person.wall + rng.uniform(-15, 15, (2, 1))
     canvas = _Canvas(
-        _background(x / _SIZE, y / _SIZE, rng),
+        top + (bottom - top) * (y / _SIZE)[..., None],
         (np.cos(turn) * right + np.sin(turn) * down) / unit,
         (np.cos(turn) * down - np.sin(turn) * right) / unit,
         unit,
     )
-    skin = np.array(_SKINS[rng.integers(len(_SKINS))]) * rng.uniform(0.94, 1.04, 3)
-    hair = np.array(_HAIRS[rng.integers(len(_HAIRS))]) * rng.uniform(0.85, 1.15)
-    _head(canvas, skin, hair, rng)
-    _eyes(canvas, skin, rng)
-    _brows(canvas, happy, np.minimum(hair * 0.7, skin * 0.5), rng)
-    _mouth(canvas, happy, skin, rng)
+    _head(canvas, person, rng)
+    _eyes(canvas, person, rng)
+    _brows(canvas, happy, np.minimum(person.hair * 0.7, person.skin * 0.5), rng)
+    _mouth(canvas, happy, person.skin, rng)
     return _photographed(canvas.pixels, x / _SIZE - 0.5, y / _SIZE - 0.5, rng)
 
 
-def _background(
-    x: Float[np.ndarray, "h w"], y: Float[np.ndarray, "h w"], rng: np.random.Generator
-) -> Float[np.ndarray, "h w 3"]:
-    """Draws a gradient with a few spots out of focus."""
-    # Grey is mixed in, as rooms and skies have duller colours than random ones.
-    top, bottom = 0.5 * rng.uniform(40, 230, (2, 1)) + 0.5 * rng.uniform(20, 245, (2, 3))
-    pixels = top + (bottom - top) * y[..., None]
-    for _ in range(rng.integers(2, 7)):
-        column, row, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.06, 0.25)
-        spot = np.clip((radius - np.hypot(x - column, y - row)) / 0.03, 0, 1)[..., None]
-        pixels += spot * rng.uniform(0.2, 0.5) * (rng.uniform(60, 245, 3) - pixels)
-    return pixels
-
-
-def _head(canvas: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Generator) -> None:
+def _head(canvas: _Canvas, person: _Person, rng: np.random.Generator) -> None:
     """Draws hair, shoulders, neck, head, ears and nose."""
-    width, style = rng.uniform(0.74, 0.86), rng.choice(_STYLES, p=(0.16, 0.28, 0.28, 0.28))
+    width, skin, hair = person.width, person.skin, person.hair
     angle = np.arctan2(canvas.v, canvas.u)
     behind = canvas.ellipse(0, -0.12, width + 0.14, 1.02)
-    if style == "long":
+    if person.style == "long":
         corner = np.maximum(abs(canvas.u) - width + 0.08, 0), np.maximum(canvas.v - 0.9, 0)
         falling = np.maximum(np.hypot(*corner) - 0.2, -0.1 - canvas.v)
         behind = np.minimum(behind, falling)
-    elif style == "curly":
+    elif person.style == "curly":
         behind = canvas.ellipse(0, -0.2, width + 0.25, 1.05) + 0.05 * np.sin(13 * angle)
-    if style != "bald":
+    if person.style != "bald":
         canvas.fill(behind, hair * 0.87)
-    canvas.fill(canvas.ellipse(0, 2.0, 1.35, 0.85), rng.uniform(30, 230, 3))
+    canvas.fill(canvas.ellipse(0, 2.0, 1.35, 0.85), person.clothes)
     neck = np.maximum(abs(canvas.u) - 0.33, abs(canvas.v - 0.9) - 0.4)
     canvas.fill(neck, skin * 0.82)
     for side in (-1, 1):
@@ -162,43 +194,39 @@ def _head(canvas: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Ge
     head = canvas.ellipse(0, 0, width, 1)
     canvas.fill(head, skin)
     # Hair falls over the forehead, parted on either side.
-    parting = rng.uniform(-0.4, 0.4)
-    line = -0.62 + 0.28 * (canvas.u - parting) ** 2 + rng.uniform(-0.05, 0.05)
-    if style != "bald":
+    line = -0.62 + 0.28 * (canvas.u - person.parting) ** 2 + rng.uniform(-0.02, 0.02)
+    if person.style != "bald":
         canvas.fill(np.maximum(canvas.ellipse(0, -0.02, width + 0.04, 1.06), canvas.v - line), hair)
-    blush, redder = rng.uniform(0, 0.45), skin * (1.0, 0.72, 0.72)
+    blush, redder = rng.uniform(0.1, 0.3), skin * (1.0, 0.72, 0.72)
     for side in (-1, 1):
         distance = np.hypot(canvas.u - side * 0.46, canvas.v - 0.3)
         canvas.pixels += (blush * np.exp(-((distance / 0.17) ** 2)))[..., None] * (
             redder - canvas.pixels
         )
-    length = rng.uniform(0.16, 0.26)
-    canvas.fill(canvas.arc((-0.09, 0.09), (length, length), 0.05) - 0.025, skin * 0.68)
+    tip = person.nose
+    canvas.fill(canvas.arc((-0.09, 0.09), (tip, tip), 0.05) - 0.025, skin * 0.68)
 
 
-def _eyes(canvas: _Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
-    """Draws both eyes, wide open to closed, looking somewhere, perhaps with glasses."""
-    apart, size, openness = rng.uniform(0.31, 0.37), rng.uniform(0.14, 0.18), rng.uniform(0.5, 1)
+def _eyes(canvas: _Canvas, person: _Person, rng: np.random.Generator) -> None:
+    """Draws both eyes, more or less open, looking somewhere, perhaps with glasses."""
+    apart, size, openness = 0.34, 0.16, rng.uniform(0.8, 1)
     look = rng.uniform(-0.25, 0.25, 2) * size
-    iris = np.array(_IRISES[rng.integers(len(_IRISES))])
-    closed = rng.random() < 0.12
     for side in (-1, 1):
         u, v = side * apart, -0.1
-        lid = canvas.arc((u - size, u + size), (v, v), (0.1 if closed else -0.9 * openness) * size)
-        if not closed:
-            white = canvas.ellipse(u, v, size, size * openness)
-            canvas.fill(white, _WHITE)
-            for radius, colour in ((0.62, iris), (0.32, np.array([15, 12, 12]))):
-                disc = canvas.ellipse(u + look[0], v + look[1], radius * size, radius * size)
-                canvas.fill(np.maximum(disc, white), colour)
-            canvas.fill(canvas.ellipse(u + 0.04, v - 0.05, 0.03, 0.03), _WHITE)
-        canvas.fill(lid - 0.024, skin * 0.35)
-    if rng.random() < 0.25:
-        frame = rng.uniform(10, 120, 3)
+        white = canvas.ellipse(u, v, size, size * openness)
+        canvas.fill(white, _WHITE)
+        for radius, colour in ((0.62, person.iris), (0.32, np.array([15, 12, 12]))):
+            disc = canvas.ellipse(u + look[0], v + look[1], radius * size, radius * size)
+            canvas.fill(np.maximum(disc, white), colour)
+        canvas.fill(canvas.ellipse(u + 0.04, v - 0.05, 0.03, 0.03), _WHITE)
+        lid = canvas.arc((u - size, u + size), (v, v), -0.9 * openness * size)
+        canvas.fill(lid - 0.024, person.skin * 0.35)
+    if person.glasses is not None:
         for side in (-1, 1):
             rim = abs(canvas.ellipse(side * apart, -0.08, 0.27, 0.24))
-            canvas.fill(rim - 0.02, frame)
-        canvas.fill(canvas.arc((0.27 - apart, apart - 0.27), (-0.1, -0.1), -0.02) - 0.02, frame)
+            canvas.fill(rim - 0.02, person.glasses)
+        bridge = canvas.arc((0.27 - apart, apart - 0.27), (-0.1, -0.1), -0.02)
+        canvas.fill(bridge - 0.02, person.glasses)
 
 
 def _brows(canvas: _Canvas, happy: bool, colour: np.ndarray, rng: np.random.Generator) -> None:
@@ -214,7 +242,7 @@ def _brows(canvas: _Canvas, happy: bool, colour: np.ndarray, rng: np.random.Gene
 
 def _mouth(canvas: _Canvas, happy: bool, skin: np.ndarray, rng: np.random.Generator) -> None:
     """Draws a mouth, corners up when happy, down when sad, open or not, with teeth or not."""
-    half, bend = rng.uniform(0.3, 0.42), rng.uniform(0.12, 0.2)
+    half, bend = rng.uniform(0.38, 0.46), rng.uniform(0.2, 0.3)
     opening = rng.uniform(0.1, 0.22) if rng.random() < 0.5 else 0.0
     bend = bend if happy else -bend
     corners = rng.uniform(0.46, 0.54) - 0.45 * bend
@@ -241,8 +269,8 @@ def _photographed(
     rng: np.random.Generator,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Adds light from one side, of random colour and strength, and the noise of a camera."""
-    direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.6)
+    direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.25)
     light = 1 + strength * (np.cos(direction) * x + np.sin(direction) * y)
-    light = light[..., None] * rng.uniform(0.75, 1.1) * rng.uniform(0.95, 1.04, 3)
+    light = light[..., None] * rng.uniform(0.92, 1.05) * rng.uniform(0.97, 1.03, 3)
     noise = rng.normal(0, rng.uniform(2, 9), pixels.shape)
     return np.clip(np.round(pixels * light + noise), 0, 255).astype(np.uint8)

@@ -250,7 +250,7 @@ def _version_table(metrics: RunMetrics) -> Table:
     versions = [f"{name} {version}" for name, version in provenance.versions.items() if version]
     rows = (
         ("finished", str(provenance.finished)),
-        ("device", f"{provenance.devices.count} x {provenance.devices.kind}"),
+        ("device", provenance.devices.words),
         ("commit", str(provenance.git_commit)[:12]),
         ("weights", metrics.weights.tensors_sha256[:12] if metrics.weights else "none"),
         ("data", metrics.fingerprint[:12]),

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import shlex
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from cifsel.terminal import count
 
 PACKAGES = (
     "jax",
@@ -33,13 +36,20 @@ class Devices:
       backend: 'cpu', 'gpu' or 'tpu'.
       kind: the model of the first device.
       count: the number of devices of all processes.
-      machine: the architecture of the processor, such as 'x86_64'.
+      processor: the name of the host's CPU, with 'AVX-512' if it has that.
+      cores: the number of its cores that this process may use.
     """
 
     backend: str
     kind: str
     count: int
-    machine: str
+    processor: str
+    cores: int
+
+    @property
+    def words(self) -> str:
+        """The devices and their host in a few words."""
+        return f"{self.count} x {self.kind} on {self.processor}, {count(self.cores, 'core')}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +90,30 @@ def environment() -> Provenance:
             backend=jax.default_backend(),
             kind=devices[0].device_kind,
             count=len(devices),
-            machine=platform.machine(),
+            processor=processor(),
+            cores=_cores(),
         ),
         command=_command(),
         git_commit=_git_commit(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def processor() -> str:
+    """The name of the CPU, or its architecture where the system does not tell the name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    fields = {
+        line.split(":")[0].strip(): line.split(":")[1].strip() for line in lines if ":" in line
+    }
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    return f"{name}, AVX-512" if "avx512f" in fields.get("flags", "").split() else name
+
+
+def _cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _command() -> str:

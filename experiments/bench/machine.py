@@ -12,7 +12,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +21,7 @@ from cifsel import terminal
 from cifsel.config import Parser
 from cifsel.models.classifier import build
 from cifsel.runtime import command, memory
+from cifsel.workdir import provenance
 from experiments.bench.entries import Machine
 from experiments.bench.work import CLASSES, MODELS
 
@@ -62,20 +62,12 @@ def forward_gflops(model: str, size: int) -> float:
     return float(analysis["flops"]) / 1e9
 
 
-def processor() -> str:
-    """Name of the CPU, or its architecture where the system does not tell the name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main(dtype: str, sizes: list[int]) -> None:
     """Measures and prints the JSON."""
     memory.keep_freed()
     device = jax.devices()[0]
     machine = Machine(
-        processor=processor(),
+        processor=provenance.processor(),
         device=f"{len(jax.devices())} x {device.device_kind}",
         python=platform.python_version(),
         jax=jax.__version__,

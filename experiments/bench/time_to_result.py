@@ -23,7 +23,7 @@ from typing import Any
 from cifsel.config import Parser, local_path
 from cifsel.evaluation.scoring import wilson
 from cifsel.runtime import command
-from experiments.bench import machine
+from cifsel.workdir import provenance
 
 # Number and size of the images were chosen on validation images.
 OURS = (
@@ -120,7 +120,7 @@ def report(flags: argparse.Namespace) -> None:
     if flags.json:
         setup = {
             "date": datetime.date.today().isoformat(),
-            "processor": machine.processor(),
+            "processor": provenance.processor(),
             "cores": os.cpu_count(),
             "commands": {"cifsel": OURS, "Keras": KERAS},
         }

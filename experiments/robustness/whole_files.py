@@ -201,7 +201,7 @@ def _metrics() -> bytes:
         cost=Cost(9, 9.0, 2, 9.0, {"test": 1.0}),
         weights=None,
         provenance=Provenance(
-            {"python": "3"}, Devices("cpu", "cpu", 1, "x86_64"), "python", None, "2026-01-01"
+            {"python": "3"}, Devices("cpu", "cpu", 1, "x86_64", 2), "python", None, "2026-01-01"
         ),
     )
     return json.dumps(metrics.to_json()).encode()

@@ -33,8 +33,10 @@ def test_provenance_in_json(monkeypatch):
     assert list(record) == ["versions", "devices", "command", "git_commit", "finished"]
     assert list(record["versions"]) == ["python", *provenance.PACKAGES]
     assert record["versions"]["jax"] == jax.__version__
-    assert list(record["devices"]) == ["backend", "kind", "count", "machine"]
+    assert list(record["devices"]) == ["backend", "kind", "count", "processor", "cores"]
     assert record["devices"]["count"] == jax.device_count()
+    assert record["devices"]["processor"]
+    assert 1 <= record["devices"]["cores"] <= os.cpu_count()
     assert record["command"] == "python train.py '--workdir=a b'"
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", record["git_commit"])
     assert record["finished"].endswith("+00:00")

@@ -90,7 +90,7 @@ def provenance_table(outcome: Outcome) -> Table:
     versions = [f"{name} {version}" for name, version in provenance.versions.items() if version]
     rows = [
         ("finished", provenance.finished),
-        ("device", f"{provenance.devices.count} x {provenance.devices.kind}"),
+        ("device", provenance.devices.words),
         ("time", f"all {duration(outcome.seconds)}"),
         ("commit", str(provenance.git_commit)[:12]),
         ("versions", ", ".join(versions)),

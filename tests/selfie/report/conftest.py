@@ -22,7 +22,7 @@ from cifsel.workdir.provenance import Devices, Provenance
 LAYERS = ("block2b", "block5e", "block6h", "top")
 PROVENANCE = Provenance(
     versions={"python": "3.11.9", "jax": "0.10.2", "tensorflow-datasets": None},
-    devices=Devices(backend="cpu", kind="cpu", count=1, machine="x86_64"),
+    devices=Devices("cpu", "cpu", 1, "a processor", 2),
     command="python -m cifsel.main --config=configs/selfie.py --config.photos=selfies",
     git_commit="0123456789abcdef0123456789abcdef01234567",
     finished="2026-07-01T12:00:00+00:00",
