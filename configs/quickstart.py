@@ -38,7 +38,7 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     # Task 2, see configs/selfie.py.
     c.selfie.photos = "drawn"
     c.selfie.init_from = "drawn"  # Becomes the better of c.models, once it is trained.
-    c.selfie.image_size = 96
+    c.selfie.image_size = 64
     # Fewer repetitions than for photos, as drawn faces are only there to show how it goes.
     c.selfie.repeats = 3
     c.selfie.permutations = 20

@@ -157,9 +157,9 @@ class _Person:
 def _draw(person: _Person, happy: bool, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """Draws a face."""
     y, x = np.mgrid[:_SIZE, :_SIZE] + 0.5
-    turn, unit = rng.uniform(-0.06, 0.06), rng.uniform(51, 57)
-    right, down = x - rng.uniform(77, 83), y - rng.uniform(77, 83)
-    top, bottom = person.wall + rng.uniform(-15, 15, (2, 1))
+    turn, unit = rng.uniform(-0.03, 0.03), rng.uniform(52.5, 56.5)
+    right, down = x - rng.uniform(78, 82), y - rng.uniform(78, 82)
+    top, bottom = person.wall + rng.uniform(-5, 5, (2, 1))
     canvas = _Canvas(
         top + (bottom - top) * (y / _SIZE)[..., None],
         (np.cos(turn) * right + np.sin(turn) * down) / unit,
@@ -209,8 +209,8 @@ def _head(canvas: _Canvas, person: _Person, rng: np.random.Generator) -> None:
 
 def _eyes(canvas: _Canvas, person: _Person, rng: np.random.Generator) -> None:
     """Draws both eyes, more or less open, looking somewhere, perhaps with glasses."""
-    apart, size, openness = 0.34, 0.16, rng.uniform(0.8, 1)
-    look = rng.uniform(-0.25, 0.25, 2) * size
+    apart, size, openness = 0.34, 0.16, rng.uniform(0.92, 1)
+    look = rng.uniform(-0.1, 0.1, 2) * size
     for side in (-1, 1):
         u, v = side * apart, -0.1
         white = canvas.ellipse(u, v, size, size * openness)
@@ -241,9 +241,9 @@ def _brows(canvas: _Canvas, happy: bool, colour: np.ndarray, rng: np.random.Gene
 
 
 def _mouth(canvas: _Canvas, happy: bool, skin: np.ndarray, rng: np.random.Generator) -> None:
-    """Draws a mouth, corners up when happy, down when sad, open or not, with teeth or not."""
-    half, bend = rng.uniform(0.38, 0.46), rng.uniform(0.2, 0.3)
-    opening = rng.uniform(0.1, 0.22) if rng.random() < 0.5 else 0.0
+    """Draws a mouth, open, corners up when happy, down when sad, mostly with teeth."""
+    half, bend = rng.uniform(0.42, 0.5), rng.uniform(0.28, 0.36)
+    opening = rng.uniform(0.12, 0.24)
     bend = bend if happy else -bend
     corners = rng.uniform(0.46, 0.54) - 0.45 * bend
     upper, lower = bend - opening / 2, bend + opening / 2
@@ -252,12 +252,11 @@ def _mouth(canvas: _Canvas, happy: bool, skin: np.ndarray, rng: np.random.Genera
     above = corners + upper * across - canvas.v
     below = canvas.v - corners - lower * across
     gap = np.maximum(np.maximum(above, below), abs(canvas.u) - half)
-    if opening:
-        canvas.fill(gap, _DARK)
-        canvas.fill(np.maximum(gap, canvas.ellipse(0, corners + lower, 0.18, 0.08)), _TONGUE)
-        if rng.random() < 0.7:
-            canvas.fill(np.maximum(gap, -above - 0.45 * opening), _WHITE)
-    for rise in {upper, lower}:
+    canvas.fill(gap, _DARK)
+    canvas.fill(np.maximum(gap, canvas.ellipse(0, corners + lower, 0.18, 0.08)), _TONGUE)
+    if rng.random() < 0.9:
+        canvas.fill(np.maximum(gap, -above - 0.45 * opening), _WHITE)
+    for rise in (upper, lower):
         edge = canvas.arc((-half, half), (corners, corners), rise)
         canvas.fill(edge - 0.036, lips)
 
@@ -269,8 +268,8 @@ def _photographed(
     rng: np.random.Generator,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Adds light from one side, of random colour and strength, and the noise of a camera."""
-    direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.25)
+    direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.03, 0.12)
     light = 1 + strength * (np.cos(direction) * x + np.sin(direction) * y)
-    light = light[..., None] * rng.uniform(0.92, 1.05) * rng.uniform(0.97, 1.03, 3)
-    noise = rng.normal(0, rng.uniform(2, 9), pixels.shape)
+    light = light[..., None] * rng.uniform(0.96, 1.04) * rng.uniform(0.99, 1.01, 3)
+    noise = rng.normal(0, rng.uniform(1, 4), pixels.shape)
     return np.clip(np.round(pixels * light + noise), 0, 255).astype(np.uint8)

@@ -302,6 +302,7 @@ def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
         cifar.load_cifar(str(tmp_path / "file/below"))
 
 
+@pytest.mark.slow
 def test_partly_prepared_data(tmp_path):
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
     with pytest.raises(UserError, match=r"cifar100/3\.0\.2 cannot be read") as caught:
@@ -331,6 +332,7 @@ def test_records_of_something_else(tmp_path, monkeypatch, ids):
     one_line(caught)
 
 
+@pytest.mark.slow
 def test_damaged_description(tmp_path):
     (tmp_path / "cifar100/3.0.2").mkdir(parents=True)
     (tmp_path / "cifar100/3.0.2/dataset_info.json").write_text('{"name":')
@@ -348,6 +350,7 @@ def link(target):
 
 @pytest.mark.real
 @real_data
+@pytest.mark.slow
 def test_truncated_record_file(tmp_path):
     link(tmp_path / "cifar100/3.0.2")
     record = tmp_path / "cifar100/3.0.2/cifar100-train.tfrecord-00000-of-00001"

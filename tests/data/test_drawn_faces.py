@@ -86,7 +86,11 @@ def test_colours_do_not_tell_the_class(many, describe):
 
 def twins(number):
     """One person, happy and sad, as grey levels."""
-    pair = [drawn_faces._draw(happy, np.random.default_rng([7, number])) for happy in (True, False)]
+    person = drawn_faces._Person.of(np.random.default_rng([7, number]))
+    pair = [
+        drawn_faces._draw(person, happy, np.random.default_rng([7, number]))
+        for happy in (True, False)
+    ]
     return np.stack(pair).astype(float).mean(-1)
 
 

@@ -64,11 +64,13 @@ def tensor(events, tag):
     return [(e.step, tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)]
 
 
+@pytest.mark.slow
 def test_scalars_come_back_with_their_steps(events):
     assert tensor(events, "loss/held") == [(1, 3.5), (2, 2.5)]
     assert tensor(events, "rate") == [(1, 1.0)]
 
 
+@pytest.mark.slow
 def test_train_and_val_are_runs_that_share_the_name_of_a_scalar(events_by_run):
     assert tensor(events_by_run["train"], "loss") == [(2, 1.5)]
     assert tensor(events_by_run["val"], "loss") == [(1, 0.5)]
@@ -76,6 +78,7 @@ def test_train_and_val_are_runs_that_share_the_name_of_a_scalar(events_by_run):
         assert events_by_run[run].Tags()["tensors"] == ["loss"]
 
 
+@pytest.mark.slow
 def test_pictures_come_back_pixel_for_pixel(events):
     ((step, (width, height, encoded)),) = tensor(events, "grid")
     assert (step, int(width), int(height)) == (2, 7, 5)
@@ -83,6 +86,7 @@ def test_pictures_come_back_pixel_for_pixel(events):
 
 
 @pytest.mark.filterwarnings("ignore:html5lib:DeprecationWarning")
+@pytest.mark.slow
 def test_code_blocks_are_shown_as_they_are(events):
     from tensorboard.plugin_util import markdown_to_safe_html
 
@@ -92,12 +96,14 @@ def test_code_blocks_are_shown_as_they_are(events):
     assert "<pre><code>| a  b |\n| c  d |\n</code></pre>" in html
 
 
+@pytest.mark.slow
 def test_histograms_count_everything(events):
     ((_, buckets),) = tensor(events, "weights")
     assert buckets[:, 2].sum() == 10  # columns: left edge, right edge, count
     assert (buckets[0, 0], buckets[-1, 1]) == (0.0, 9.0)
 
 
+@pytest.mark.slow
 def test_hparams_are_flattened(events):
     from tensorboard.plugins.hparams import metadata
 

@@ -1,0 +1,115 @@
+"""The tables of runs on image folders and sets of tfds: accuracy by model and recipe."""
+
+import itertools
+import json
+import re
+from typing import Any
+
+from cifsel.evaluation.scoring import wilson
+from experiments import RESULTS
+from experiments.tables.markdown import interval, percent, table
+from experiments.tables.task1_runs import MODELS, RECIPES, mean
+
+# Names in records -> words.
+_SETS = {"ants-bees": "ants and bees"}
+_NAME = re.compile(rf"(.+)-({'|'.join(MODELS)})-({'|'.join(RECIPES)})-seed\d+")
+
+
+def page() -> str:
+    """results/own_images.md."""
+    return f"""# Own images
+
+Ants and bees are the 397 photos of PyTorch's tutorial on transfer learning. Its `val` folder is the
+test set, scored once by each run. Each seed divides `train` anew into training and validation
+images. Intervals are 95 % Wilson intervals of the mean accuracy over the test images.
+
+    {_records()[0]["command"]}
+
+{summary()}
+
+## Every run
+
+{every_run()}
+"""
+
+
+def summary() -> str:
+    """One row per set, model and recipe: means over the seeds."""
+    rows = []
+    for key, group in itertools.groupby(_named(), lambda pair: pair[0]):
+        same = [metrics for _, metrics in group]
+        tests = [metrics["test"] for metrics in same]
+        accuracy, images = mean(test["accuracy"] for test in tests), tests[0]["examples"]
+        right = [round(test["accuracy"] * images) for test in tests]
+        seconds = [sum(metrics["cost"]["seconds"].values()) for metrics in same]
+        rows.append(
+            (
+                *_words(key),
+                f"{same[0]['config']['image_size']} px",
+                percent(accuracy),
+                interval(*wilson(accuracy * images, images)),
+                f"{' '.join(map(str, right))} of {images}",
+                percent(mean(test["balanced_accuracy"] for test in tests)),
+                percent(mean(metrics["val"]["accuracy"] for metrics in same)),
+                f"{min(seconds):.0f} to {max(seconds):.0f}",
+            )
+        )
+    return table(
+        (
+            "images",
+            "model",
+            "recipe",
+            "size",
+            "test accuracy, mean",
+            "95 % interval",
+            "right, by seed",
+            "balanced",
+            "validation",
+            "seconds",
+        ),
+        rows,
+    )
+
+
+def every_run() -> str:
+    """One row per run, with the machine."""
+    rows = []
+    for path, metrics in zip(_paths(), _records(), strict=True):
+        devices = metrics["devices"]
+        rows.append(
+            (
+                f"[{path.stem}](own_images/{path.name})",
+                percent(metrics["test"]["accuracy"]),
+                f"{metrics['test']['loss']:.3f}",
+                " ".join(f"{part} {count}" for part, count in metrics["examples"].items()),
+                metrics["finished"][:10],
+                metrics["git_commit"][:7],
+                f"{devices['processor']}, {devices['cores']} cores",
+            )
+        )
+    header = ("run", "test accuracy", "test loss", "images", "date", "commit", "machine")
+    return table(header, rows)
+
+
+def _paths() -> list[Any]:
+    return sorted((RESULTS / "own_images").glob("*.json"))
+
+
+def _records() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in _paths()]
+
+
+def _named() -> list[tuple[tuple[str, str, str], dict[str, Any]]]:
+    """(set, model, recipe) and metrics of each record."""
+    named = []
+    for path, metrics in zip(_paths(), _records(), strict=True):
+        match = _NAME.fullmatch(path.stem)
+        if match is None:
+            raise ValueError(f"{path}: expected SET-MODEL-RECIPE-seedN.json")
+        named.append(((match[1], match[2], match[3]), metrics))
+    return named
+
+
+def _words(key: tuple[str, str, str]) -> tuple[str, str, str]:
+    name, model, recipe = key
+    return _SETS.get(name, name), MODELS[model], RECIPES[recipe]
