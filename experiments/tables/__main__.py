@@ -14,15 +14,22 @@ from cifsel import terminal
 from cifsel.config import arguments
 from cifsel.runtime import command
 from experiments import RESULTS
-from experiments.tables import ablation, headlines, speed, task1, tpu
+from experiments.tables import ablation, headlines, own_images, speed, task1, tpu
 from experiments.tables.markdown import Section, with_sections
 
 ROOT = RESULTS.parents[1]
-PAGES = {"task1": task1.page, "ablation": ablation.page, "speed": speed.page, "tpu": tpu.page}
+PAGES = {
+    "task1": task1.page,
+    "own_images": own_images.page,
+    "ablation": ablation.page,
+    "speed": speed.page,
+    "tpu": tpu.page,
+}
 SECTIONS: dict[str, Section] = {
     "headlines": headlines.headlines,
     "task1": task1.summary,
     "accuracies": task1.accuracies,
+    "own-images": lambda _: own_images.summary(),
     "goals": lambda _: task1.goals(),
     "speed": lambda _: speed.ratios(),
     "time-to-result": lambda _: speed.times(),

@@ -7,7 +7,9 @@ from typing import Any
 
 from cifsel.evaluation.scoring import wilson
 from experiments import RESULTS
+from experiments.bench import commands
 from experiments.tables.markdown import interval, percent, table
+from experiments.tables.records import read
 from experiments.tables.task1_runs import MODELS, RECIPES, mean
 
 # Names in records -> words.
@@ -17,6 +19,7 @@ _NAME = re.compile(rf"(.+)-({'|'.join(MODELS)})-({'|'.join(RECIPES)})-seed\d+")
 
 def page() -> str:
     """results/own_images.md."""
+    times = read("own_data")
     return f"""# Own images
 
 Ants and bees are the 397 photos of PyTorch's tutorial on transfer learning. Its `val` folder is the
@@ -26,6 +29,17 @@ images. Intervals are 95 % Wilson intervals of the mean accuracy over the test i
     {_records()[0]["command"]}
 
 {summary()}
+
+## Time
+
+`python -m experiments.bench.own_data --data=FOLDER`, {times["date"]}, {times["processor"]},
+{times["cores"]} cores. The search for copies runs over the images of CIFAR-100. The runs are linear
+probes with MobileNet on ants and bees at 224 px, start-up and report included. The first run has an
+empty cache folder. [own_data.json](own_data.json) is the record.
+
+{searches(times)}
+
+{chr(10).join(commands.table([commands.Timing(**timing) for timing in times["starts"]]))}
 
 ## Every run
 
@@ -69,6 +83,15 @@ def summary() -> str:
         ),
         rows,
     )
+
+
+def searches(times: dict[str, Any]) -> str:
+    """One row per number of images: seconds, and copies found."""
+    rows = [
+        (f"{row['images']:,}", f"{row['seconds']:.1f}", f"{row['pairs']:,}")
+        for row in times["searches"]
+    ]
+    return table(("images", "seconds", "pairs of copies"), rows)
 
 
 def every_run() -> str:
