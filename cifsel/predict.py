@@ -114,8 +114,9 @@ def _warned(answers: "Iterable[Answer]") -> "Iterator[Answer]":
 
 def _load(checkpoint: str) -> "Predictor":
     from cifsel.prediction import predictor
-    from cifsel.runtime import cache
+    from cifsel.runtime import cache, libtpu
 
+    libtpu.quiet()
     cache.keep_compiled()  # Compiling takes half of the time until the first answer.
     return predictor.load(checkpoint)
 

@@ -18,17 +18,10 @@ from jax.experimental import topologies
 
 from cifsel.errors import UserError, one_line
 from cifsel.preflight.programs import Program
-from cifsel.runtime import cache
+from cifsel.runtime import cache, libtpu
 
 # Version of the kept analyses. Raise it when their fields change their meaning.
 _FORMAT = 1
-# libtpu reads these when it loads. Without them it looks for the machine's own TPU, and complains.
-_WITHOUT_TPU = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
 _KEPT = 5  # number of temporaries to list
 
@@ -104,8 +97,7 @@ def devices(topology: str) -> Sequence[jax.Device]:
     Raises:
       UserError: libtpu is not installed, or knows no such topology.
     """
-    for name, value in _WITHOUT_TPU.items():
-        os.environ.setdefault(name, value)
+    libtpu.expect_no_tpu()
     sides = [int(side) for side in topology.partition(":")[2].split("x")]
     # Most machines have 2 x 2 chips. A slice of one chip is a part of such a machine.
     per_host = [*(min(side, 2) for side in sides[:2]), 1]

@@ -18,7 +18,7 @@ from absl import logging as absl_logging
 
 from cifsel import terminal
 from cifsel.errors import ExitCode
-from cifsel.runtime import cache, compiling, ending, failures, memory
+from cifsel.runtime import cache, compiling, ending, failures, libtpu, memory
 from cifsel.runtime.signals import Interrupted
 
 # Seconds to wait at the end for threads that other libraries have left behind.
@@ -77,6 +77,7 @@ def refuse(module: str) -> NoReturn:
 def start() -> None:
     """Starts a command that computes: `start_terminal`, and JAX's settings, before JAX starts."""
     start_terminal()
+    libtpu.quiet()
     memory.keep_freed()
     cache.keep_compiled()
     compiling.announce()

@@ -11,7 +11,8 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 PROGRAM = """
 import jax
-from cifsel.runtime import cache
+from cifsel.runtime import cache, libtpu
+libtpu.quiet()
 cache.keep_compiled()
 print(jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs)
 jax.jit(lambda x: x * 2)(1.0)

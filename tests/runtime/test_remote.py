@@ -299,6 +299,6 @@ def test_the_command_says_it_in_one_line(gs):
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: gs://nobucket/run/mobilenet-seed0 cannot be reached: there is no bucket nobucket:"
+        "error: gs://nobucket/run cannot be reached: there is no bucket nobucket:"
         " check the name, or make it"
     ]
