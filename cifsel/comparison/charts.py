@@ -81,6 +81,8 @@ def accuracy_by_class(
     for axis, item in ((axes.xaxis, a), (axes.yaxis, b)):
         axis.set_label_text(layout.wrap(f"accuracy of {item.name}"))
         axis.set_major_formatter(PERCENT)
+        # No tick says that more than all are right.
+        axis.set_ticks([tick for tick in axis.get_ticklocs() if ends[0] <= tick <= min(ends[1], 1)])
     far = [index for index in np.argsort(-abs(difference), kind="stable")[:8] if difference[index]]
     _name_points(layout.freeze(figure), axes, points, {index: class_names[index] for index in far})
     return figure

@@ -139,6 +139,11 @@ class TestAccuracyByClass:
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("accuracy of A", "accuracy of B")
         assert {note.get_text() for note in axes.texts} == {"w", "x", "y"}
 
+    def test_no_tick_is_above_all(self):
+        a, b = np.array([0.985, 0.953]), np.array([1.0, 0.94])
+        (axes,) = charts.accuracy_by_class(["ants", "bees"], a, b, (A, B)).axes
+        assert max(axes.get_xticks()) == max(axes.get_yticks()) == pytest.approx(1)
+
     def test_the_panel_is_square(self):
         figure = charts.accuracy_by_class(*every_class(), (A, B))
         style.to_rgb(figure)
