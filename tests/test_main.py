@@ -8,19 +8,21 @@ import sys
 import h5py
 import pytest
 from etils import epath
-from paths import REPO
+from paths import REPO, TESTS
 
 from cifsel.workdir import lock
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = pytest.mark.process
 
-# Each command in a fork of one process that has imported what takes seconds. `run_module` does what
-# `python -m cifsel.main` does.
+# Each command in a fork of one process that has imported what takes seconds, and draws few images.
+# `run_module` does what `python -m cifsel.main` does.
 FORK = """
 import json, os, runpy, sys, warnings
 warnings.simplefilter("ignore")  # About threads that this process does not have.
-import clu.metric_writers, tensorflow, tensorflow_datasets
 import cifsel.quickstart, cifsel.train
+print("tensorflow" in sys.modules, flush=True)
+import tiny_run
+tiny_run.drawn_images.draw_classes = tiny_run.few_images
 for name, arguments in json.load(open(sys.argv[1])).items():
     if child := os.fork():
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -44,6 +46,7 @@ CASES = {
     "recipe": ((f"{EFFNET}:nope",), ("'nope'", "finetune, probe, notebook")),
     "no recipes": ((f"{QUICKSTART}:nope",), ("'nope'", "scratch")),
     "no config file": (("--config=configs/nope.py",), ("configs/nope.py", "No such file")),
+    "field": ((EFFNET, "--config.batch_sise=3"), ("'batch_sise'", "did you mean batch_size?")),
     "nested field": ((EFFNET, "--config.augment.flipp=True"), ("'augment.flipp'", "augment.flip")),
     "type": ((EFFNET, "--config.batch_size=many"), ("config.batch_size is 'many'", "int")),
     "none": ((EFFNET, "--config.epochs=None"), ("config.epochs is 'None'", "int")),
@@ -68,6 +71,10 @@ CASES = {
         ("WORK/other", "another config", "seed: 5 -> 0"),
     ),
     "busy": ((*DRAWN, "--workdir=WORK/busy"), ("WORK/busy", "in use by process", "--workdir")),
+    "no data": (
+        (EFFNET,),
+        ("WORK/tfds", "no network", "data_dir", "configs/quickstart.py"),
+    ),
     "no weights": (DRAWN, ("efficientnetv2-b0_notop.h5", "WORK/cache", "weights_dir")),
     "truncated": ((*DRAWN, "--config.weights=WORK/cut.h5"), ("WORK/cut.h5",)),
     "not there": ((*DRAWN, "--config.weights=WORK/nope.h5"), ("WORK/nope.h5", "no such")),
@@ -82,23 +89,10 @@ def environment(folder):
         "CIFSEL_CACHE": str(folder / "cache"),
         "TFDS_DATA_DIR": str(folder / "tfds"),
         "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(REPO),
+        "PYTHONPATH": os.pathsep.join([str(REPO), str(TESTS)]),
         **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), nowhere),
         **dict.fromkeys(("no_proxy", "NO_PROXY"), ""),
     }
-
-
-def command(folder, *arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "cifsel.main", *arguments],
-        cwd=REPO,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        **options,
-    )
 
 
 def assert_one_line(status, out, err, *words):
@@ -116,7 +110,10 @@ def assert_one_line(status, out, err, *words):
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
-    """The folder in which all of CASES were run: what they printed, and their status."""
+    """The folder in which all of CASES were run, with what they printed and their status.
+
+    Also what the process itself said.
+    """
     folder = tmp_path_factory.mktemp("refused")
     (folder / "file").write_text("mine")
     (folder / "other").mkdir()
@@ -125,7 +122,6 @@ def refused(tmp_path_factory):
     with h5py.File(folder / "whole.h5", "w") as file:
         file["kernel"] = range(1000)
     (folder / "cut.h5").write_bytes((folder / "whole.h5").read_bytes()[:3000])
-    before = {path.name for path in folder.iterdir()}
     cases = {}
     for name, (arguments, _) in CASES.items():
         if not any(argument.startswith("--workdir") for argument in arguments):
@@ -135,18 +131,20 @@ def refused(tmp_path_factory):
     script = folder / "fork.py"
     script.write_text(FORK)
     with lock.alone(epath.Path(folder) / "busy"):
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, script, folder / "cases.json"],
             cwd=REPO,
             env=environment(folder),
             check=True,
             capture_output=True,
+            text=True,
             timeout=300,
         )
-    return folder, before
+    return folder, done.stdout
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_wrong_input_is_one_line(refused, name):
     folder, _ = refused
     status, out, err = (
@@ -156,6 +154,7 @@ def test_wrong_input_is_one_line(refused, name):
     assert_one_line(int(status), out, err, *words)
 
 
+@pytest.mark.slow
 def test_wrong_input_leaves_nothing(refused):
     folder, _ = refused
     for name in CASES:
@@ -166,27 +165,20 @@ def test_wrong_input_leaves_nothing(refused):
     assert not list((folder / "cache").rglob("*.h5*"))
 
 
+@pytest.mark.slow
+def test_tensorflow_stays_away(refused):
+    """Until it is needed."""
+    assert refused[1] == "False\n"
+
+
 def test_without_a_config(tmp_path):
-    done = command(tmp_path, "--workdir=x")
-    assert_one_line(done.returncode, done.stdout, done.stderr, "--config", "configs/effnet.py")
-
-
-def test_unknown_field(tmp_path):
-    done = command(tmp_path, EFFNET, "--config.batch_sise=3")
-    words = ("'batch_sise'", "did you mean batch_size?")
-    assert_one_line(done.returncode, done.stdout, done.stderr, *words)
-
-
-def test_without_data_and_network(tmp_path):
-    done = command(tmp_path, EFFNET, f"--workdir={tmp_path / 'run'}")
-    words = (str(tmp_path / "tfds"), "no network", "data_dir", "configs/quickstart.py")
-    assert_one_line(done.returncode, done.stdout, done.stderr, *words)
-    assert list((tmp_path / "run").iterdir()) == []
-
-
-def test_tensorflow_stays_away():
-    code = "import sys, cifsel.train; print('tensorflow' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "cifsel.main", "--workdir=x"],
+        cwd=REPO,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
-    assert done.stdout == "False\n"
+    assert_one_line(done.returncode, done.stdout, done.stderr, "--config", "configs/effnet.py")

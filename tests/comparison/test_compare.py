@@ -4,19 +4,21 @@ import html
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from cifsel import build, compare, workdir
+from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.report import Report, make_page
+from cifsel.comparison.results import best_run
+from cifsel.comparison.runs import read_run
 from cifsel.data import drawn_images, splits
 from cifsel.errors import UserError
 from cifsel.prediction import gradcam
-from cifsel.reports.page import Page, Table
+from cifsel.reports.page import Table
 
 pytestmark = pytest.mark.slow
 
@@ -133,12 +135,11 @@ def test_best_json_leads_to_the_best_seed_wherever_the_folder_goes(compared, dat
     assert best["class_names"] == list(dataset.class_names)
 
 
-def test_runs_elsewhere_are_named_in_full(stand_ins, runs_of_both, tmp_path, monkeypatch):
-    monkeypatch.setattr(Page, "write", lambda *_: None)
-    root, folders = runs_of_both
-    compare.compare(folders, str(tmp_path / "report"))
-    best = json.loads((tmp_path / "report" / workdir.BEST).read_text())
-    assert best["run"] == str(root / "efficientnetv2-b0-0")
+def test_runs_elsewhere_are_named_in_full(runs_of_both, tmp_path):
+    root, _ = runs_of_both
+    chosen = Candidate("EfficientNetV2-B0", (read_run(str(root / "efficientnetv2-b0-0")),))
+    best = best_run(epath.Path(tmp_path / "report"), chosen)
+    assert best.run == str(root / "efficientnetv2-b0-0")
 
 
 def test_markdown_has_the_verdict_and_all_figures(compared):
@@ -198,14 +199,12 @@ def test_missing_checkpoint_is_named_before_anything_is_written(
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.process
-def test_command_says_what_is_wrong_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "cifsel.compare", str(tmp_path), str(tmp_path), "--output=x"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2
-    assert (
-        done.stderr == f"error: {tmp_path} is no run (no metrics.json): give the --workdir of one\n"
-    )
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    """The command makes one line of it, as of every UserError."""
+    with pytest.raises(UserError) as caught:
+        compare.compare([str(tmp_path)] * 2, str(tmp_path / "report"))
+    expected = f"{tmp_path} is no run (no metrics.json): give the --workdir of one"
+    assert str(caught.value) == expected
 
 
 # --- in a browser --------------------------------------------------------------------------------

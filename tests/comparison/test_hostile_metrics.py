@@ -100,7 +100,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=SLOW_FIXTURE)
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=SLOW_FIXTURE)
 @given(data=st.data())
 def test_any_value_in_metrics(folder, other_run, whole, changed, data):
     metrics = copy.deepcopy(whole)

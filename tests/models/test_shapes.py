@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifsel.models import classifier
+from cifsel.models import classifier, layers, mobilenet
 
-pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 # keras.applications: count_params() with the 1000-class top, and without it. Others are compared
 # with Keras's tensor by tensor, in test_parity.py.
@@ -27,6 +27,24 @@ MOBILENET_COUNTS = {
 }
 # Model -> pixels per position of its feature map; those that take long to compile apart.
 SMALL = {"mobilenet": 32, "efficientnetv2-mini": 16}
+
+
+@pytest.fixture
+def shapes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing is quicker without random numbers and without the forms of layers for CPUs."""
+    for initializer in ("conv_init", "depthwise_init"):
+        monkeypatch.setattr(layers, initializer, jax.nn.initializers.zeros)
+
+    def on_others(*arguments: Any, cpu: Any, default: Any) -> Any:
+        return default(*arguments)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", on_others)
+
+
+@pytest.fixture
+def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of MobileNet's blocks, which compile in seconds, enough to have both strides twice."""
+    monkeypatch.setattr(mobilenet, "BLOCKS", mobilenet.BLOCKS[:4])
 
 
 def build(model: str, **kwargs: Any) -> classifier.Classifier:
@@ -72,11 +90,14 @@ def counts(model: str, alpha: float = 1.0) -> tuple[int, int]:
     return total, total - sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]["head"]))
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize("model", KERAS_COUNTS)
+@pytest.mark.slow
 def test_efficientnet_has_as_many_parameters_as_keras(model: str) -> None:
     assert counts(model) == KERAS_COUNTS[model]
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize("alpha", MOBILENET_COUNTS)
 def test_mobilenet_has_as_many_parameters_as_keras(alpha: float) -> None:
     assert counts("mobilenet", alpha) == MOBILENET_COUNTS[alpha]
@@ -87,7 +108,9 @@ def test_unknown_model_is_refused() -> None:
         classifier.build("resnet50", num_classes=7)
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize("alpha", [0.1, 1.3])
+@pytest.mark.slow
 def test_any_alpha(alpha: float) -> None:
     built = build("mobilenet", alpha=alpha)
     variables = jax.eval_shape(built.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
@@ -97,8 +120,10 @@ def test_any_alpha(alpha: float) -> None:
     assert shape == (2, 7)
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize("model", SMALL)
 @pytest.mark.parametrize(("height", "width"), [(33, 64), (225, 31)])
+@pytest.mark.slow
 def test_any_size(model: str, height: int, width: int) -> None:
     built = build(model)
     empty = jnp.zeros((2, height, width, 3), jnp.uint8)
@@ -113,7 +138,9 @@ def test_any_size(model: str, height: int, width: int) -> None:
     assert jax.eval_shape(built.apply, variables, empty).shape == (2, 7)
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize("model", SMALL)
+@pytest.mark.slow
 def test_variables_fit_every_size(model: str) -> None:
     built = build(model)
     trees = [
@@ -123,17 +150,20 @@ def test_variables_fit_every_size(model: str) -> None:
     assert jax.tree.map(lambda a: a.shape, trees[0]) == jax.tree.map(lambda a: a.shape, trees[1])
 
 
-@pytest.mark.parametrize("model", SMALL)
+@pytest.mark.parametrize("model", ["mobilenet", "efficientnetv2-mini", "efficientnetv2-s"])
 def test_uint8_and_float_images_are_the_same_images(model: str) -> None:
-    apply, variables = evaluate(model), variables_of(model)
-    logits = apply(variables, images())
-    np.testing.assert_allclose(
-        logits, apply(variables, images().astype(np.float32)), rtol=1e-4, atol=1e-4
+    whole, real = (
+        classifier.preprocess(jnp.asarray(images(), dtype), model)
+        for dtype in (jnp.uint8, jnp.float32)
     )
-    assert np.abs(logits - apply(variables, images() // 255)).max() > 0.01
+    assert whole.dtype == real.dtype == jnp.float32
+    np.testing.assert_array_equal(whole, real)
+    assert np.ptp(whole) > 1
 
 
+@pytest.mark.usefixtures("few_blocks")
 @pytest.mark.parametrize("model", SMALL)
+@pytest.mark.slow
 def test_images_of_a_batch_do_not_touch_each_other(model: str) -> None:
     logits = evaluate(model)(variables_of(model), images())
     backwards = evaluate(model)(variables_of(model), images()[::-1].copy())
@@ -141,7 +171,9 @@ def test_images_of_a_batch_do_not_touch_each_other(model: str) -> None:
     assert np.ptp(logits, axis=0).max() > 0.01
 
 
+@pytest.mark.usefixtures("few_blocks")
 @pytest.mark.parametrize("model", SMALL)
+@pytest.mark.slow
 def test_bfloat16_is_for_activations_only(model: str) -> None:
     half, variables = build(model, dtype=jnp.bfloat16), variables_of(model)
 
@@ -162,7 +194,9 @@ def test_bfloat16_is_for_activations_only(model: str) -> None:
     assert 0 < error < 0.1 * np.abs(exact).max()
 
 
+@pytest.mark.usefixtures("few_blocks")
 @pytest.mark.parametrize("model", SMALL)
+@pytest.mark.slow
 def test_frozen_batch_norm_trains_as_it_evaluates(model: str) -> None:
     built, variables = build(model), variables_of(model)
 

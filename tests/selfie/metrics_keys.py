@@ -28,7 +28,7 @@ KEYS = {
     "permutation": "p accuracies observed mean interval",
     "learning_curve[]": "photos accuracy low high",
     "seconds": "all",
-    "devices": "backend kind count machine",
+    "devices": "backend kind count processor cores",
     "final": "layer grid method l2 temperature sure_from",
 }
 # The choices of a candidate that is fine-tuned.

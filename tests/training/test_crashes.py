@@ -124,11 +124,13 @@ def test_nobody_is_told_that_it_was_saved_when_it_was_not(real, tmp_path, monkey
 
 # --- kill -9 -------------------------------------------------------------------------------------
 
-KILLS, EPOCHS = 5, 5
+EPOCHS = 4
+# Seconds from the beginning of a save until the run is killed.
+DELAYS = (0.0, 0.04, 0.12)
 # Runs in forks of one process, which has imported what takes seconds, killed soon after a save has
 # begun, and then one to the end; says whether they were killed within a save.
 PROGRAM = f"""
-import os, random, signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
 import test_crashes
 
@@ -144,16 +146,15 @@ def start(killed, result):
         os._exit(0)
     return child
 
-random.seed(0)
 os.waitpid(start(folder / "undisturbed", folder / "expected.npz"), 0)
 folder = folder / "killed"
-for _ in range({KILLS}):
+for delay in {DELAYS}:
     before = names()
     child = start(folder, sys.argv[1] + "/never.npz")
     until = time.monotonic() + 60
     while not any("tmp" in name for name in names() - before) and time.monotonic() < until:
         time.sleep(0.001)
-    time.sleep(random.uniform(0, 0.15))
+    time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     print("within" if any("tmp" in name for name in names()) else "between", flush=True)
@@ -177,7 +178,7 @@ def run(folder, result):
     def predict(variables, images):
         return variables["params"]["w"][: len(images) * CLASSES].reshape(-1, CLASSES)
 
-    w = np.random.default_rng(0).normal(size=500_000).astype(np.float32)
+    w = np.random.default_rng(0).normal(size=200_000).astype(np.float32)
     variables = {"params": {"w": jnp.asarray(w)}, "batch_stats": {}}
     state = init_state(variables, optax.sgd(0.1), 0.0)
     scan = jax.jit(step, donate_argnums=0)
@@ -191,7 +192,7 @@ def test_killed_at_any_moment_of_a_save(tmp_path):
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path],
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -13,15 +13,18 @@ from paths import REPO
 
 from cifsel.workdir import provenance
 
+# On one processor, with a small network and few images.
 ON_ONE = """
-import os, runpy
+import os, runpy, sys
+sys.path.append("tests")
+import pytest, tiny_run
+tiny_run.make_small(pytest.MonkeyPatch())
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 runpy.run_module("cifsel.main", run_name="__main__")
 """
 COMMAND = (
-    "--config=configs/effnet.py:probe --config.model=efficientnetv2-mini --config.weights=none"
-    " --config.dataset=drawn --config.image_size=32 --config.train_examples=100"
-    " --config.test_examples=50"
+    "--config=configs/effnet.py:probe --config.weights=none --config.dataset=drawn"
+    " --config.image_size=32"
 )
 
 
