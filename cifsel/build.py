@@ -21,7 +21,7 @@ from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
 from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, load_backbone
 from cifsel.runtime import command, sharding
-from cifsel.terminal import say
+from cifsel.runtime.terminal import say
 from cifsel.training import optim
 from cifsel.training.objective import Objective
 from cifsel.training.optim import Optimizer

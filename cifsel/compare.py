@@ -28,7 +28,7 @@ from cifsel.errors import UserError
 from cifsel.reports.page import Page
 from cifsel.runtime import command, remote
 from cifsel.runtime.paths import exists
-from cifsel.terminal import say, show_table, working
+from cifsel.runtime.terminal import say, show_table, working
 from cifsel.workdir import records, summaries
 
 COMPARISON = "comparison.json"

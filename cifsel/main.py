@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from cifsel import terminal
 from cifsel.config import flag, validate
-from cifsel.runtime import command
+from cifsel.runtime import command, terminal
 from cifsel.runtime.paths import expanded
-from cifsel.terminal import say
+from cifsel.runtime.terminal import say
 
 if TYPE_CHECKING:
     from cifsel.workdir.summaries import Writer

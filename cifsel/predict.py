@@ -18,13 +18,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cifsel import terminal
 from cifsel.config import arguments
 from cifsel.data.photos import search
 from cifsel.errors import UserError
-from cifsel.runtime import command, remote
+from cifsel.runtime import command, remote, terminal
 from cifsel.runtime.failures import Advice
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 if TYPE_CHECKING:
     from cifsel.prediction.answers import Answer

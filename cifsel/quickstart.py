@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 from cifsel import sweep
 from cifsel.comparison.results import Comparison
 from cifsel.runtime import command, remote
+from cifsel.runtime.terminal import say
 from cifsel.selfie.run import evaluate_and_train
-from cifsel.terminal import say
 from cifsel.workdir import lock, summaries
 
 

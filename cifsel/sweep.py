@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from cifsel import compare, train
 from cifsel.comparison.results import Comparison
 from cifsel.runtime import command, remote
-from cifsel.terminal import say
+from cifsel.runtime.terminal import say
 from cifsel.workdir import summaries
 
 

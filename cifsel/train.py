@@ -20,7 +20,7 @@ from cifsel.evaluation import cost, split_score
 from cifsel.evaluation.passes import Passes
 from cifsel.reports.run_report import RunReport, show_results
 from cifsel.runtime import command, remote, sharding
-from cifsel.terminal import say, working
+from cifsel.runtime.terminal import say, working
 from cifsel.training import diagnosis, loop, plan, probe, profiling, steps
 from cifsel.training.clock import Phases
 from cifsel.training.progress import Progress

@@ -21,13 +21,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import terminal, train
+from cifsel import train
 from cifsel.comparison import paired
 from cifsel.comparison.runs import read_run
 from cifsel.config import Parser, local_path
 from cifsel.errors import UserError
-from cifsel.runtime import command
-from cifsel.terminal import say
+from cifsel.runtime import command, terminal
+from cifsel.runtime.terminal import say
 from cifsel.workdir.summaries import Summaries
 from configs import effnet, mobilenet
 

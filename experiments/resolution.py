@@ -13,12 +13,12 @@ import functools
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifsel import build, terminal, workdir
+from cifsel import build, workdir
 from cifsel.comparison import paired
 from cifsel.config import Parser, path
 from cifsel.evaluation import features, inference, scoring
 from cifsel.prediction import trained_model
-from cifsel.runtime import command, remote
+from cifsel.runtime import command, remote, terminal
 
 
 def score(run: str, sizes: list[int], mirrors: list[bool]) -> None:

@@ -12,7 +12,7 @@ from cifsel import config as config_lib
 from cifsel.comparison.runs import Run
 from cifsel.errors import UserError, printable
 from cifsel.reports.looks import model_name
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 # Fields of the config that may differ between the runs of one candidate.
 _PER_RUN = ("seed", "name", "recipe", "task", "models", *config_lib.PLACES)

@@ -22,7 +22,7 @@ from cifsel.comparison.scores import CoarseComparison
 from cifsel.reports import layout
 from cifsel.reports.layout import Item
 from cifsel.reports.style import GREY, INK, PERCENT, display_name, percent, styled
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 
 @dataclass(frozen=True)

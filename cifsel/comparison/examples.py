@@ -13,7 +13,7 @@ from cifsel.data.splits import Dataset
 from cifsel.prediction import gradcam, trained_model
 from cifsel.reports.page import Gallery, Tile
 from cifsel.reports.style import display_name, percent
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 # Numbers of images: enough to judge, few enough to look at.
 CONFUSED_PAIRS, IMAGES_PER_PAIR, DISAGREEMENTS, GRADCAMS_OF_A_KIND = 6, 4, 16, 3

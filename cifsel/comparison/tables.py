@@ -13,7 +13,7 @@ from cifsel.comparison.verdict import Verdict
 from cifsel.evaluation import split_score
 from cifsel.reports.page import Table
 from cifsel.reports.style import display_name, percent, significant
-from cifsel.terminal import duration
+from cifsel.runtime.terminal import duration
 
 T = TypeVar("T")
 # Fields that belong to the model itself, so that a difference in them is no unfairness.

@@ -7,9 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import NoReturn
 
-from cifsel import terminal
 from cifsel.config.validation import did_you_mean
 from cifsel.errors import ExitCode
+from cifsel.runtime import terminal
 from cifsel.runtime.paths import expanded
 
 

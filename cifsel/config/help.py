@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from cifsel import terminal
 from cifsel.config.schema import Schema
+from cifsel.runtime import terminal
 
 _COLUMN = 34  # characters before the help of a field
 

@@ -16,7 +16,7 @@ from etils import epath
 from cifsel.errors import one_line
 from cifsel.runtime import cache, remote, zips
 from cifsel.runtime.paths import expanded
-from cifsel.terminal import warn
+from cifsel.runtime.terminal import warn
 
 # Raised whenever the arrays in the file change their meaning, so that older files are not read.
 _FORMAT = 1

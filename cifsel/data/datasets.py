@@ -4,7 +4,7 @@ import dataclasses
 
 from cifsel.data import cifar, drawn_images, folders, splits
 from cifsel.data.folders import OwnSpec
-from cifsel.terminal import count, say
+from cifsel.runtime.terminal import count, say
 
 TFDS = "tfds:"
 

@@ -6,9 +6,9 @@ import hashlib
 import numpy as np
 from jaxtyping import Float32, Int, Int32, Int64, UInt8
 
-from cifsel import terminal
 from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.errors import UserError
+from cifsel.runtime import terminal
 
 
 @dataclasses.dataclass(frozen=True)

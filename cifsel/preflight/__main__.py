@@ -16,13 +16,13 @@ from absl import app, flags
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from cifsel import build, terminal
+from cifsel import build
 from cifsel.config import flag
 from cifsel.config.validation import validate
 from cifsel.errors import UserError
 from cifsel.preflight import chips, compiler, programs
-from cifsel.runtime import command, sharding
-from cifsel.terminal import duration, say
+from cifsel.runtime import command, sharding, terminal
+from cifsel.runtime.terminal import duration, say
 
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "v5e:2x4", "The slice: a kind of chip, and how many there are along each side."

@@ -13,7 +13,7 @@ from cifsel.reports import figures, looks, matrix
 from cifsel.reports.layout import Item
 from cifsel.reports.page import DRAWN, Chart, Gallery, Page, Table, Tile
 from cifsel.reports.style import display_name, percent, significant
-from cifsel.terminal import duration
+from cifsel.runtime.terminal import duration
 from cifsel.training.results import RunMetrics
 from cifsel.training.samples import Samples
 

@@ -13,7 +13,7 @@ from cifsel.data.splits import Dataset
 from cifsel.evaluation.split_score import SplitScore
 from cifsel.reports import figures, run_page, style
 from cifsel.reports.page import DRAWN
-from cifsel.terminal import count, duration, say, show_table
+from cifsel.runtime.terminal import count, duration, say, show_table
 from cifsel.training.results import RunMetrics
 from cifsel.training.samples import Samples
 from cifsel.workdir import summaries

@@ -1,4 +1,4 @@
-"""Devices and processes, signals, memory, failures of the machine, and paths on gs://."""
+"""The terminal, devices and processes, signals, memory, failures, and paths on gs://."""
 
 import lazy_loader
 

@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 from absl import flags
 from absl import logging as absl_logging
 
-from cifsel import terminal
 from cifsel.errors import ExitCode
-from cifsel.runtime import cache, compiling, ending, failures, libtpu, memory
+from cifsel.runtime import cache, compiling, ending, failures, libtpu, memory, terminal
 from cifsel.runtime.signals import Interrupted
 
 # Seconds to wait at the end for threads that other libraries have left behind.

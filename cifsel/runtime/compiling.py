@@ -5,7 +5,7 @@ import re
 import threading
 from typing import Any
 
-from cifsel import terminal
+from cifsel.runtime import terminal
 
 SILENT_SECONDS = 2.0  # of compiling, until something is said
 # Events of jax.monitoring. The first comes when a program is handed to XLA, the second afterwards.

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from cifsel import terminal
 from cifsel.errors import ExitCode
+from cifsel.runtime import terminal
 
 UNHEARD_SECONDS = 3.0  # until a main thread that has not heard of the signal is ended
 UNWINDING_SECONDS = 5.0  # more, for one that has heard of it, to leave its blocks

@@ -22,9 +22,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-from cifsel import terminal
 from cifsel.errors import ExitCode, UserError
-from cifsel.runtime import failures
+from cifsel.runtime import failures, terminal
 from cifsel.runtime.signals import Interrupted
 
 _RETRY = 0.2  # seconds between attempts to connect

@@ -8,9 +8,9 @@ from jaxtyping import UInt8
 from cifsel.data import drawn_faces
 from cifsel.data.photos import grouping, labelled
 from cifsel.data.photos.crops import Cropper
+from cifsel.runtime.terminal import count, say
 from cifsel.selfie.protocol import folds
 from cifsel.selfie.protocol.photo_set import PhotoSet
-from cifsel.terminal import count, say
 
 # Photos as a model is shown them.
 Images = UInt8[np.ndarray, "n s s 3"]

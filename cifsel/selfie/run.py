@@ -15,6 +15,7 @@ from cifsel.data.photos.crops import Cropper
 from cifsel.data.photos.labelled import Photos
 from cifsel.prediction import seen
 from cifsel.runtime import remote
+from cifsel.runtime.terminal import count, say, working
 from cifsel.selfie import serialization
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.photos import Images, prepare_photos, read_photos
@@ -42,7 +43,6 @@ from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone, pretrained_backbones
 from cifsel.selfie.report import sentences
 from cifsel.selfie.showing import show_again, show_outcome, write_report
-from cifsel.terminal import count, say, working
 from cifsel.workdir import lock, provenance
 from cifsel.workdir.model_meta import SeenPhoto
 from cifsel.workdir.summaries import Writer

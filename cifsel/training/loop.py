@@ -14,7 +14,7 @@ from cifsel.errors import UserError
 from cifsel.evaluation import inference, scoring
 from cifsel.runtime import memory, sharding
 from cifsel.runtime.signals import Interrupted, stop_requests
-from cifsel.terminal import count, duration, say, step_bar
+from cifsel.runtime.terminal import count, duration, say, step_bar
 from cifsel.training.clock import LoopClock
 from cifsel.training.loader import Loader
 from cifsel.training.plan import Examples, Functions, Output, Plan

@@ -8,7 +8,7 @@ from etils import epath
 
 from cifsel import workdir
 from cifsel.runtime import sharding
-from cifsel.terminal import say
+from cifsel.runtime.terminal import say
 
 
 class Trace:

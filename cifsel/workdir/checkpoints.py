@@ -26,7 +26,7 @@ from cifsel import workdir
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote, sharding
 from cifsel.runtime.paths import is_file, is_folder
-from cifsel.terminal import say
+from cifsel.runtime.terminal import say
 from cifsel.workdir import checksums
 
 Tree = Any

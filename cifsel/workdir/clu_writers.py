@@ -9,8 +9,8 @@ from typing import Any
 
 from etils import epath
 
-from cifsel import terminal
 from cifsel.errors import one_line
+from cifsel.runtime import terminal
 
 # Parts of the data whose scalars share charts.
 PARTS = ("train", "val")

@@ -21,7 +21,7 @@ from cifsel import config as config_lib
 from cifsel.errors import MAKE_ROOM, UserError, one_line
 from cifsel.runtime import regular, remote, sharding, zips
 from cifsel.runtime.paths import exists, is_file
-from cifsel.terminal import say, warn
+from cifsel.runtime.terminal import say, warn
 
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.npz"
 SPLIT = "split.csv"  # of a user's own images

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 PACKAGES = (
     "jax",

@@ -22,8 +22,7 @@ from clu import asynclib
 from clu import parameter_overview as clu_parameter_overview
 from etils import epath
 
-from cifsel import terminal
-from cifsel.runtime import ending, remote
+from cifsel.runtime import ending, remote, terminal
 from cifsel.workdir.clu_writers import Copied, InParts
 
 # TensorFlow reads these while it is imported. The log level alone leaves two lines about oneDNN on

@@ -15,9 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from cifsel import terminal
 from cifsel.config import Parser
-from cifsel.runtime import command
+from cifsel.runtime import command, terminal
 
 PROBE = (
     "--config=configs/effnet.py:probe",

@@ -17,10 +17,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cifsel import terminal
 from cifsel.config import Parser
 from cifsel.models.classifier import build
-from cifsel.runtime import command, memory
+from cifsel.runtime import command, memory, terminal
 from cifsel.workdir import provenance
 from experiments.bench.entries import Machine
 from experiments.bench.work import CLASSES, MODELS

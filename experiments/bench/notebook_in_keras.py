@@ -19,10 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # cifsel turns oneDNN off where it reads data. Keras on TensorFlow is slower without it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from cifsel import build, terminal
+from cifsel import build
 from cifsel.config import Parser
 from cifsel.models.weights import download
-from cifsel.runtime import command
+from cifsel.runtime import command, terminal
 from configs import effnet
 
 if TYPE_CHECKING:

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cifsel import terminal
 from cifsel.config import Parser, path
 from cifsel.data import cifar, copies
-from cifsel.runtime import command
+from cifsel.runtime import command, terminal
 from cifsel.workdir import provenance
 from experiments.bench import commands
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from cifsel.config import arguments
 from cifsel.runtime import command
-from cifsel.terminal import count, say
+from cifsel.runtime.terminal import count, say
 from experiments.robustness.run_results import (
     Wrong,
     check_whole,

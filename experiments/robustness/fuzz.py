@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from cifsel import terminal
 from cifsel.config import Parser, local_path
 from cifsel.errors import UserError, one_line
-from cifsel.runtime import command
+from cifsel.runtime import command, terminal
 from experiments.robustness import whole_files
 
 SECONDS, GIGABYTES, PER_CHILD = 10, 4, 200

@@ -10,9 +10,8 @@ The records and pages are in experiments/results/. A marked section of a documen
 import sys
 from pathlib import Path
 
-from cifsel import terminal
 from cifsel.config import arguments
-from cifsel.runtime import command
+from cifsel.runtime import command, terminal
 from experiments import RESULTS
 from experiments.tables import ablation, headlines, own_images, speed, task1, tpu
 from experiments.tables.markdown import Section, with_sections

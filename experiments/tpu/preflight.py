@@ -24,7 +24,7 @@ from cifsel.models import layers
 from cifsel.models.cpu import depthwise
 from cifsel.preflight import chips, compiler, programs
 from cifsel.runtime import command, sharding
-from cifsel.terminal import say
+from cifsel.runtime.terminal import say
 from configs import effnet, mobilenet
 from experiments import RESULTS
 from experiments.tables.tpu import table

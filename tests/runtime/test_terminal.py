@@ -8,15 +8,15 @@ import pytest
 from paths import REPO
 from rich.cells import cell_len
 
-from cifsel import terminal
 from cifsel.errors import UserError
-from cifsel.terminal import count, say, show_table
+from cifsel.runtime import terminal
+from cifsel.runtime.terminal import count, say, show_table
 
 # --- streams -------------------------------------------------------------------------------------
 
 SAYS = """
 import sys
-from cifsel import terminal
+from cifsel.runtime import terminal
 from cifsel.runtime import command
 
 def run():
@@ -79,7 +79,7 @@ def test_streams_that_are_full_closed_or_not_read(words, status, error):
 @pytest.mark.process
 def test_the_next_file_does_not_get_the_number_of_a_closed_stream(tmp_path):
     script = f"""
-from cifsel import terminal
+from cifsel.runtime import terminal
 terminal.set_up()
 import os
 file = open({str(tmp_path / "file")!r}, "w")

@@ -13,7 +13,7 @@ from etils import epath
 
 from cifsel.errors import UserError
 from cifsel.runtime.signals import Interrupted
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 from cifsel.training import loop, profiling
 from cifsel.training.state import init_state
 from cifsel.workdir.checkpoints import Checkpoints

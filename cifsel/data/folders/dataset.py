@@ -21,7 +21,7 @@ from cifsel.data.photos.grouping import connected
 from cifsel.data.splits import Dataset, Split, digest
 from cifsel.errors import UserError
 from cifsel.runtime import remote
-from cifsel.terminal import say, warn
+from cifsel.runtime.terminal import say, warn
 
 PARTS = (TRAIN, VAL, TEST)
 # Images that fit easily into memory are read at once.

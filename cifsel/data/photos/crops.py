@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from cifsel.errors import UserError
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 _GREY = (128, 128, 128)
 CROPS = ("none", "face")

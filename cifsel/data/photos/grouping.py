@@ -30,7 +30,7 @@ from cifsel.data.photos.labelled import Photos
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 MAX_CSV_BYTES = 10_000_000
 

@@ -13,7 +13,7 @@ from cifsel.data.photos.decoding import Photo, decode
 from cifsel.data.photos.files import content
 from cifsel.data.photos.sources import labelled_files
 from cifsel.errors import UserError
-from cifsel.terminal import count, say
+from cifsel.runtime.terminal import count, say
 
 # Memory for some thousands of photos, which take 2 MB each at most.
 MAX_DECODED_BYTES = 4_000_000_000

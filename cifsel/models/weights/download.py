@@ -23,7 +23,7 @@ from cifsel.models.weights.catalogue import PublishedFile, published
 from cifsel.models.weights.containers import EXPECTED
 from cifsel.runtime import cache, remote
 from cifsel.runtime.paths import expanded
-from cifsel.terminal import console, warn
+from cifsel.runtime.terminal import console, warn
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 2**20

@@ -14,7 +14,7 @@ from cifsel.evaluation.split_score import ClassScore
 from cifsel.reports import layout
 from cifsel.reports.layout import Item
 from cifsel.reports.style import GREY, INK, PERCENT, display_name, percent, shortened, styled
-from cifsel.terminal import count
+from cifsel.runtime.terminal import count
 
 
 @styled

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 from jaxtyping import UInt8
 
+from cifsel.runtime.terminal import count, say
 from cifsel.selfie.protocol import folds as folds_lib
 from cifsel.selfie.protocol import scores
 from cifsel.selfie.protocol.candidates import (
@@ -21,7 +22,6 @@ from cifsel.selfie.protocol.folds import Folds
 from cifsel.selfie.protocol.layer_features import LayerFeatures, extract_features
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
-from cifsel.terminal import count, say
 
 
 def cross_validate_finetuning(

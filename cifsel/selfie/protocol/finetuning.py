@@ -16,11 +16,11 @@ from jaxtyping import Array, Float, Int, Num
 
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
+from cifsel.runtime.terminal import tracked
 from cifsel.selfie.protocol import logistic
 from cifsel.selfie.protocol.folds import Folds
 from cifsel.selfie.protocol.logistic import RotatedFeatures
 from cifsel.selfie.protocol.nested_cv import balanced, choose_setting, nested_cross_validation
-from cifsel.terminal import tracked
 
 Tree = Any
 # The numbers of epochs to choose from. 0 is the probe itself. An epoch is one step on all photos.

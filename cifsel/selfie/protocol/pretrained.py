@@ -12,7 +12,7 @@ from cifsel.models.weights.backbone import WeightsSpec, find_file, load_backbone
 from cifsel.prediction import predictor, trained_model
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded
-from cifsel.terminal import say
+from cifsel.runtime.terminal import say
 
 Tree = Any
 IMAGENET = "ImageNet weights"  # The names of candidates with these weights begin with it.

@@ -24,8 +24,8 @@ from cifsel.reports.style import (
     shortened,
     styled,
 )
+from cifsel.runtime.terminal import count
 from cifsel.selfie.protocol.permutation import PermutationTest
-from cifsel.terminal import count
 
 # Up to so many photos are named in a chart.
 NAMED = 40

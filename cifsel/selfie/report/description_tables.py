@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from cifsel.reports.page import Table
 from cifsel.reports.style import display_name
+from cifsel.runtime.terminal import count, duration
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import FINETUNE, PROBE, CandidateScores
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.report.score_tables import setting
 from cifsel.selfie.report.sentences import LISTED, beats_guessing
-from cifsel.terminal import count, duration
 
 METHODS = {
     PROBE: "the network stays as it is, and how to weigh what it sees is learned",

@@ -5,12 +5,12 @@ from jaxtyping import Float, Int
 
 from cifsel.reports.page import Table
 from cifsel.reports.style import display_name, percent
+from cifsel.runtime.terminal import count
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.scores import Scores
 from cifsel.selfie.report.sentences import times
-from cifsel.terminal import count
 
 # How many wrong answers are listed, and how many settings of each candidate.
 MISTAKES, SETTINGS = 15, 3

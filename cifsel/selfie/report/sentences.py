@@ -1,13 +1,13 @@
 """The sentences of task 2's report, for the person whose photos they are."""
 
 from cifsel.reports.style import display_name, percent
+from cifsel.runtime.terminal import count
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import FINETUNE, CandidateScores, Difference
 from cifsel.selfie.protocol.learning_curve import still_rises
 from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import IMAGENET
-from cifsel.terminal import count
 
 # Up to so many names are listed in a sentence or cell.
 LISTED = 5
