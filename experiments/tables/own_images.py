@@ -88,7 +88,7 @@ def summary() -> str:
 def searches(times: dict[str, Any]) -> str:
     """One row per number of images: seconds, and copies found."""
     rows = [
-        (f"{row['images']:,}", f"{row['seconds']:.1f}", f"{row['pairs']:,}")
+        (f"{row['images']:,}", f"{row['seconds']:.2g}", f"{row['pairs']:,}")
         for row in times["searches"]
     ]
     return table(("images", "seconds", "pairs of copies"), rows)
