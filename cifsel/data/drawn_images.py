@@ -3,7 +3,7 @@
 There are ten families of shapes, each in five variants that differ in a count (of corners, petals,
 gaps). They make 50 classes in ten groups of five, as CIFAR-100's animals and people. Each class has
 a typical colour that its images stray from. Position, size, rotation, background, light and noise
-vary a little. So a small network learns most of them within a minute, as the quickstart shows.
+vary a little. So a small network learns most of them in the few epochs of the quickstart.
 """
 
 from collections.abc import Callable, Sequence
