@@ -23,7 +23,7 @@ from cifsel.runtime import command, remote, sharding
 from cifsel.runtime.terminal import say, working
 from cifsel.training import diagnosis, loop, plan, probe, profiling, steps
 from cifsel.training.clock import Phases
-from cifsel.training.progress import Progress
+from cifsel.training.progress import Progress, Start
 from cifsel.training.results import RunMetrics
 from cifsel.training.samples import Samples, training_samples
 from cifsel.training.state import init_state
@@ -142,7 +142,7 @@ class Run:
         trace = profiling.Trace(self._folder, job.fine_tuning.plan.profile_steps)
         output = plan.Output(checkpoints, meta, self._writer, trace)
         with self._phases.timed("training"):
-            variables, progress = self._fine_tune(job.fine_tuning, fitted.variables, output)
+            variables, progress = self._fine_tune(job.fine_tuning, fitted, output)
         # Includes earlier processes of this run, but not what comes after the last step.
         self._phases.seconds["training"] = progress.seconds
         return Fitted(variables, fitted.solution, progress)
@@ -171,9 +171,10 @@ class Run:
         return Fitted(variables | {"params": params}, solution, Progress())
 
     def _fine_tune(
-        self, fine_tuning: FineTuning, variables: Tree, output: plan.Output
+        self, fine_tuning: FineTuning, fitted: Fitted, output: plan.Output
     ) -> tuple[Tree, Progress]:
         """Trains by gradient descent. Returns the variables of the best epoch, and the progress."""
+        variables = fitted.variables
         model, dataset, objective = self._model, self._dataset, self._job.objective
         train, val, predict = dataset.train.images, dataset.val.images, self._passes.predict
         if objective.frozen_backbone:
@@ -196,7 +197,11 @@ class Run:
             fine_tuning.plan,
             output,
         )
-        return trainer.run(init_state(variables, optimizer.tx, objective.ema_decay))
+        start = None
+        if fitted.solution is not None:
+            chosen = fitted.solution.chosen
+            start = Start(chosen.val_loss, chosen.val_accuracy)
+        return trainer.run(init_state(variables, optimizer.tx, objective.ema_decay), start)
 
     def _predict(self, fitted: Fitted) -> dict[str, np.ndarray]:
         """Computes the logits (N, K) of the finished model, of 'val' and 'test'."""

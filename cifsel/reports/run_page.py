@@ -58,15 +58,14 @@ def make_page(
 
 def warnings(metrics: RunMetrics) -> list[str]:
     """Lists what a reader of the numbers must know first."""
-    curve = figures.Curve.of(metrics)
-    if not curve.ends_below_start:
+    training = metrics.training
+    if training.start is None or training.best is not None or not training.history:
         return []
-    best = max(epoch.val_accuracy for epoch in curve.history)
+    best = max(epoch.val_accuracy for epoch in training.history)
     return [
-        "Fine-tuning ended below its start. The best epoch has"
-        f" {percent(best, 1)} of the validation images right, and the probe that it started from"
-        f" {percent(curve.start['val_accuracy'], 1)}. A lower learning rate, or the probe alone,"
-        " may do better."
+        "No epoch of fine-tuning was better than the probe that it started from, so the probe is"
+        f" kept. The best epoch has {percent(best, 1)} of the validation images right, the probe"
+        f" {percent(training.start.val_accuracy, 1)}. A lower learning rate may do better."
     ]
 
 
@@ -85,10 +84,10 @@ def _fitted(metrics: RunMetrics) -> str:
         return f"A probe on {examples}: a linear classifier on features, from {start}."
     epochs = metrics.training.history[-1].epoch
     best = metrics.training.best
-    chosen = f" Epoch {best.epoch} was best on validation images and is kept." if best else ""
+    kept = f"Epoch {best.epoch} was best on validation images and" if best else "The probe"
     begun = ", begun with the head of a probe" if metrics.probe else ""
     passes = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-    return f"Trained for {passes} on {examples}, from {start}{begun}.{chosen}"
+    return f"Trained for {passes} on {examples}, from {start}{begun}. {kept} is kept."
 
 
 def _charts(metrics: RunMetrics, dataset: Dataset, logits: np.ndarray) -> tuple[Chart, ...]:

@@ -18,7 +18,7 @@ from cifsel.runtime.terminal import count, duration, say, step_bar
 from cifsel.training.clock import LoopClock
 from cifsel.training.loader import Loader
 from cifsel.training.plan import Examples, Functions, Output, Plan
-from cifsel.training.progress import Epoch, Progress
+from cifsel.training.progress import Epoch, Progress, Start
 from cifsel.training.state import TrainState
 from cifsel.training.steps import Batch
 from cifsel.workdir import model_meta
@@ -54,14 +54,16 @@ class Trainer:
         self._step_key = sharding.everywhere(step_key)
         self._clock = LoopClock()
 
-    def run(self, state: TrainState) -> tuple[Tree, Progress]:
+    def run(self, state: TrainState, start: Start | None = None) -> tuple[Tree, Progress]:
         """Trains until the last epoch, or until validation no longer improves.
 
         Args:
           state: the initial state. It is donated.
+          start: scores of the initial state, if it is a model already, such as a probe.
 
         Returns:
-          The variables of best validation accuracy, and the progress.
+          The variables of best validation accuracy, and the progress. They are those of the
+          initial state if no epoch is better than `start`.
 
         Raises:
           Interrupted: after Ctrl-C or SIGTERM, with everything saved.
@@ -70,7 +72,7 @@ class Trainer:
         state = sharding.everywhere(state)
         # A copy, as the first step donates the state's buffers.
         self._best = jax.tree.map(jnp.array, state.variables())
-        self._progress = Progress()
+        self._progress = Progress(start=start)
         if self._output.checkpoints.latest is not None:
             state = self._resume(state)
         plan = self._plan

@@ -8,6 +8,19 @@ from cifsel.workdir import records
 
 
 @dataclasses.dataclass(frozen=True)
+class Start:
+    """The scores of the model that fine-tuning starts from, which is the probe.
+
+    Attributes:
+      val_loss: mean cross-entropy of the validation images, in nats.
+      val_accuracy: of the same images, in 0..1.
+    """
+
+    val_loss: float
+    val_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Epoch:
     """The numbers of an epoch. Losses are mean cross-entropies in nats, accuracies lie in 0..1.
 
@@ -42,27 +55,32 @@ class Progress:
 
     Attributes:
       history: all epochs, in order.
-      best: the epoch of highest validation accuracy, the first of equals. None before the first.
+      best: the epoch of highest validation accuracy. Of equals it has the lowest loss. None while
+        no epoch is better than the start.
       seconds: training time so far, over all processes that worked on this run.
+      start: the probe that training starts from. None for a head of random values.
     """
 
     history: list[Epoch] = dataclasses.field(default_factory=list)
     best: Epoch | None = None
     seconds: float = 0.0
+    start: Start | None = None
 
     def add(self, epoch: Epoch) -> bool:
         """Adds an epoch. Returns whether it is the best so far."""
         self.history.append(epoch)
-        if self.best is None or epoch.val_accuracy > self.best.val_accuracy:
-            self.best = epoch
-            return True
-        return False
+        before = self.best or self.start
+        if before is not None and _rank(epoch) <= _rank(before):
+            return False
+        self.best = epoch
+        return True
 
     def exhausted(self, patience: int) -> bool:
         """Whether `patience` epochs have passed without a better one. 0 means never."""
-        if not patience or self.best is None:
+        if not patience or not self.history:
             return False
-        return self.history[-1].epoch - self.best.epoch >= patience
+        best = self.best.epoch if self.best else 0
+        return self.history[-1].epoch - best >= patience
 
     @property
     def step(self) -> int:
@@ -70,11 +88,12 @@ class Progress:
         return self.history[-1].step if self.history else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the JSON form, in which a missing `best` is {}."""
+        """Returns the JSON form, in which a missing `best` or `start` is {}."""
         return {
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
             "best": dataclasses.asdict(self.best) if self.best else {},
             "seconds": self.seconds,
+            "start": dataclasses.asdict(self.start) if self.start else {},
         }
 
     @classmethod
@@ -84,4 +103,11 @@ class Progress:
             records.read(list[Epoch], content["history"]),
             records.read(Epoch, content["best"]) if content["best"] else None,
             records.read(float, content["seconds"]),
+            # Records of earlier versions do not have it.
+            records.read(Start, content["start"]) if content.get("start") else None,
         )
+
+
+def _rank(scores: Epoch | Start) -> tuple[float, float]:
+    """What to compare models by: accuracy, then loss."""
+    return scores.val_accuracy, -scores.val_loss

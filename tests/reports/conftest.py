@@ -8,6 +8,7 @@ from made_up_run import metrics_of
 
 from cifsel.data import drawn_images
 from cifsel.evaluation import split_score
+from cifsel.training.progress import Start
 from cifsel.training.samples import Samples
 
 
@@ -36,7 +37,7 @@ def samples(dataset):
 
 @pytest.fixture(scope="session")
 def metrics(dataset, logits, tmp_path_factory):
-    """Results of a fine-tuning whose best epoch is below the probe that it began with."""
+    """Results of a fine-tuning without an epoch as good as the probe that it began with."""
     names = dataset.class_names, dataset.coarse_names, dataset.coarse_of
     test = split_score.score(logits, dataset.test.labels, *names)
     settings = {
@@ -51,4 +52,6 @@ def metrics(dataset, logits, tmp_path_factory):
         {"l2": l2, "val_loss": 2 + l2, "val_accuracy": 0.701 - l2} for l2 in (0.001, 0.01, 0.1)
     ]
     probe = {"l2": 0.001, "chosen": trials[0], "trials": trials}
-    return dataclasses.replace(made, probe=probe)
+    start = Start(trials[0]["val_loss"], trials[0]["val_accuracy"])
+    training = dataclasses.replace(made.training, best=None, start=start)
+    return dataclasses.replace(made, probe=probe, training=training)

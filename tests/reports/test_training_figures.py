@@ -32,7 +32,7 @@ def curve(epochs, best=0.8, start=None):
         )
         for epoch in range(1, epochs + 1)
     ]
-    return Curve(history, start or {})
+    return Curve(history, start or {}, epochs)
 
 
 def texts(figure):
@@ -95,11 +95,12 @@ class TestTrainingCurves:
         assert star.get_xydata()[0] == pytest.approx([3, 0.8 - 0.5 / 3])
         assert "best: epoch 3, 63.3 %" in texts(figure)
 
-    @pytest.mark.parametrize(("best", "below"), [(0.8, True), (0.87, False)])
-    def test_a_curve_knows_whether_it_ends_below_its_start(self, best, below):
-        assert curve(3, best, START).ends_below_start == below
-        assert not curve(3, best).ends_below_start
-        assert not Curve([], START).ends_below_start
+    def test_a_star_marks_the_start_where_no_epoch_is_better(self):
+        started = Curve(curve(3).history, START)
+        figure = figures.training_curves({A: [started]})
+        (star,) = [line for line in figure.axes[0].lines if line.get_marker() == "*"]
+        assert star.get_xydata()[0] == pytest.approx([0, 0.7])
+        assert "best: epoch 0, 70.0 %" in texts(figure)
 
     @pytest.mark.parametrize("curves", [{}, {A: [Curve([])]}, {A: []}])
     def test_refuses_when_no_candidate_trained(self, curves):

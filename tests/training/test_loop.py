@@ -15,6 +15,7 @@ from cifsel.errors import UserError
 from cifsel.runtime.signals import Interrupted
 from cifsel.runtime.terminal import count
 from cifsel.training import loop, profiling
+from cifsel.training.progress import Start
 from cifsel.training.state import init_state
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Summaries
@@ -40,7 +41,7 @@ def make_split(count, seed):
     return images, rng.integers(0, CLASSES, count).astype(np.int32)
 
 
-def train(folder, scan, predict, state, profile_steps=0, **plan):
+def train(folder, scan, predict, state, *, profile_steps=0, start=None, **plan):
     """Runs the loop in a folder, in which it may have run before."""
     with Checkpoints(epath.Path(folder)) as checkpoints:
         trainer = loop.Trainer(
@@ -52,7 +53,7 @@ def train(folder, scan, predict, state, profile_steps=0, **plan):
                 checkpoints, META, Summaries(), profiling.Trace(epath.Path(folder), profile_steps)
             ),
         )
-        return trainer.run(state)
+        return trainer.run(state, start)
 
 
 # --- with a real model ---------------------------------------------------------------------------
@@ -227,6 +228,15 @@ def test_early_stopping_goes_back_to_the_best(tmp_path, capsys):
     # The same command again: nothing is left to do.
     again, progress = train(tmp_path, CountingScan(), predict, counting_state(), **settings)
     assert (len(progress.history), again["params"]["w"]) == (5, 6)
+
+
+def test_the_start_is_kept_where_no_epoch_is_better(tmp_path):
+    start = {"start": Start(val_loss=0.1, val_accuracy=5 / 6)}
+    predict = predict_with_accuracies([2, 4, 5])
+    for _ in range(2):  # The second time, it is restored from the checkpoint.
+        variables, progress = train(tmp_path, CountingScan(), predict, counting_state(), **start)
+        assert (progress.best, len(progress.history)) == (None, EPOCHS)
+        assert variables["params"]["w"] == 0
 
 
 def test_without_patience_all_epochs_run(tmp_path):

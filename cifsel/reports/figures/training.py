@@ -27,30 +27,25 @@ class Curve:
       history: the epochs. Empty without fine-tuning.
       start: loss and accuracy by field of `Epoch` before the first step, those of the probe. Empty
         if training began with a random head.
+      best: number of the epoch that is kept. 0 is the start.
     """
 
     history: Sequence[Epoch]
     start: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    best: int = 0
 
     @classmethod
     def of(cls, metrics: RunMetrics) -> "Curve":
         """Makes the curve of a run."""
         probe = metrics.probe["chosen"] if metrics.probe else {}
         start = {name: probe[name] for name in ("val_loss", "val_accuracy") if name in probe}
-        return cls(metrics.training.history, start)
+        training = metrics.training
+        return cls(training.history, start, training.best.epoch if training.best else 0)
 
     def values(self, field: str) -> dict[int, float]:
         """Returns a field by epoch. Epoch 0 is the start."""
         start = {0: self.start[field]} if field in self.start else {}
         return start | {epoch.epoch: getattr(epoch, field) for epoch in self.history}
-
-    @property
-    def ends_below_start(self) -> bool:
-        """Whether no epoch reached the validation accuracy of the start."""
-        if not self.history or not self.start:
-            return False
-        best = max(epoch.val_accuracy for epoch in self.history)
-        return best < self.start["val_accuracy"]
 
 
 @styled
@@ -113,10 +108,10 @@ def _draw_curve(axes: Axes, seeds: Sequence[Curve], field: str, item: Item) -> N
 
 
 def _mark_best(axes: Axes, curve: Curve, item: Item) -> Line2D:
-    best = max(curve.history, key=lambda epoch: epoch.val_accuracy)
+    accuracy = curve.values("val_accuracy")[curve.best]
     star = item.marker(marker="*", markersize=13)
-    axes.plot(best.epoch, best.val_accuracy, **star)
-    text = f"best: epoch {best.epoch}, {percent(best.val_accuracy, 1)}"
+    axes.plot(curve.best, accuracy, **star)
+    text = f"best: epoch {curve.best}, {percent(accuracy, 1)}"
     return layout.legend_entry(text, **star)
 
 
