@@ -19,8 +19,9 @@ from cifsel.data.datasets import DatasetSpec, load_dataset
 from cifsel.data.folders import OwnSpec
 from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial
+from cifsel.models.cpu import compiler
 from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, load_backbone
-from cifsel.runtime import command, sharding
+from cifsel.runtime import command, compiling, sharding
 from cifsel.runtime.terminal import say
 from cifsel.training import optim
 from cifsel.training.objective import Objective
@@ -166,6 +167,7 @@ def classifier(
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float32" if (platform or jax.default_backend()) == "cpu" else "bfloat16"
+    compiling.name_model(config.model)
     model = build(
         config.model,
         num_classes=num_classes,
@@ -195,7 +197,8 @@ def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
     named = f"{config.model} at {config.image_size} px"
     if spec.source == "none":
         say(f"{named}, from scratch")
-        return Pretrained(model, jax.jit(init)(key), None)
+        options = compiler.options_to_run_once()
+        return Pretrained(model, jax.jit(init, compiler_options=options)(key), None)
     path = find_file(spec)
     variables, weights = load_backbone(path, spec.model, jax.eval_shape(init, key))
     # Only the head is initialised. Initial values of a backbone take long to compile.

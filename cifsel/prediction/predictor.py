@@ -23,7 +23,7 @@ from cifsel.evaluation import features, inference, scoring
 from cifsel.models import classifier
 from cifsel.prediction import gradcam, trained_model
 from cifsel.prediction.trained_model import TrainedModel
-from cifsel.runtime import remote
+from cifsel.runtime import compiling, remote
 from cifsel.runtime.paths import exists, expanded
 from cifsel.workdir import identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
@@ -214,6 +214,7 @@ def _of_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> Predictor:
     """The predictor of a classifier of task 2."""
     name, size, places = meta.backbone.model, meta.image_size, meta.places
     view = features.View(size, meta.resize, meta.mirror)
+    compiling.name_model(name)
     model = classifier.build(name, num_classes=len(meta.class_names), alpha=meta.backbone.alpha)
     if unknown := {layer for layer, _ in places} - set(model.backbone.layer_names):
         raise ValueError(f"{name} has no layer {', '.join(sorted(unknown))}")

@@ -38,9 +38,15 @@ def test_short_compilation_is_not_said(notice, capsys):
 
 
 @pytest.mark.parametrize("name", ["scan", "jit(scan)", "jit_scan", "pjit(scan)"])
-def test_programs_have_names(name):
+def test_programs_have_names(notice, name):
     assert compiling.program_name(name) == "the training steps"
-    assert compiling.program_name("jit(<lambda>)") == "a part of the model"
+    assert compiling.program_name("jit(<lambda>)") == "a program"
+
+
+def test_the_model_is_named_where_the_program_is_a_part_of_it(notice):
+    compiling.name_model("mobilenet")
+    assert compiling.program_name("jit(scan)") == "the training steps of mobilenet"
+    assert compiling.program_name("jit(solve)") == "the linear probe"
 
 
 def test_jax_sends_these_events(monkeypatch):

@@ -10,7 +10,7 @@ from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
 from cifsel.models.weights.backbone import WeightsSpec, find_file, load_backbone
 from cifsel.prediction import predictor, trained_model
-from cifsel.runtime import remote
+from cifsel.runtime import compiling, remote
 from cifsel.runtime.paths import expanded
 from cifsel.runtime.terminal import say
 
@@ -110,6 +110,7 @@ def _imagenet(
     name: str, alpha: float, resolution: int, weights_dir: str | None, size: int
 ) -> PretrainedBackbone:
     path = find_file(WeightsSpec(name, "imagenet", alpha, resolution, weights_dir))
+    compiling.name_model(name)
     model = build(name, num_classes=2, alpha=alpha)
     shapes = jax.eval_shape(lambda: initial(model, size, jax.random.key(0)))
     variables, _ = load_backbone(path, name, shapes)

@@ -1,5 +1,6 @@
 """Compiler options of forward passes and training steps."""
 
+import functools
 import re
 
 import jax
@@ -80,3 +81,11 @@ class TestCompilerOptions:
         # One that all versions have.
         monkeypatch.setattr(compiler, "_SUMS_BY_YNNPACK", {"xla_cpu_prefer_vector_width": "256"})
         assert compiler.compiler_options() == {"xla_cpu_prefer_vector_width": "256"}
+
+
+def test_initial_values_are_the_same_but_for_rounding_without_optimizations(monkeypatch):
+    init = functools.partial(jax.nn.initializers.lecun_normal(), shape=(3, 3, 2, 4))
+    quick = jax.jit(init, compiler_options=compiler.options_to_run_once())(jax.random.key(3))
+    np.testing.assert_allclose(quick, jax.jit(init)(jax.random.key(3)), rtol=1e-6)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiler.options_to_run_once() is None
