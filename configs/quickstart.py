@@ -31,6 +31,7 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.init_head = "random"
     c.frozen_bn = False
     c.epochs = 12
+    c.val_per_class = 20
     c.batch_size = 64
     c.learning_rate = 4e-3
     c.warmup_epochs = 1.0
@@ -40,7 +41,7 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.selfie.init_from = "drawn"  # Becomes the better of c.models, once it is trained.
     c.selfie.image_size = 64
     # Fewer repetitions than for photos, as drawn faces are only there to show how it goes.
-    c.selfie.repeats = 3
-    c.selfie.permutations = 20
+    c.selfie.repeats = 2
+    c.selfie.permutations = 10
     c.selfie.tuned_layers = 0
     return c
