@@ -9,11 +9,10 @@ from matplotlib.figure import Figure
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
 from cifsel.evaluation.split_score import SplitScore
-from cifsel.reports import figures, looks, matrix
+from cifsel.reports import figures, looks, matrix, run_tables
 from cifsel.reports.layout import Item
-from cifsel.reports.page import DRAWN, Chart, Gallery, Page, Table, Tile
-from cifsel.reports.style import display_name, percent, significant
-from cifsel.runtime.terminal import duration
+from cifsel.reports.page import DRAWN, Chart, Gallery, Page, Tile
+from cifsel.reports.style import display_name, percent
 from cifsel.training.results import RunMetrics
 from cifsel.training.samples import Samples
 
@@ -44,12 +43,12 @@ def make_page(
         "verdict": _verdict(name, metrics.test),
         "fitted": _fitted(metrics),
         "warnings": warnings(metrics),
-        "scores": _score_table(metrics),
+        "scores": run_tables.score_table(metrics),
         "intervals": INTERVALS,
-        "cost": _cost_table(metrics),
-        "settings": _settings_table(metrics.config),
+        "cost": run_tables.cost_table(metrics),
+        "settings": run_tables.settings_table(metrics.config),
         "command": metrics.provenance.command,
-        "versions": _version_table(metrics),
+        "versions": run_tables.version_table(metrics),
     }
     charts = _charts(metrics, dataset, test_logits)
     galleries = (_predictions(dataset, test_logits), _training_images(samples, dataset, metrics))
@@ -184,75 +183,3 @@ def sample_captions(samples: Samples, dataset: Dataset) -> list[str]:
             pair = [f"{names[index]} {percent(float(targets[index]))}" for index in order[:2]]
             captions.append(" + ".join(pair))
     return captions
-
-
-def _score_table(metrics: RunMetrics) -> Table:
-    splits = metrics.test, metrics.val
-
-    def interval(score: SplitScore) -> str:
-        low, high = (100 * end for end in score.accuracy_interval)
-        return f"{percent(score.accuracy, 2)} ({low:.1f} to {high:.1f})"
-
-    rows = (
-        ("accuracy (95 % interval)", *map(interval, splits)),
-        *_class_rows(splits),
-        ("loss, nats", *(f"{score.loss:.4f}" for score in splits)),
-        ("macro F1", *(f"{score.macro_f1:.4f}" for score in splits)),
-        ("calibration error", *(percent(score.ece, 1) for score in splits)),
-        ("images", *(f"{score.examples:,}" for score in splits)),
-    )
-    return Table(("", "test", "validation"), rows)
-
-
-def _class_rows(splits: Sequence[SplitScore]) -> list[tuple[str, ...]]:
-    """The rows that more than five classes, unequal ones, and coarse labels need."""
-    rows = []
-    if splits[0].has_top5:
-        rows.append(("top-5", *(percent(score.top5, 2) for score in splits)))
-    if any(len({score.examples for score in s.per_class.values()}) > 1 for s in splits):
-        rows += [
-            ("balanced accuracy", *(percent(score.balanced_accuracy, 2) for score in splits)),
-            ("always the most frequent class", *(percent(s.majority, 2) for s in splits)),
-        ]
-    coarse = [s.coarse_accuracy for s in splits if s.coarse_accuracy is not None]
-    if len(coarse) == len(splits):
-        rows.append(("right coarse label", *(percent(share, 2) for share in coarse)))
-    return rows
-
-
-def _cost_table(metrics: RunMetrics) -> Table:
-    cost = metrics.cost
-    operations = "not known"
-    if cost.flops_per_image:
-        operations = significant(cost.flops_per_image * cost.passes_per_image / 1e9)
-    rows = [
-        ("parameters", f"{cost.parameters:,}"),
-        ("GFLOPs per image, all views", operations),
-        ("images/s when scoring", f"{cost.images_per_second:,.0f}"),
-        *((f"time: {phase}", duration(seconds)) for phase, seconds in cost.seconds.items()),
-    ]
-    return Table(("", ""), tuple(rows))
-
-
-def _settings_table(settings: dict[str, Any]) -> Table:
-    rows = []
-    for field, value in sorted(settings.items()):
-        nested = value.items() if isinstance(value, dict) else ()
-        rows += [(f"{field}.{name}", str(inner)) for name, inner in nested]
-        if not isinstance(value, dict):
-            rows.append((field, str(value)))
-    return Table(("field", "value"), tuple(rows))
-
-
-def _version_table(metrics: RunMetrics) -> Table:
-    provenance = metrics.provenance
-    versions = [f"{name} {version}" for name, version in provenance.versions.items() if version]
-    rows = (
-        ("finished", str(provenance.finished)),
-        ("device", provenance.devices.words),
-        ("commit", str(provenance.git_commit)[:12]),
-        ("weights", metrics.weights.tensors_sha256[:12] if metrics.weights else "none"),
-        ("data", metrics.fingerprint[:12]),
-        ("versions", ", ".join(versions)),
-    )
-    return Table(("", ""), rows)
