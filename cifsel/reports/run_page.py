@@ -1,6 +1,5 @@
 """The page of a single run of task 1."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
