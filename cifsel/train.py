@@ -16,7 +16,7 @@ from cifsel.build import FineTuning, Job
 from cifsel.comparison.checks import parse_metrics
 from cifsel.config.validation import validate
 from cifsel.data import augment
-from cifsel.evaluation import cost, split_score
+from cifsel.evaluation import cost, prediction_sets, split_score
 from cifsel.evaluation.passes import Passes
 from cifsel.reports.run_report import RunReport, show_results
 from cifsel.runtime import command, remote, sharding
@@ -232,6 +232,18 @@ class Run:
             )
             for name, split in (("val", dataset.val), ("test", dataset.test))
         }
+        sets = tuple(
+            prediction_sets.score(
+                logits["val"],
+                dataset.val.labels,
+                logits["test"],
+                dataset.test.labels,
+                coarse_names=dataset.coarse_names,
+                coarse_of=dataset.coarse_of,
+                wanted=wanted,
+            )
+            for wanted in prediction_sets.COVERAGES
+        )
         return RunMetrics(
             name=settings["name"],
             recipe=self._recipe(),
@@ -253,6 +265,7 @@ class Run:
             ),
             weights=self._job.model.weights,
             provenance=provenance.environment(),
+            sets=sets,
         )
 
     def _recipe(self) -> str:

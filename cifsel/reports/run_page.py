@@ -23,6 +23,13 @@ INTERVALS = (
 )
 
 
+ABOUT_SETS = (
+    "A set has all classes whose probability reaches a threshold. The threshold was found on the"
+    " validation images so that the set of a new image like them holds its class as often as asked"
+    " for (split conformal prediction). `predict --coverage=0.9` answers with such sets."
+)
+
+
 def make_page(
     metrics: RunMetrics, dataset: Dataset, test_logits: np.ndarray, samples: Samples
 ) -> Page:
@@ -44,6 +51,13 @@ def make_page(
         "warnings": warnings(metrics),
         "scores": run_tables.score_table(metrics),
         "intervals": INTERVALS,
+        "sets": run_tables.set_table(metrics.sets),
+        "sets_by_coarse": [
+            run_tables.coarse_set_table(score)
+            for score in metrics.sets
+            if score.per_coarse and score.wanted == run_tables.SHOWN_COVERAGE
+        ],
+        "about_sets": ABOUT_SETS,
         "cost": run_tables.cost_table(metrics),
         "settings": run_tables.settings_table(metrics.config),
         "command": metrics.provenance.command,

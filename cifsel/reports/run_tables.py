@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cifsel.evaluation.prediction_sets import SetScore
 from cifsel.evaluation.split_score import SplitScore
 from cifsel.reports.page import Table
-from cifsel.reports.style import percent, significant
+from cifsel.reports.style import display_name, percent, significant
 from cifsel.runtime.terminal import duration
 from cifsel.training.results import RunMetrics
+
+# Of the sets by coarse label.
+SHOWN_COVERAGE = 0.9
 
 
 def score_table(metrics: RunMetrics) -> Table:
@@ -43,6 +47,47 @@ def _class_rows(splits: Sequence[SplitScore]) -> list[tuple[str, ...]]:
     if len(coarse) == len(splits):
         rows.append(("right coarse label", *(percent(share, 2) for share in coarse)))
     return rows
+
+
+def set_table(sets: Sequence[SetScore]) -> Table:
+    """How often sets of classes hold the true one, and how many classes they have."""
+
+    def with_interval(value: str, ends: tuple[float, float], scale: float) -> str:
+        low, high = (scale * end for end in ends)
+        return f"{value} ({low:.1f} to {high:.1f})"
+
+    rows = [
+        (
+            percent(score.wanted),
+            with_interval(percent(score.coverage, 1), score.interval, 100),
+            with_interval(f"{score.mean_size:.1f}", score.mean_size_interval, 1),
+            percent(score.single),
+            f"{score.threshold:.3f}",
+        )
+        for score in sets
+    ]
+    head = ("asked for", "true class in the set", "classes in a set", "sets of one", "threshold")
+    return Table(head, tuple(rows))
+
+
+def coarse_set_table(score: SetScore) -> Table:
+    """The same by coarse label, the least covered first, with the interval of the coverage."""
+    rows = sorted(
+        (item for item in score.per_coarse.items() if item[1].coverage is not None),
+        key=lambda item: item[1].coverage or 0.0,
+    )
+    return Table(
+        ("coarse label", "true class in the set", "classes in a set"),
+        tuple(
+            (
+                display_name(name),
+                f"{percent(sets.coverage or 0.0, 1)}"
+                f" ({' to '.join(f'{100 * end:.1f}' for end in sets.interval or ())})",
+                f"{sets.mean_size:.1f}",
+            )
+            for name, sets in rows
+        ),
+    )
 
 
 def cost_table(metrics: RunMetrics) -> Table:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifsel.evaluation.cost import Cost
+from cifsel.evaluation.prediction_sets import SetScore
 from cifsel.evaluation.split_score import SplitScore
 from cifsel.models.weights.backbone import WeightsFile
 from cifsel.training.progress import Progress
@@ -29,6 +30,8 @@ class RunMetrics:
       probe: the penalties that were tried, see `probe.Solution.to_json`. None without a probe.
       cost: of the model and of the run.
       weights: the file of the backbone's weights. None for a model from scratch.
+      sets: how sets of classes do that are to hold the true one with a stated probability. Empty
+        in records of earlier versions.
       provenance: versions, devices, command, commit and time.
     """
 
@@ -46,6 +49,7 @@ class RunMetrics:
     cost: Cost
     weights: WeightsFile | None
     provenance: Provenance
+    sets: tuple[SetScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of metrics.json."""
@@ -57,6 +61,7 @@ class RunMetrics:
             "training": self.training.to_json(),
             "cost": dataclasses.asdict(self.cost),
             "weights": dataclasses.asdict(self.weights) if self.weights else None,
+            "sets": [dataclasses.asdict(score) for score in self.sets],
         }
         return content | nested | provenance
 
@@ -76,5 +81,6 @@ class RunMetrics:
             "training": Progress.from_json(content["training"]),
             "cost": Cost(**content["cost"]),
             "weights": WeightsFile(**content["weights"]) if content["weights"] else None,
+            "sets": tuple(map(SetScore.from_json, content.get("sets", ()))),
         }
         return cls(**{**content, **nested}, provenance=provenance)

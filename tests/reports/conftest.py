@@ -7,7 +7,7 @@ import pytest
 from made_up_run import metrics_of
 
 from cifsel.data import drawn_images
-from cifsel.evaluation import split_score
+from cifsel.evaluation import prediction_sets, split_score
 from cifsel.training.progress import Start
 from cifsel.training.samples import Samples
 
@@ -54,4 +54,16 @@ def metrics(dataset, logits, tmp_path_factory):
     probe = {"l2": 0.001, "chosen": trials[0], "trials": trials}
     start = Start(trials[0]["val_loss"], trials[0]["val_accuracy"])
     training = dataclasses.replace(made.training, best=None, start=start)
-    return dataclasses.replace(made, probe=probe, training=training)
+    sets = tuple(
+        prediction_sets.score(
+            logits[:100],
+            dataset.test.labels[:100],
+            logits,
+            dataset.test.labels,
+            coarse_names=dataset.coarse_names,
+            coarse_of=dataset.coarse_of,
+            wanted=wanted,
+        )
+        for wanted in prediction_sets.COVERAGES
+    )
+    return dataclasses.replace(made, probe=probe, training=training, sets=sets)

@@ -49,6 +49,22 @@ def test_drawn_images_are_labelled_in_page_and_markdown(
     assert run_page.make_page(real, dataset, logits, samples).note == ""
 
 
+def test_sets_are_shown_by_coverage_and_by_coarse_label(
+    without_charts, metrics, dataset, logits, samples
+):
+    page = run_page.make_page(metrics, dataset, logits, samples)
+    html, markdown = page.html(), page.markdown()
+    ninety = metrics.sets[1]
+    low, high = (100 * end for end in ninety.interval)
+    covered = f"{100 * ninety.coverage:.1f} % ({low:.1f} to {high:.1f})"
+    assert covered in markdown
+    assert covered.replace(" %", "\u00a0%") in html or covered in html
+    assert markdown.count("| coarse label |") == 1
+    assert "--coverage=0.9" in html
+    without = dataclasses.replace(metrics, sets=())
+    assert "When one answer" not in run_page.make_page(without, dataset, logits, samples).html()
+
+
 def test_probe_says_that_it_saw_images_without_augmentation(
     without_charts, metrics, dataset, logits, samples
 ):
