@@ -26,7 +26,7 @@ INTERVALS = (
 ABOUT_SETS = (
     "A set has all classes whose probability reaches a threshold. The threshold was found on the"
     " validation images so that the set of a new image like them holds its class as often as asked"
-    " for (split conformal prediction). `predict --coverage=0.9` answers with such sets."
+    " for (split conformal prediction). With --coverage=0.9, predict answers with such sets."
 )
 
 
