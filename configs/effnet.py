@@ -18,7 +18,7 @@ RECIPES = ("finetune", "probe", "notebook")
 def get_config(recipe: str = "finetune") -> ConfigDict:
     """Returns the configuration of a recipe."""
     if recipe not in RECIPES:
-        raise refuse(recipe, "configs/effnet.py", RECIPES)
+        raise refuse(recipe, __file__, RECIPES)
     c = TASK1.defaults()
     c.name = "effnet"
     c.recipe = recipe

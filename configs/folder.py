@@ -18,7 +18,7 @@ RECIPES = ("auto", "probe", "finetune")
 def get_config(recipe: str = "auto") -> ConfigDict:
     """Returns the configuration of a recipe."""
     if recipe not in RECIPES:
-        raise refuse(recipe, "configs/folder.py", RECIPES)
+        raise refuse(recipe, __file__, RECIPES)
     c = TASK1.defaults()
     c.name = "folder"
     c.recipe = recipe

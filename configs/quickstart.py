@@ -18,7 +18,7 @@ RECIPES = ("scratch",)
 def get_config(recipe: str = "scratch") -> ConfigDict:
     """Returns the configuration of the only recipe."""
     if recipe not in RECIPES:
-        raise refuse(recipe, "configs/quickstart.py", RECIPES)
+        raise refuse(recipe, __file__, RECIPES)
     c = QUICKSTART.defaults()
     c.task = "quickstart"
     c.name = "quickstart"

@@ -22,7 +22,7 @@ RECIPES = ("crossval",)
 def get_config(recipe: str = "crossval") -> ConfigDict:
     """Returns the configuration of the only recipe. Texts that are not set are None."""
     if recipe not in RECIPES:
-        raise refuse(recipe, "configs/selfie.py", RECIPES)
+        raise refuse(recipe, __file__, RECIPES)
     c = SELFIE.defaults()
     c.recipe = recipe
     return c
