@@ -44,21 +44,21 @@ def run() -> None:
     validate(config)
     # The tasks are imported after that, so that mistakes in a config are said at once.
     if config.task == "task1":
-        from cifsel import train
+        from cifsel import task1
         from cifsel.runtime import sharding
 
         with sharding.connected(config.distributed, config.processes, config.process):
             terminal.console.quiet = not sharding.is_main()
-            _begin(config, train.train_and_evaluate)
+            _begin(config, task1.train_and_evaluate)
     elif config.task == "selfie":
         # scikit-learn takes a second to import, and task 1 needs none.
         from cifsel.selfie.run import evaluate_and_train
 
         _begin(config, evaluate_and_train)
     else:
-        from cifsel import quickstart
+        from cifsel import sweep
 
-        _begin(config, lambda config, folder, _: quickstart.run(config, folder))
+        _begin(config, lambda config, folder, _: sweep.quickstart(config, folder))
 
 
 def _begin(config: ConfigDict, task: "Callable[[ConfigDict, str, Writer], object]") -> None:

@@ -1,11 +1,4 @@
-"""Compares finished runs: which model is better, by how much, and how certain that is.
-
-    python -m cifsel.compare /tmp/effnet /tmp/mobilenet --output=/tmp/comparison
-
-The runs must have seen the same images. Runs that differ by their seed alone count as one model.
-The output folder gets report.html, report.md, comparison.json, figures/, TensorBoard summaries, and
-best.json. The latter points to the model to use, and `--config.init_from=DIR` follows it.
-"""
+"""Compares finished runs: which model is better, by how much, and how certain that is."""
 
 import shlex
 from collections.abc import Sequence
@@ -22,11 +15,10 @@ from cifsel.comparison.report import make_page, make_report
 from cifsel.comparison.results import BestRun, Comparison, best_run, describe
 from cifsel.comparison.runs import SPLITS, Run, digest, read_run
 from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_validation
-from cifsel.config import Parser, path
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
 from cifsel.reports.page import Page
-from cifsel.runtime import command, remote
+from cifsel.runtime import remote
 from cifsel.runtime.paths import exists
 from cifsel.runtime.terminal import say, show_table, working
 from cifsel.workdir import records, summaries
@@ -171,18 +163,3 @@ def _show(target: epath.Path, comparison: Comparison) -> None:
 def _accuracy(accuracy: Estimate) -> str:
     interval = f"{accuracy.low:.1%} to {accuracy.high:.1%}"
     return f"{accuracy.mean:.2%}  (95 % interval {interval})"
-
-
-def main() -> None:
-    """Parses the command line and compares."""
-    parser = Parser("cifsel.compare", __doc__)
-    add = parser.add_argument
-    add("runs", nargs="+", type=path, metavar="RUN", help="workdir of a finished run")
-    add("--output", required=True, type=path, metavar="DIR", help="folder of the report")
-    flags = parser.parse_args()
-    command.start()
-    command.guarded(lambda: compare(flags.runs, flags.output))
-
-
-if __name__ == "__main__":
-    main()

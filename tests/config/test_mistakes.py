@@ -134,7 +134,7 @@ def test_what_cannot_be_had_by_name(monkeypatch, tmp_path, names, changes, words
 FORKS = """
 import json, os, runpy, sys, warnings
 warnings.simplefilter("ignore")  # About threads that this process does not have.
-import cifsel.train
+import cifsel.task1
 for name, arguments in json.load(sys.stdin).items():
     if child := os.fork():
         print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

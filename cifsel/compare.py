@@ -1,0 +1,27 @@
+"""Compares finished runs: which model is better, by how much, and how certain that is.
+
+    python -m cifsel.compare /tmp/effnet /tmp/mobilenet --output=/tmp/comparison
+
+The runs must have seen the same images. Runs that differ by their seed alone count as one model.
+The output folder gets report.html, report.md, comparison.json, figures/, TensorBoard summaries, and
+best.json. The latter points to the model to use, and `--config.init_from=DIR` follows it.
+"""
+
+from cifsel.comparison import comparing
+from cifsel.config import Parser, path
+from cifsel.runtime import command
+
+
+def main() -> None:
+    """Parses the command line and compares."""
+    parser = Parser("cifsel.compare", __doc__)
+    add = parser.add_argument
+    add("runs", nargs="+", type=path, metavar="RUN", help="workdir of a finished run")
+    add("--output", required=True, type=path, metavar="DIR", help="folder of the report")
+    flags = parser.parse_args()
+    command.start()
+    command.guarded(lambda: comparing.compare(flags.runs, flags.output))
+
+
+if __name__ == "__main__":
+    main()
