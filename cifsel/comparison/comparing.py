@@ -18,7 +18,7 @@ from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_vali
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
 from cifsel.reports.page import Page
-from cifsel.runtime import remote
+from cifsel.runtime import remote, typed
 from cifsel.runtime.paths import exists
 from cifsel.runtime.terminal import say, show_table, working
 from cifsel.workdir import records, summaries
@@ -54,8 +54,8 @@ def compare(folders: Sequence[str], output: str) -> Comparison:
     with working("drawing the report"):
         report = make_report(dataset, candidates, verdict, findings)
     comparison = describe(dataset, candidates, verdict, findings, inputs)
-    words = ["python", "-m", "cifsel.compare", *folders, f"--output={output}"]
-    page = make_page(report, shlex.join(words))
+    arguments = shlex.join([*folders, f"--output={output}"])
+    page = make_page(report, f"{typed.words('cifsel.compare')} {arguments}")
     _write(target, page, comparison, best_run(target, verdict.chosen))
     _show(target, comparison)
     return comparison
