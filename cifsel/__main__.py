@@ -25,9 +25,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("cifsel.main", "trains and evaluates a model as a config file describes it"),
     "predict": Command("cifsel.predict", "says which class photos show, and how probable that is"),
-    "compare": Command(
-        "cifsel.compare", "says which of finished runs is better, and how surely"
-    ),
+    "compare": Command("cifsel.compare", "says which of finished runs is better, and how surely"),
     "export": Command("cifsel.export", "writes a model for other programs"),
     "preflight": Command("cifsel.preflight", "says whether a run fits a TPU, before it is rented"),
 }
