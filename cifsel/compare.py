@@ -7,9 +7,15 @@ The output folder gets report.html, report.md, comparison.json, figures/, Tensor
 best.json. The latter points to the model to use, and `--config.init_from=DIR` follows it.
 """
 
-from cifsel.comparison import comparing
 from cifsel.config import Parser, path
 from cifsel.runtime import command
+
+
+def run(folders: list[str], output: str) -> None:
+    """Compares, with JAX, for which --help should not wait."""
+    from cifsel.comparison import comparing
+
+    comparing.compare(folders, output)
 
 
 def main() -> None:
@@ -20,7 +26,7 @@ def main() -> None:
     add("--output", required=True, type=path, metavar="DIR", help="folder of the report")
     flags = parser.parse_args()
     command.start()
-    command.guarded(lambda: comparing.compare(flags.runs, flags.output))
+    command.guarded(lambda: run(flags.runs, flags.output))
 
 
 if __name__ == "__main__":
