@@ -44,14 +44,16 @@ def execute(folder, monkeypatch, *, before="", **fields):
     }.items():
         monkeypatch.setenv(name, value)
     context = {"metadata": {"path": str(folder)}}
-    done = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=context).execute()
+    done = NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources=context, shutdown_kernel="immediate"
+    ).execute()
     return [output for cell in done.cells for output in cell.get("outputs", [])]
 
 
 def assert_shows_it_all(outputs, folder):
     """A run, figures, a verdict, answers and evidence, and nothing that looks like a problem."""
     texts = [output.text for output in outputs if output.output_type == "stream"]
-    assert not [output for output in outputs if output.get("name") == "stderr"], texts
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
     pages = [
         output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})
     ]
