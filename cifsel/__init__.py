@@ -2,7 +2,11 @@
 
 import os
 
+import lazy_loader
+
 from cifsel.runtime import starting
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 if starting.is_command():
     starting.end_quietly()

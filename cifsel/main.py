@@ -10,20 +10,13 @@ The same command goes on with a run that was stopped. Exit codes: 0 done, 1 a de
 2 an input or the machine cannot be used, 75 try again, 130 Ctrl-C, 141 nobody reads the output.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-# JAX is imported inside functions, so that --help and a mistyped file do not wait for it.
 from absl import app, flags
-from ml_collections import ConfigDict
 
+from cifsel import api
 from cifsel.config import flag, validate
-from cifsel.runtime import command, terminal
-from cifsel.runtime.paths import expanded
-from cifsel.runtime.terminal import say
-
-if TYPE_CHECKING:
-    from cifsel.workdir.summaries import Writer
+from cifsel.runtime import command
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run keeps everything; default: runs/<config>-<recipe>."
@@ -39,40 +32,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run() -> None:
-    """Hands the config to the task that it names."""
+    """Does what the config asks for."""
     config = flag.CONFIG.value
     validate(config)
-    # The tasks are imported after that, so that mistakes in a config are said at once.
-    if config.task == "task1":
-        from cifsel import train
-        from cifsel.runtime import sharding
-
-        with sharding.connected(config.distributed, config.processes, config.process):
-            terminal.console.quiet = not sharding.is_main()
-            _begin(config, train.train_and_evaluate)
-    elif config.task == "selfie":
-        # scikit-learn takes a second to import, and task 1 needs none.
-        from cifsel.selfie.run import evaluate_and_train
-
-        _begin(config, evaluate_and_train)
-    else:
-        from cifsel import quickstart
-
-        _begin(config, lambda config, folder, _: quickstart.run(config, folder))
-
-
-def _begin(config: ConfigDict, task: "Callable[[ConfigDict, str, Writer], object]") -> None:
-    """Starts a task: chooses its workdir, says where it runs, and opens its summaries."""
-    import jax
-
-    from cifsel import workdir
-    from cifsel.workdir import summaries
-
-    folder = expanded(_WORKDIR.value or "") or workdir.default(config.name, config.recipe)
-    devices = jax.devices()
-    say(f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), workdir {folder}")
-    with summaries.open_writer(folder) as writer:  # Makes a file only when it is written to.
-        task(config, folder, writer)
+    api.carry_out(config, _WORKDIR.value or "")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Trains each model with several seeds, compares them, and writes the report: all of task 1.
 
-Task 1 is the question which network transfers better to the animals and people of CIFAR-100.
+Task 1 is the question which network transfers better to the animals and people of CIFAR-100. The
+quickstart is such a sweep on drawn images, with task 2 after it.
 """
 
 import copy
@@ -8,11 +9,12 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from cifsel import compare, train
+from cifsel import task1
+from cifsel.comparison import comparing
 from cifsel.comparison.results import Comparison
 from cifsel.runtime import command, remote
 from cifsel.runtime.terminal import say
-from cifsel.workdir import summaries
+from cifsel.workdir import lock, summaries
 
 
 def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Comparison:
@@ -32,7 +34,7 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Compariso
       UserError: a config, the data or the folder cannot be used.
       Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
-    compare.output_folder(folder)  # Else hours would pass before it is refused.
+    comparing.output_folder(folder)  # Else hours would pass before it is refused.
     workdirs: list[str] = []
     # All models with one seed come before the next seed. If it is stopped early, the seeds that
     # are complete can be compared.
@@ -44,8 +46,48 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Compariso
             workdirs.append(workdir)
             say(f"run {len(workdirs)} of {seeds * len(configs)}: {workdir}")
             with summaries.open_writer(workdir) as writer:
-                train.train_and_evaluate(run_config, workdir, writer)
-    return compare.finished(workdirs, folder) or compare.compare(workdirs, folder)
+                task1.train_and_evaluate(run_config, workdir, writer)
+    return comparing.finished(workdirs, folder) or comparing.compare(workdirs, folder)
+
+
+def quickstart(config: ConfigDict, folder: str) -> Comparison:
+    """Does both tasks on small drawn images, without pretrained weights: offline, in minutes.
+
+    It trains and compares config.models. Then it trains the better one to classify drawn faces.
+
+    Args:
+      config: as configs/quickstart.py describes it.
+      folder: gets a workdir per run, the comparison, and task 2 in selfie/.
+
+    Returns:
+      The content of comparison.json.
+
+    Raises:
+      UserError: another run is at work in the folder.
+    """
+    with lock.alone(remote.place(folder)):
+        return _run_both_tasks(config, folder)
+
+
+def _run_both_tasks(config: ConfigDict, folder: str) -> Comparison:
+    say("quickstart: synthetic images, drawn by this program; nothing here says anything of photos")
+    # scikit-learn takes a second to import, and task 1 needs none.
+    from cifsel.selfie.run import evaluate_and_train
+
+    comparison = run([_task1_config(config, model) for model in config.models], folder)
+    faces = config.selfie.copy_and_resolve_references()
+    say("task 2: happy and sad faces, drawn by this program")
+    below = str(remote.place(folder) / "selfie")
+    with summaries.open_writer(below) as writer:
+        evaluate_and_train(faces, below, writer, init_from=folder)
+    say("For real images: python -m cifsel.main --config=configs/effnet.py")
+    return comparison
+
+
+def _task1_config(config: ConfigDict, model: str) -> ConfigDict:
+    task1_config = copy.deepcopy(config)
+    task1_config.task, task1_config.model, task1_config.name = "task1", model, model
+    return task1_config
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ docs/own-data.md describes what is read. cifsel/config/task1.py lists all fields
 
 from ml_collections import ConfigDict
 
-from configs import common
+from cifsel.config import TASK1, refuse
 
 RECIPES = ("auto", "probe", "finetune")
 
@@ -18,8 +18,8 @@ RECIPES = ("auto", "probe", "finetune")
 def get_config(recipe: str = "auto") -> ConfigDict:
     """Returns the configuration of a recipe."""
     if recipe not in RECIPES:
-        raise common.refuse(recipe, "configs/folder.py", RECIPES)
-    c = common.get_config()
+        raise refuse(recipe, __file__, RECIPES)
+    c = TASK1.defaults()
     c.name = "folder"
     c.recipe = recipe
     c.method = recipe

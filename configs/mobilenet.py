@@ -10,7 +10,7 @@ fields.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from cifsel.config import TASK1, notebook, refuse
 
 RECIPES = ("finetune", "probe", "notebook")
 
@@ -18,8 +18,8 @@ RECIPES = ("finetune", "probe", "notebook")
 def get_config(recipe: str = "finetune") -> ConfigDict:
     """Returns the configuration of a recipe."""
     if recipe not in RECIPES:
-        raise common.refuse(recipe, "configs/mobilenet.py", RECIPES)
-    c = common.get_config()
+        raise refuse(recipe, __file__, RECIPES)
+    c = TASK1.defaults()
     c.name = "mobilenet"
     c.recipe = recipe
     c.model = "mobilenet"
@@ -30,7 +30,7 @@ def get_config(recipe: str = "finetune") -> ConfigDict:
     elif recipe == "probe":
         c.method = "probe"
     elif recipe == "notebook":
-        common.notebook(c)
+        notebook(c)
         c.image_size = 128
         c.resize = "nearest"
         c.pool = "flatten"

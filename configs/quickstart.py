@@ -10,8 +10,7 @@ cifsel/config/quickstart.py adds its fields to those of task 1 and task 2.
 
 from ml_collections import ConfigDict
 
-from cifsel.config import QUICKSTART
-from configs import common
+from cifsel.config import QUICKSTART, refuse
 
 RECIPES = ("scratch",)
 
@@ -19,7 +18,7 @@ RECIPES = ("scratch",)
 def get_config(recipe: str = "scratch") -> ConfigDict:
     """Returns the configuration of the only recipe."""
     if recipe not in RECIPES:
-        raise common.refuse(recipe, "configs/quickstart.py", RECIPES)
+        raise refuse(recipe, __file__, RECIPES)
     c = QUICKSTART.defaults()
     c.task = "quickstart"
     c.name = "quickstart"

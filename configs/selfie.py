@@ -14,8 +14,7 @@ cifsel/config/selfie.py lists all fields with type, range and meaning. So does -
 
 from ml_collections import ConfigDict
 
-from cifsel.config import SELFIE
-from configs import common
+from cifsel.config import SELFIE, refuse
 
 RECIPES = ("crossval",)
 
@@ -23,7 +22,7 @@ RECIPES = ("crossval",)
 def get_config(recipe: str = "crossval") -> ConfigDict:
     """Returns the configuration of the only recipe. Texts that are not set are None."""
     if recipe not in RECIPES:
-        raise common.refuse(recipe, "configs/selfie.py", RECIPES)
+        raise refuse(recipe, __file__, RECIPES)
     c = SELFIE.defaults()
     c.recipe = recipe
     return c

@@ -31,7 +31,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_build", "_generated", "_templates"]
+exclude_patterns = ["_build", "_generated", "_templates", "notebooks"]
 templates_path = ["_templates"]
 # A name in single backticks, which docstrings use for code.
 default_role = "code"

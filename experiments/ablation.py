@@ -21,7 +21,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import train
+from cifsel import task1
 from cifsel.comparison import paired
 from cifsel.comparison.runs import read_run
 from cifsel.config import Parser, local_path
@@ -99,7 +99,7 @@ def train_missing(root: Path, changes: Sequence[str], seeds: Sequence[int]) -> N
                     folder = folder_of(root, model, change, seed)
                     say(f"== {folder.name}")
                     # Without summaries, which would draw hundreds of figures.
-                    train.train_and_evaluate(
+                    task1.train_and_evaluate(
                         config_of(model, change, seed), str(folder), Summaries()
                     )
 

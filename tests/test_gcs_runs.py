@@ -14,7 +14,8 @@ import tiny_run
 from etils import epath
 from PIL import Image
 
-from cifsel import compare, predict, train, workdir
+from cifsel import predict, task1, workdir
+from cifsel.comparison import comparing
 from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.results import best_run
 from cifsel.comparison.runs import read_run
@@ -50,7 +51,7 @@ def config_of(**fields):
 
 
 def run(config, folder):
-    return train.train_and_evaluate(config, str(folder), summaries.Summaries())
+    return task1.train_and_evaluate(config, str(folder), summaries.Summaries())
 
 
 def put(name, content):
@@ -155,13 +156,13 @@ def compared(interrupted):
     with pytest.MonkeyPatch.context() as patch:  # Drawing takes seconds.
         patch.setattr(style, "to_rgb", lambda _: np.zeros((8, 8, 3), np.uint8))
         patch.setattr(style, "to_svg", lambda *_: "<svg></svg>")
-        return compare.compare([RUN, f"{BUCKET}/other"], COMPARED), COMPARED
+        return comparing.compare([RUN, f"{BUCKET}/other"], COMPARED), COMPARED
 
 
 def test_two_runs_are_compared_and_the_pointer_leads_to_one(compared, gs):
     comparison, folder = compared
     assert [entry.runs for entry in comparison.candidates] == [(RUN,), (f"{BUCKET}/other",)]
-    assert workdir.read_json(epath.Path(folder) / compare.COMPARISON) == json.loads(
+    assert workdir.read_json(epath.Path(folder) / comparing.COMPARISON) == json.loads(
         json.dumps(comparison.to_json())
     )
     assert len(gs.names("compared/figures/")) > 3

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 FORK = """
 import json, os, runpy, sys, warnings
 warnings.simplefilter("ignore")  # About threads that this process does not have.
-import cifsel.quickstart, cifsel.train
+import cifsel.sweep
 print("tensorflow" in sys.modules, flush=True)
 import tiny_run
 tiny_run.drawn_images.draw_classes = tiny_run.few_images

@@ -337,7 +337,7 @@ def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
         happened.append("decode")
         return decoding.decode(source, name)
 
-    monkeypatch.setattr(answers, "decode", decode)
+    monkeypatch.setattr(search, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)
     with contextlib.ExitStack() as stack:
         items = search.find_photos(paths, stack)

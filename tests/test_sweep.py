@@ -2,8 +2,9 @@
 
 import pytest
 
-from cifsel import compare, sweep, train
 from cifsel import config as config_lib
+from cifsel import sweep, task1
+from cifsel.comparison import comparing
 from cifsel.errors import UserError
 from configs import effnet, mobilenet
 from experiments import task1 as command
@@ -17,8 +18,8 @@ def calls(monkeypatch):
     def train_and_evaluate(config, folder, writer):
         calls.append((config.model, config.seed, folder))
 
-    monkeypatch.setattr(train, "train_and_evaluate", train_and_evaluate)
-    monkeypatch.setattr(compare, "compare", lambda folders, output: (folders, output))
+    monkeypatch.setattr(task1, "train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr(comparing, "compare", lambda folders, output: (folders, output))
     return calls
 
 

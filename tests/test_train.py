@@ -16,8 +16,9 @@ import tiny_run
 from etils import epath
 from PIL import Image
 
-from cifsel import build, compare, quickstart, train, workdir
+from cifsel import build, sweep, task1, workdir
 from cifsel import config as config_lib
+from cifsel.comparison import comparing
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.prediction import trained_model
@@ -75,7 +76,7 @@ def finished(tiny, tmp_path_factory):
         patch.setattr(run_report.RunReport, "_draw_page", draw_first)
         patch.setattr(selfie_run, "write_report", lambda *_: None)
         patch.setattr(selfie_run, "run_learning_curve", lambda *_: ())
-        comparison = quickstart.run(config, str(folder))
+        comparison = sweep.quickstart(config, str(folder))
     names = {candidate.name for candidate in comparison.candidates}
     assert names == {"MobileNet", "EfficientNetV2-mini"}
     return folder, config
@@ -195,12 +196,12 @@ def test_finished_run_says_so_shows_its_tables_and_does_nothing(
     """Also under another name, and where it cannot be written."""
     folder, config = finished
     shutil.copytree(folder, tmp_path / "moved")
-    monkeypatch.setattr(compare, "compare", None)
+    monkeypatch.setattr(comparing, "compare", None)
     monkeypatch.setattr(build, "dataset", None)
     monkeypatch.setattr(workdir.files, "try_writing", None)
     for given in (str(folder), f"{folder}/", str(tmp_path / "moved")):
         before = times(Path(given))
-        comparison = quickstart.run(config, given)
+        comparison = sweep.quickstart(config, given)
         assert {candidate.name for candidate in comparison.candidates} == {
             "MobileNet",
             "EfficientNetV2-mini",
@@ -217,15 +218,15 @@ def test_a_run_that_changed_is_compared_again(finished, monkeypatch, tmp_path):
     shutil.copytree(folder, tmp_path / "changed")
     path = tmp_path / "changed" / MODELS[0] / workdir.METRICS
     path.write_text(path.read_text() + " ")
-    monkeypatch.setattr(compare, "compare", lambda folders, output: output)
-    assert quickstart.run(config, str(tmp_path / "changed")) == str(tmp_path / "changed")
+    monkeypatch.setattr(comparing, "compare", lambda folders, output: output)
+    assert sweep.quickstart(config, str(tmp_path / "changed")) == str(tmp_path / "changed")
 
 
 def test_run_without_config_is_finished_for_its_own_config_only(finished, tmp_path):
     folder, config = finished
     shutil.copytree(folder / MODELS[0], tmp_path / "run")
     (tmp_path / "run" / workdir.CONFIG).unlink()
-    own = quickstart._task1_config(config, config.models[0])
+    own = sweep._task1_config(config, config.models[0])
     assert run(own, tmp_path / "run") == read(tmp_path / "run")
     own.seed = 7
     with pytest.raises(UserError, match=r"another config \(seed: 0 -> 7 in metrics.json"):
@@ -235,7 +236,7 @@ def test_run_without_config_is_finished_for_its_own_config_only(finished, tmp_pa
 def test_checkpoint_of_another_run_is_not_resumed(finished, tmp_path):
     folder, config = finished
     shutil.copytree(folder / MODELS[0] / "checkpoints", tmp_path / "checkpoints")
-    other = quickstart._task1_config(config, config.models[0])
+    other = sweep._task1_config(config, config.models[0])
     other.seed = 7
     with pytest.raises(UserError, match=r"another run than this run \(seed: 0 -> 7\)"):
         run(other, tmp_path)
@@ -284,7 +285,7 @@ def drawn(monkeypatch):
 
 def run(config, folder):
     """metrics.json of a run, as its reader sees it."""
-    metrics = train.train_and_evaluate(config, str(folder), summaries.Summaries())
+    metrics = task1.train_and_evaluate(config, str(folder), summaries.Summaries())
     return json.loads(json.dumps(metrics.to_json(), allow_nan=False))
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from cifsel import config as config_lib
-from cifsel import sweep, train
+from cifsel import sweep
 from cifsel.prediction import gradcam
 from cifsel.reports.run_report import RunReport
+from cifsel.task1 import train_and_evaluate
 from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
 from configs import effnet, mobilenet
@@ -91,7 +92,7 @@ def test_finetuning_goes_on_from_the_probe_and_learns(settings, tmp_path):
     }
     fields = {"train_examples": 300, "val_per_class": 5, "epochs": 1, "batch_size": 50}
     config = config_lib.changed(mobilenet.get_config("finetune"), settings | fields | same)
-    result = train.train_and_evaluate(config, str(tmp_path), summaries.Summaries())
+    result = train_and_evaluate(config, str(tmp_path), summaries.Summaries())
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert result == RunMetrics.from_json(metrics)
     chosen, (epoch,) = metrics["probe"]["chosen"], metrics["training"]["history"]

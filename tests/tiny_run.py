@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_model import build_tiny
 
-from cifsel import build, train
+from cifsel import build, task1
 from cifsel.data import drawn_images, splits
 from cifsel.models import classifier, efficientnet_v2
 from cifsel.reports.run_report import RunReport
@@ -54,7 +54,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
 
 def leave_out_report(patch: pytest.MonkeyPatch) -> None:
     """Leaves out the figures and the page, which take seconds."""
-    patch.setattr(train.Run, "_samples", lambda _: None)
+    patch.setattr(task1.Run, "_samples", lambda _: None)
     for drawing in ("_draw_samples", "_draw_page"):
         patch.setattr(RunReport, drawing, lambda *_: None)
 

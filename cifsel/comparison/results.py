@@ -119,7 +119,7 @@ class BestRun:
     """The content of best.json, which leads to the run of the chosen candidate.
 
     Attributes:
-      run: workdir. It is relative to the folder of best.json if it lies below.
+      run: workdir. It is relative to the folder of best.json if it lies below, else absolute.
       checkpoint: folder of the checkpoints in the workdir.
       model: name of the model in the config.
       image_size: side of its input, in pixels.
@@ -207,7 +207,7 @@ def best_run(folder: epath.Path, candidate: Candidate) -> BestRun:
     same_storage = remote.is_remote(run.folder) == remote.is_remote(folder)
     below = same_storage and not relative.startswith("..")
     return BestRun(
-        run=relative if below else str(run.folder),
+        run=relative if below else str(remote.absolute(run.folder)),
         checkpoint=checkpoints.FOLDER,
         model=run.metrics.model,
         image_size=run.config["image_size"],

@@ -7,8 +7,12 @@ from .changes import differences as differences
 from .changes import expand_paths as expand_paths
 from .changes import shown_differently as shown_differently
 from .changes import to_json as to_json
+from .changes import updated as updated
+from .files import get_config as get_config
 from .files import load as load
 from .quickstart import QUICKSTART as QUICKSTART
+from .recipes import notebook as notebook
+from .recipes import refuse as refuse
 from .schema import Schema as Schema
 from .schema import flatten as flatten
 from .selfie import SELFIE as SELFIE

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from cifsel.config.validation import did_you_mean
 from cifsel.errors import ExitCode
-from cifsel.runtime import terminal
+from cifsel.runtime import terminal, typed
 from cifsel.runtime.paths import expanded
 
 
@@ -45,8 +45,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, name: str, doc: str | None, epilog: str = "") -> None:
         terminal.set_up()  # --help and mistakes come before the command starts.
         super().__init__(
-            prog=f"python -m {name}",
-            description=fitted(doc or "", terminal.help_width()),
+            prog=typed.words(name),
+            description=fitted(typed.as_typed(doc or ""), terminal.help_width()),
             epilog=epilog,
             formatter_class=_Formatter,
         )

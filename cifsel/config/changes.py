@@ -41,6 +41,17 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
       changes: new values by field, with dots inside nested configs.
 
     Raises:
+      UserError: there is no such field, it cannot have that value, or fields do not fit each other.
+    """
+    copied = updated(config, changes)
+    validate(copied)
+    return copied
+
+
+def updated(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    """As `changed`, but fields that do not fit each other pass: more of them may be set later.
+
+    Raises:
       UserError: there is no such field, or it cannot have that value.
     """
     copied = copy.deepcopy(config).lock()
@@ -48,12 +59,14 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     for name, value in changes.items():
         if name not in fields:
             raise unknown_field(name, fields)
+        given = os.fspath(value) if isinstance(value, os.PathLike) else value
         try:
-            copied.update_from_flattened_dict({name: value})
+            copied.update_from_flattened_dict({name: given})
         except (TypeError, ValueError):
             raise wrong_value(fields[name], value) from None
+        if not fields[name].accepts(flatten(copied)[name]):
+            raise wrong_value(fields[name], value)
     expand_paths(copied)
-    validate(copied)
     return copied
 
 

@@ -4,7 +4,6 @@ import itertools
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from absl import flags
@@ -12,7 +11,7 @@ from ml_collections import ConfigDict, config_flags
 
 from cifsel.config.arguments import Parser
 from cifsel.config.changes import expand_paths
-from cifsel.config.files import check_file, load
+from cifsel.config.files import find, listed, load
 from cifsel.config.help import field_list
 from cifsel.config.schema import flatten
 from cifsel.config.validation import (
@@ -24,10 +23,7 @@ from cifsel.config.validation import (
 )
 from cifsel.errors import UserError, one_line
 from cifsel.runtime import command
-from cifsel.runtime.paths import expanded
 
-# Configs import configs.common, from whichever folder the command is given in.
-sys.path.append(str(Path(__file__).parents[2]))
 # absl's own --help does not mention --config, and --helpfull has pages of other libraries' flags.
 _HELP = {"-h", "-help", "--help", "--helpshort"}
 
@@ -48,14 +44,15 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     if "--helpfull" in argv:
         return flags.FLAGS(argv)  # Prints the help and ends the process.
     wants_help = not _HELP.isdisjoint(argv)
-    argv = [_expanded(word) for word in argv if word not in _HELP]
+    argv = [word for word in argv if word not in _HELP]
     if (file := _config_file(argv)) is None:
         if wants_help:
             _print_help()
-        command.stop("--config is missing: give --config=configs/effnet.py, for example")
+        command.stop(
+            f"--config is missing: give --config=configs/effnet.py, or another of {listed()}"
+        )
     try:
-        check_file(file)
-        positional = flags.FLAGS(argv)
+        positional = flags.FLAGS(_with_path(argv, find(file).argument))
         config = CONFIG.value
         config.lock()  # A file that could not be run only raises when the config is used.
         expand_paths(config)
@@ -69,17 +66,20 @@ def parse_flags(argv: Sequence[str]) -> Sequence[str]:
     return positional
 
 
-def _expanded(word: str) -> str:
-    """A word of the command line. The home folder takes the place of '~' in --config=~/FILE."""
-    flag, is_flag, file = word.partition("--config=")
-    return f"{flag}{is_flag}{expanded(file)}" if is_flag and not flag else word
-
-
 def _config_file(argv: Sequence[str]) -> str | None:
     """The last value of --config, which may be written as one word or two."""
     files = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
     files += [after for word, after in itertools.pairwise(argv) if word == "--config"]
     return files[-1] if files else None
+
+
+def _with_path(argv: Sequence[str], path: str) -> list[str]:
+    """The command line with the path of the config file, which it may give by a name."""
+    changed = []
+    for before, word in itertools.pairwise(["", *argv]):
+        is_file = word.startswith("--config=")
+        changed.append(f"--config={path}" if is_file else path if before == "--config" else word)
+    return changed
 
 
 def _mistake(error: Exception, file: str, argv: Iterable[str]) -> str:

@@ -3,8 +3,12 @@ from .answers import answer_photos as answer_photos
 from .formats import as_csv as as_csv
 from .formats import as_json as as_json
 from .formats import as_text as as_text
+from .given_images import ImageLike as ImageLike
 from .gradcam import heat as heat
 from .gradcam import overlay as overlay
+from .image_predictor import ImagePredictor as ImagePredictor
+from .prediction import HeldOut as HeldOut
+from .prediction import Prediction as Prediction
 from .predictor import NoFaceError as NoFaceError
 from .predictor import Predictor as Predictor
 from .predictor import load as load

@@ -5,6 +5,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from etils import epath
@@ -12,8 +13,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from cifsel import workdir
-from cifsel.data.photos import files, search
-from cifsel.data.photos.decoding import decode
+from cifsel.data.photos import search
 from cifsel.errors import UserError, printable
 from cifsel.prediction import predictor as predictors
 from cifsel.prediction import seen
@@ -23,6 +23,21 @@ from cifsel.runtime.remote import AnyPath
 from cifsel.workdir.model_meta import SeenPhoto
 
 _STEM_LENGTH = 48  # characters of a photo's name in the name of its picture
+
+
+class Source(Protocol):
+    """A photo to answer for: a file, or an image in memory."""
+
+    @property
+    def photo(self) -> str:
+        """Its path, as given."""
+
+    @property
+    def name(self) -> str:
+        """Its name for messages, printable."""
+
+    def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
+        """Its pixels, sRGB and upright. Raises UserError if it cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Answer:
 
 
 def answer_photos(
-    items: Sequence[search.Item], predictor: Predictor, *, skip: bool, explain: str = ""
+    items: Sequence[Source], predictor: Predictor, *, skip: bool, explain: str = ""
 ) -> Iterator[Answer]:
     """Yields an answer for each photo, in order. Holds one batch of decoded photos at a time.
 
@@ -76,7 +91,7 @@ def answer_photos(
 
 
 def _crops(
-    items: Sequence[search.Item], predictor: Predictor
+    items: Sequence[Source], predictor: Predictor
 ) -> tuple[list[UInt8[np.ndarray, "s s 3"]], list[str], list[SeenPhoto | None]]:
     """The inputs of the model for the usable photos.
 
@@ -84,9 +99,9 @@ def _crops(
     """
     crops, problems, known = [], [], []
     for item in items:
-        name, problem, photo = item.file.name, "", None
+        name, problem, photo = item.name, "", None
         try:
-            pixels = decode(files.content(item.file), name).pixels
+            pixels = item.pixels()
         except UserError as error:
             problem = search.reason(error, name)
         else:
@@ -100,11 +115,12 @@ def _crops(
     return crops, problems, known
 
 
-def _picture_paths(items: Sequence[search.Item], explain: str) -> list[AnyPath]:
+def _picture_paths(items: Sequence[Source], explain: str) -> list[AnyPath]:
     """A file for each photo. The names differ even where upper and lower case are the same."""
     folder = remote.path(explain)
     workdir.make(epath.Path(folder), "explain")
-    if any(_resolved(item.file.path.parent) == _resolved(folder) for item in items):
+    on_disk = [item.file.path for item in items if isinstance(item, search.Item)]
+    if any(_resolved(path.parent) == _resolved(folder) for path in on_disk):
         raise UserError(
             f"explain {folder} has photos in it that are to be explained, which could be"
             " overwritten: give another --explain"

@@ -6,14 +6,12 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from cifsel.errors import printable
 from cifsel.prediction.answers import Answer
+from cifsel.prediction.prediction import of_answer
 from cifsel.prediction.predictor import Predictor
-from cifsel.workdir.model_meta import SELFIE, SeenPhoto
+from cifsel.workdir.model_meta import SELFIE
 
-TOP = 5  # classes in a line of text
 # The last four are those of East Asian keyboards.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -21,31 +19,8 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 def as_text(answers: Iterable[Answer], predictor: Predictor, width: int) -> Iterator[str]:
     """Yields a line for each photo that has an answer. Names are filled to `width` characters."""
     for answer in answers:
-        if answer.problem:
-            continue
-        likeliest = [
-            f"{printable(predictor.class_names[i])} {_percent(answer.probabilities[i])}"
-            for i in np.argsort(-answer.probabilities, kind="stable")[:TOP]
-        ]
-        if predictor.task == SELFIE:
-            unsure = predictor.unsure(answer.probabilities[None])[0]
-            likeliest = [f"unsure ({likeliest[0]})" if unsure else likeliest[0]]
-        if answer.seen:
-            likeliest[-1] += f"  (seen in training; held out: {_held_out(answer.seen, predictor)})"
-        yield f"{printable(answer.photo):<{width}}  {', '.join(likeliest)}"
-
-
-def _held_out(photo: SeenPhoto, predictor: Predictor) -> str:
-    """The answer of models that had not seen the photo."""
-    best = int(np.argmax(photo.held_out))
-    return f"{predictor.class_names[best]} {_percent(photo.held_out[best])}"
-
-
-def _percent(share: float) -> str:
-    # Rounding must not make anything certain.
-    if 0.01 <= share <= 0.99:
-        return f"{100 * share:.0f} %"
-    return "over 99 %" if share > 0.5 else "under 1 %"
+        if not answer.problem:
+            yield f"{printable(answer.photo):<{width}}  {of_answer(answer, predictor).words}"
 
 
 def as_json(answers: Iterable[Answer], predictor: Predictor) -> str:
@@ -77,24 +52,20 @@ def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
     """The JSON object of an answer."""
     if answer.problem:
         return {"photo": answer.photo, "skipped": answer.problem}
-    rounded = [round(float(share), 6) for share in answer.probabilities]
-    best = int(answer.probabilities.argmax())
+    made = of_answer(answer, predictor)
     content = {
-        "photo": answer.photo,
-        "label": predictor.class_names[best],
-        "probability": rounded[best],
-        "probabilities": dict(zip(predictor.class_names, rounded, strict=True)),
+        "photo": made.image,
+        "label": made.label,
+        "probability": round(made.probability, 6),
+        "probabilities": {name: round(share, 6) for name, share in made.probabilities.items()},
     }
     if predictor.task == SELFIE:
-        content["unsure"] = bool(predictor.unsure(answer.probabilities[None])[0])
-        content["seen_in_training"] = answer.seen is not None
+        content["unsure"] = made.unsure
+        content["seen_in_training"] = made.seen_in_training
         content["held_out"] = None
-        if answer.seen:
-            best = int(np.argmax(answer.seen.held_out))
-            content["held_out"] = {
-                "label": predictor.class_names[best],
-                "probability": round(answer.seen.held_out[best], 6),
-            }
+        if made.held_out:
+            share = round(made.held_out.probability, 6)
+            content["held_out"] = {"label": made.held_out.label, "probability": share}
     return content
 
 

@@ -3,7 +3,7 @@
     python -m cifsel.preflight --config=configs/effnet.py --topology=v5e:2x4
     python -m cifsel.preflight --config=configs/effnet.py:probe --config.image_size=224
 
-It takes --config as cifsel.main does and compiles the programs of that run for a TPU slice, which
+It takes --config as training does, and compiles the programs of that run for a TPU slice, which
 need not be there. Then it says whether they fit, and how fast they can be at best.
 """
 

@@ -68,8 +68,8 @@ def refuse(module: str) -> NoReturn:
     """Ends `python -m` of a module that is no command, and names those that are."""
     start_terminal()
     stop(
-        f"{module} is no command: give python -m cifsel.main --config=configs/effnet.py, or"
-        " cifsel.compare, cifsel.predict or cifsel.preflight (--help)"
+        f"{module} is no command: give python -m cifsel.main --config=configs/effnet.py, or another"
+        " of python -m cifsel --help"
     )
 
 

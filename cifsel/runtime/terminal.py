@@ -29,6 +29,7 @@ from rich.progress import (
 from rich.text import Text
 
 from cifsel.errors import ExitCode, UserError, printable
+from cifsel.runtime.typed import as_typed
 
 T = TypeVar("T")
 
@@ -47,7 +48,8 @@ class _Console(Console):
 
 
 # With soft wrap, lines in a log file are as long as they are.
-console = _Console(soft_wrap=True, highlight=False)
+# A notebook gets plain lines, as a log does.
+console = _Console(soft_wrap=True, highlight=False, force_jupyter=False)
 
 
 def set_up() -> None:
@@ -76,7 +78,7 @@ def say(text: str) -> None:
     On a terminal, a line that is too long is broken between words.
     """
     with _output():
-        for line in _lines(printable(text)):
+        for line in _lines(printable(as_typed(text))):
             console.print(line, markup=False)
 
 
@@ -148,7 +150,7 @@ def warn(text: str) -> None:
     """Prints a warning in one line on standard error."""
     # Not by a second console, whose lines would break through a progress bar of the first.
     try:
-        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.write(f"{printable(as_typed(text))}\n")
         sys.stderr.flush()
     except OSError:  # Nobody can be told.
         _discard(sys.stderr)
@@ -263,7 +265,7 @@ def tracked(items: Collection[T], label: str) -> Iterator[T]:
 
 def show_table(title: str, rows: Mapping[str, str]) -> None:
     """Prints names and values in two columns. Paths that do not fit get a line of their own."""
-    names = {printable(name): printable(value) for name, value in rows.items()}
+    names = {printable(name): printable(as_typed(value)) for name, value in rows.items()}
     width = max(map(cell_len, names))
     with _output():
         console.print(Text(title, style="italic"))

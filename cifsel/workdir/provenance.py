@@ -5,7 +5,6 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 import jax
 
+from cifsel.runtime import typed
 from cifsel.runtime.terminal import count
 
 PACKAGES = (
@@ -93,7 +93,7 @@ def environment() -> Provenance:
             processor=processor(),
             cores=_cores(),
         ),
-        command=_command(),
+        command=typed.command(),
         git_commit=_git_commit(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -114,13 +114,6 @@ def _cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _command() -> str:
-    """The command line as typed: 'python -m cifsel.main --config=...'."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    started = ["-m", spec.name] if spec else sys.argv[:1]
-    return shlex.join(["python", *started, *sys.argv[1:]])
 
 
 def _git_commit() -> str | None:

@@ -49,7 +49,7 @@ def measure() -> list[Timing]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Imports of a run. `cifsel.main` alone imports JAX later.
-        imports = ["-c", "import cifsel.main, cifsel.train"]
+        imports = ["-c", "import cifsel.main, cifsel.task1"]
         timings = [Timing("start-up", "", *run(imports, folder))]
         for state in ("first", "next"):
             probe = ["-m", "cifsel.main", *PROBE, f"--workdir={folder / state}"]

@@ -10,7 +10,8 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from cifsel import build, compare, workdir
+from cifsel import build, workdir
+from cifsel.comparison import comparing
 from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.report import Report, make_page
 from cifsel.comparison.results import best_run
@@ -64,12 +65,12 @@ def runs_of_both(make_run, tmp_path_factory):
 def compared(stand_ins, runs_of_both):
     """The folder of a comparison, and its result."""
     root, folders = runs_of_both
-    return root, compare.compare(folders, str(root))
+    return root, comparing.compare(folders, str(root))
 
 
 def test_result_is_on_disk_as_returned(compared):
     root, result = compared
-    text = (root / compare.COMPARISON).read_text()
+    text = (root / comparing.COMPARISON).read_text()
     assert json.loads(text, parse_constant=pytest.fail) == json.loads(json.dumps(result.to_json()))
     assert result.chosen == "EfficientNetV2-B0"
     assert [entry.name for entry in result.candidates] == ["MobileNet", "EfficientNetV2-B0"]
@@ -86,7 +87,7 @@ DIFFERENCE = ["mean", "low", "high", "p", "from_images", "from_seeds"]
 
 def test_comparison_json_keeps_its_keys_and_their_order(compared):
     root, _ = compared
-    content = json.loads((root / compare.COMPARISON).read_text())
+    content = json.loads((root / comparing.COMPARISON).read_text())
     assert list(content) == [
         *("verdict", "on_test", "chosen", "rival", "within_noise", "differences", "candidates"),
         *("per_coarse", "differing_fields", "duplicates", "suspects", "fingerprint", "inputs"),
@@ -174,7 +175,7 @@ def test_same_figures_go_to_tensorboard(compared):
 def test_a_run_is_no_place_for_a_report(runs_of_both):
     _, folders = runs_of_both
     with pytest.raises(UserError, match=r"workdir of a run.*another --output"):
-        compare.compare(folders, folders[0])
+        comparing.compare(folders, folders[0])
 
 
 def test_other_images_than_the_runs_saw_are_refused(stand_ins, runs_of_both, tmp_path, dataset):
@@ -183,7 +184,7 @@ def test_other_images_than_the_runs_saw_are_refused(stand_ins, runs_of_both, tmp
         changed = splits.Dataset(**{**vars(other), "fingerprint": "0" * 64})
         patch.setattr(drawn_images, "draw_classes", lambda **_: changed)
         with pytest.raises(UserError, match=r"not those of .*000000000000.*TFDS_DATA_DIR"):
-            compare.compare(runs_of_both[1], str(tmp_path))
+            comparing.compare(runs_of_both[1], str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -195,14 +196,14 @@ def test_missing_checkpoint_is_named_before_anything_is_written(
     shutil.rmtree(tmp_path / "mobilenet" / "checkpoints")
     monkeypatch.setattr(gradcam, "heat", lambda _, images, __: np.ones((len(images), 1, 1)))
     with pytest.raises(UserError, match=r"mobilenet has no checkpoint"):
-        compare.compare(folders, str(tmp_path / "report"))
+        comparing.compare(folders, str(tmp_path / "report"))
     assert not (tmp_path / "report").exists()
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
     """The command makes one line of it, as of every UserError."""
     with pytest.raises(UserError) as caught:
-        compare.compare([str(tmp_path)] * 2, str(tmp_path / "report"))
+        comparing.compare([str(tmp_path)] * 2, str(tmp_path / "report"))
     expected = f"{tmp_path} is no run (no metrics.json): give the --workdir of one"
     assert str(caught.value) == expected
 

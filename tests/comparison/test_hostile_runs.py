@@ -12,7 +12,8 @@ from etils import epath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifsel import compare, workdir
+from cifsel import workdir
+from cifsel.comparison import comparing
 from cifsel.comparison.runs import read_run
 from cifsel.errors import UserError, printable
 from cifsel.prediction import predictor
@@ -177,9 +178,9 @@ def test_what_fits_together_may_still_be_of_other_images(make_run, dataset, tmp_
         metrics["test"]["accuracy"] = float(right.mean())
         Path(folder, workdir.METRICS).write_text(json.dumps(metrics))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare.build, "dataset", lambda _: dataset)
+        patch.setattr(comparing.build, "dataset", lambda _: dataset)
         with pytest.raises(UserError, match=r"is not of the \w+ images of metrics\.json"):
-            compare.compare(folders, str(tmp_path / "out"))
+            comparing.compare(folders, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -217,7 +218,7 @@ def test_pointers_that_lead_nowhere(tmp_path, run, said):
 
 @pytest.mark.parametrize("address", ["http://example.org/run", "gs://", "gs://[", "s3://b/x"])
 def test_addresses_of_another_kind(address):
-    for read in (read_run, predictor.load, lambda given: compare.compare(["/a", "/b"], given)):
+    for read in (read_run, predictor.load, lambda given: comparing.compare(["/a", "/b"], given)):
         with pytest.raises(UserError, match="is neither a local path nor gs://BUCKET/NAME"):
             read(address)
 

@@ -8,7 +8,8 @@ import pytest
 from etils import epath
 
 from cifsel import workdir
-from cifsel.comparison.candidates import differing_fields, group_into_candidates
+from cifsel.comparison.candidates import Candidate, differing_fields, group_into_candidates
+from cifsel.comparison.results import best_run
 from cifsel.comparison.runs import read_run
 from cifsel.errors import UserError
 
@@ -85,6 +86,17 @@ def test_best_run_is_the_seed_of_highest_validation_accuracy(make_run, tmp_path)
     folders.append(make_run(tmp_path / "other", "efficientnetv2-b0", NONE_WRONG))
     candidates = group_into_candidates([read_run(folder) for folder in folders])
     assert candidates[0].best_run().config["seed"] == 1
+
+
+def test_best_json_leads_from_its_folder_to_a_run_given_by_a_relative_path(
+    make_run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "run", "mobilenet", NONE_WRONG)
+    candidate = Candidate("MobileNet", (read_run("run"),))
+    for folder in ("comparison", "below/comparison"):
+        assert best_run(epath.Path(folder), candidate).run == str(tmp_path / "run")
+    assert best_run(epath.Path("."), candidate).run == "run"
 
 
 def refuses(folders, *words):

@@ -218,7 +218,7 @@ def test_every_help_fits_a_narrow_terminal_and_needs_no_extra():
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cifsel", "cifsel.build", "cifsel.sweep", "cifsel.train"])
+@pytest.mark.parametrize("name", ["cifsel.build", "cifsel.sweep", "cifsel.task1"])
 def test_modules_that_are_no_commands_name_those_that_are(name):
     said = run(name, "--help")
     assert said.stderr.startswith(f"error: {name} is no command: give python -m cifsel.main")

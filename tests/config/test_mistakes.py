@@ -1,5 +1,6 @@
 """Mistakes in a config file or on the command line are told in one line."""
 
+import ast
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from paths import REPO
 
 from cifsel import config as config_lib
+from cifsel.config import files
 from cifsel.errors import UserError
 
 # --- files ---------------------------------------------------------------------------------------
@@ -45,17 +47,85 @@ def test_files_that_give_no_config(tmp_path, kind):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "nothing"])
+@pytest.mark.parametrize("kind", ["missing", "folder"])
 def test_files_that_are_not_there(tmp_path, kind):
-    path = {"missing": tmp_path / "a.py", "folder": tmp_path, "nothing": ""}[kind]
+    path = {"missing": tmp_path / "a.py", "folder": tmp_path}[kind]
     with pytest.raises(UserError, match="--config cannot be read: ") as caught:
         config_lib.load(str(path))
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("argument", ["effnet", "effnet.py", "configs/effnet.py"])
+def test_files_of_cifsel_are_found_from_any_folder(tmp_path, monkeypatch, argument):
+    monkeypatch.chdir(tmp_path)
+    assert config_lib.load(f"{argument}:probe").recipe == "probe"
+    with pytest.raises(UserError, match=f"^{argument} has no recipe 'prob' .did you mean probe"):
+        config_lib.load(f"{argument}:prob")
+
+
+def test_a_file_here_comes_before_one_of_cifsel(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "effnet.py", tmp_path / "configs" / "effnet.py"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"def get_config(): raise ValueError(f'{path}, {{__file__}}')")
+        name = str(path.relative_to(tmp_path))
+        with pytest.raises(UserError, match=f"{path}, {name}"):
+            config_lib.load(name)
+
+
+@pytest.mark.parametrize("argument", ["other/effnet.py", "effnet.txt", "configs/configs/effnet.py"])
+def test_no_other_path_means_a_file_of_cifsel(tmp_path, monkeypatch, argument):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"No such file: .*; cifsel has effnet \(finetune, probe"):
+        config_lib.load(argument)
+
+
+@pytest.mark.parametrize("stem", files.shipped())
+def test_a_config_file_imports_only_the_package(stem):
+    """So that a copy of it works anywhere."""
+    tree = ast.parse((REPO / "configs" / f"{stem}.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {ast.unparse(node).split()[1] for node in imports} == {"ml_collections", "cifsel.config"}
+
+
 def test_a_file_gives_the_recipe_that_follows_it():
     assert config_lib.load("configs/effnet.py:probe").recipe == "probe"
     assert config_lib.load("configs/effnet.py").recipe == "finetune"
+
+
+# --- from Python ---------------------------------------------------------------------------------
+
+
+def test_a_config_by_name_with_changes(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = config_lib.get_config("effnet", "probe", image_size=96, augment={"shift": 2})
+    assert (config.name, config.recipe, config.image_size) == ("effnet", "probe", 96)
+    assert (config.augment.shift, config.augment.flip) == (2, True)
+    config.seed = 3
+    assert config_lib.get_config("effnet:probe").seed == 0
+    folder = config_lib.get_config("folder", data=tmp_path, **{"augment.flip": False})
+    assert (folder.data, folder.augment.flip) == (str(tmp_path), False)
+    with pytest.raises(AttributeError, match="epocs"):
+        config.epocs = 3
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "words"),
+    [
+        (("efnet",), {}, "did you mean effnet.py"),
+        (("effnet", "prob"), {}, "effnet has no recipe 'prob' (did you mean probe?)"),
+        (("effnet",), {"epocs": 3}, "no field 'epocs' (did you mean epochs?)"),
+        (("effnet",), {"augment": {"flipp": True}}, "(did you mean augment.flip?)"),
+        (("effnet",), {"epochs": "six"}, "config.epochs is 'six'; expected int, 1 to 10000"),
+        (("effnet",), {"epochs": 0}, "config.epochs is 0; expected int, 1 to 10000"),
+        (("effnet",), {"augment": 3}, "config has no field 'augment'"),
+    ],
+)
+def test_what_cannot_be_had_by_name(monkeypatch, tmp_path, names, changes, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        config_lib.get_config(*names, **changes)
+    assert words in str(caught.value)
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -64,7 +134,7 @@ def test_a_file_gives_the_recipe_that_follows_it():
 FORKS = """
 import json, os, runpy, sys, warnings
 warnings.simplefilter("ignore")  # About threads that this process does not have.
-import cifsel.train
+import cifsel.task1
 for name, arguments in json.load(sys.stdin).items():
     if child := os.fork():
         print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -94,8 +164,14 @@ LINES = {
     "no": ([EFFNET, "--config.augment.flip=no"], "is 'no' (did you mean False?); expected True or"),
     "choice": ([EFFNET, "--config.model=efficientnet-b0"], "(did you mean efficientnetv2-b0?)"),
     "group": ([EFFNET, "--config.augment=3"], "'3'; expected one of its fields, --config.augment."),
-    "name": (["--config=effnet"], "'effnet' (did you mean configs/effnet.py?)"),
+    "name": (["--config=efnet"], "'efnet' (did you mean configs/effnet.py?); cifsel has effnet ("),
     "file": (["--config=configs/efnet.py"], "(did you mean configs/effnet.py?)"),
+    "no name": (
+        ["--config="],
+        "--config is empty; cifsel has effnet (finetune, probe, notebook), ",
+    ),
+    "recipe of a name": (["--config", "effnet:prob"], "effnet has no recipe 'prob' (did you mean"),
+    "field of a name": (["--config=effnet", "--config.epocs=3"], "(did you mean epochs?)"),
     "near recipe": ([f"{EFFNET}:prob"], "no recipe 'prob' (did you mean probe?); expected"),
     "nothing near": (
         [EFFNET, "--config.xyzzy=3"],

@@ -1,6 +1,7 @@
 """'~' in a path means the home folder, wherever the path stands: a shell expands none after '='."""
 
 import ast
+import importlib
 import itertools
 import sys
 
@@ -9,7 +10,8 @@ from absl import flags
 from etils import epath
 from paths import REPO
 
-from cifsel import compare, predict
+from cifsel import predict
+from cifsel.comparison import comparing
 from cifsel.config import QUICKSTART, SELFIE, TASK1, changed, expand_paths, flag, local_path, path
 from cifsel.config.schema import Place
 from cifsel.runtime import remote
@@ -82,10 +84,11 @@ def test_arguments_of_predict():
 
 def test_arguments_of_compare(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["compare", "~/a", "gs://b/~", "--output=~/c"])
+    compare = importlib.import_module("cifsel.compare")
     monkeypatch.setattr(compare.command, "start", lambda: None)
     monkeypatch.setattr(compare.command, "guarded", lambda run: run())
     seen = []
-    monkeypatch.setattr(compare, "compare", lambda *given: seen.extend(given))
+    monkeypatch.setattr(comparing, "compare", lambda *given: seen.extend(given))
     compare.main()
     assert seen == [["/home/me/a", "gs://b/~"], "/home/me/c"]
 

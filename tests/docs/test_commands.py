@@ -13,6 +13,8 @@ from absl import flags
 from documents import DOCUMENTS, ROOT, Command, commands
 from ml_collections import config_flags
 
+from cifsel.__main__ import COMMANDS as SUB_COMMANDS
+from cifsel.config import files, flag
 from cifsel.config.validation import validate
 
 COMMANDS = sorted({command for document in DOCUMENTS for command in commands(document)})
@@ -48,7 +50,20 @@ class Parsed(Exception):  # noqa: N818 - not an error
 
 
 def of_python() -> list[Command]:
-    return [command for command in COMMANDS if command.words[0] == "python"]
+    return [as_module(command) for command in COMMANDS if command.words[0] in ("python", "cifsel")]
+
+
+def as_module(command: Command) -> Command:
+    """`cifsel train` as `python -m cifsel.main`, which does the same."""
+    program, name, *words = command.words
+    if program == "cifsel" and name in SUB_COMMANDS:
+        return Command(command.document, ("python", "-m", SUB_COMMANDS[name].module, *words))
+    return command
+
+
+def test_version_is_no_sub_command():
+    others = {command.words for command in of_python() if command.words[0] == "cifsel"}
+    assert others == {("cifsel", "--version")}
 
 
 def test_the_documents_have_commands():
@@ -56,7 +71,10 @@ def test_the_documents_have_commands():
     assert {command.document for command in of_python()} >= {"README.md", "train.md", "selfies.md"}
 
 
-@pytest.mark.parametrize("command", of_python(), ids=lambda command: " ".join(command.words[2:]))
+RUN_BY_PYTHON = [command for command in of_python() if command.words[0] == "python"]
+
+
+@pytest.mark.parametrize("command", RUN_BY_PYTHON, ids=lambda command: " ".join(command.words[2:]))
 def test_python_commands_are_parsed(command, monkeypatch):
     assert command.words[1] == "-m"
     module, arguments = command.words[2], [word for word in command.words[3:] if word != "--help"]
@@ -74,8 +92,10 @@ def parse_config(module: str) -> None:
     importlib.import_module(module)
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values)
-    for flag in flags.FLAGS.flags_by_module_dict()[module]:
-        values[flag.name] = copy.deepcopy(flag)
+    for defined in flags.FLAGS.flags_by_module_dict()[module]:
+        values[defined.name] = copy.deepcopy(defined)
+    argument = next(word for word in sys.argv if word.startswith("--config="))[len("--config=") :]
+    sys.argv = flag._with_path(sys.argv, files.find(argument).argument)
     assert values(sys.argv) == sys.argv[:1]
     validate(values["config"].value)
 
@@ -113,4 +133,4 @@ def test_other_commands_name_what_there_is():
             folders = ROOT, ROOT / "experiments" / "tpu"
             assert any((folder / program).is_file() for folder in folders), command
         else:
-            assert program in EXTERNAL | {"python"}, command
+            assert program in EXTERNAL | {"python", "cifsel"}, command

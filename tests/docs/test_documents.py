@@ -68,7 +68,7 @@ def test_every_package_has_an_api_page():
     listed = re.findall(
         r"^   (cifsel\S*)$", (ROOT / "docs/api/index.rst").read_text(), re.MULTILINE
     )
-    assert set(listed) == packages
+    assert set(listed) == packages | {"cifsel"}
 
 
 def documented_messages() -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 from paths import REPO
 
-from cifsel import quickstart, train
+from cifsel import sweep, task1
 from cifsel.errors import UserError
 from cifsel.selfie.run import evaluate_and_train
 from cifsel.workdir import lock, summaries
@@ -103,11 +103,11 @@ def test_there_is_no_lock_on_gs(monkeypatch):
 @pytest.mark.parametrize("task", ["task1", "selfie", "quickstart"])
 def test_every_task_keeps_others_out(run, task):
     begin = {
-        "task1": lambda: train.train_and_evaluate(
+        "task1": lambda: task1.train_and_evaluate(
             effnet.get_config(), str(run), summaries.Summaries()
         ),
         "selfie": lambda: evaluate_and_train(drawn_selfie(), str(run), summaries.Summaries()),
-        "quickstart": lambda: quickstart.run(quickstart_config.get_config(), str(run)),
+        "quickstart": lambda: sweep.quickstart(quickstart_config.get_config(), str(run)),
     }[task]
     with lock.alone(run):
         with pytest.raises(UserError, match="in use by process"):

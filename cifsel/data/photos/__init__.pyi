@@ -7,6 +7,7 @@ from .crops import Shown as Shown
 from .crops import centre as centre
 from .decoding import Photo as Photo
 from .decoding import decode as decode
+from .decoding import pixels_of as pixels_of
 from .files import File as File
 from .files import content as content
 from .files import is_zip as is_zip

@@ -163,15 +163,8 @@ def _photo(image: ImageFile.ImageFile, tiff: bytes | None) -> Photo:
       image: the image.
       tiff: the file, if it is a TIFF. Pillow turns these upright by itself.
     """
-    short, long = sorted(image.size)
-    if short * long > MAX_PIXELS:
-        raise UserError(_TOO_LARGE)
-    if short < MIN_SIDE or long > MAX_ELONGATION * short:
-        raise UserError(
-            f"{image.width} x {image.height} pixels; expected {MIN_SIDE} or more, and no side over "
-            f"{MAX_ELONGATION} times the other"
-        )
-    if long > MAX_SIDE:
+    _check_size(image)
+    if (long := max(image.size)) > MAX_SIDE:
         # A JPEG is decoded much quicker at a fraction of its size. The filter below does the rest.
         enough = 2 * MAX_SIDE / long
         image.draft(None, (math.ceil(image.width * enough), math.ceil(image.height * enough)))
@@ -180,6 +173,37 @@ def _photo(image: ImageFile.ImageFile, tiff: bytes | None) -> Photo:
     with _silence() if image.format == "TIFF" else contextlib.nullcontext():
         image.load()
     taken, turn = _metadata(image, tiff)
+    return Photo(_pixels(image, turn), taken)
+
+
+def pixels_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of an image of Pillow, as `decode` would give them of its file.
+
+    The caller's image is trusted to be harmless, as it is in memory already.
+
+    Raises:
+      UserError: it has more than `MAX_PIXELS`, or is very small or very long.
+      Exception: of any kind, if it was opened and its file is damaged.
+    """
+    _check_size(image)
+    image.load()
+    # Pillow has turned a TIFF upright by itself.
+    return _pixels(image, None if image.format == "TIFF" else _metadata(image, None)[1])
+
+
+def _check_size(image: Image.Image) -> None:
+    short, long = sorted(image.size)
+    if short * long > MAX_PIXELS:
+        raise UserError(_TOO_LARGE)
+    if short < MIN_SIDE or long > MAX_ELONGATION * short:
+        raise UserError(
+            f"{image.width} x {image.height} pixels; expected {MIN_SIDE} or more, and no side over "
+            f"{MAX_ELONGATION} times the other"
+        )
+
+
+def _pixels(image: Image.Image, turn: Image.Transpose | None) -> UInt8[np.ndarray, "h w 3"]:
+    """Converts a loaded image to upright sRGB with no side longer than `MAX_SIDE`."""
     plain = _plain(image)
     if (scale := MAX_SIDE / max(plain.size)) < 1:
         size = round(plain.width * scale), round(plain.height * scale)
@@ -191,7 +215,7 @@ def _photo(image: ImageFile.ImageFile, tiff: bytes | None) -> Photo:
         colours = Image.composite(colours, Image.new("RGB", colours.size, "white"), alpha)
     if turn is not None:  # After the photo was reduced, as this is quicker and takes less memory.
         colours = colours.transpose(turn)
-    return Photo(np.array(colours, np.uint8), taken)
+    return np.array(colours, np.uint8)
 
 
 def _metadata(

@@ -8,9 +8,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from etils import epath
+from jaxtyping import UInt8
 
 from cifsel.data.photos import files
+from cifsel.data.photos.decoding import decode
 from cifsel.errors import UserError, one_line, printable
 from cifsel.runtime import remote
 from cifsel.runtime.paths import expanded, is_folder
@@ -28,6 +31,19 @@ class Item:
 
     photo: str
     file: files.File
+
+    @property
+    def name(self) -> str:
+        """The name for messages."""
+        return self.file.name
+
+    def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
+        """Reads and decodes the photo.
+
+        Raises:
+          UserError: it cannot be used, see `decode`.
+        """
+        return decode(files.content(self.file), self.file.name).pixels
 
 
 def find_photos(arguments: Iterable[str], stack: contextlib.ExitStack) -> list[Item]:

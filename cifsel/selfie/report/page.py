@@ -15,6 +15,7 @@ from cifsel.prediction import gradcam
 from cifsel.reports.glossary import TERMS
 from cifsel.reports.page import Gallery, Page, Tile
 from cifsel.reports.style import display_name, percent, shortened
+from cifsel.runtime import typed
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.report import description_tables, page_charts, score_tables, sentences
 from cifsel.workdir import summaries
@@ -79,6 +80,7 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
         page_charts.trust_charts(outcome),
         page_charts.choice_charts(outcome),
     )
+    predict = typed.words("cifsel.predict")
     texts = {
         "title": sentences.title(outcome),
         "sentences": sentences.summary_sentences(outcome),
@@ -95,7 +97,7 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
         "trust_charts": [chart.name for chart in trust],
         "settings": SETTINGS,
         "final": description_tables.final_model_table(outcome),
-        "predict": f"python -m cifsel.predict --checkpoint={shlex.quote(str(folder))} photo.jpg",
+        "predict": f"{predict} --checkpoint={shlex.quote(str(folder))} photo.jpg",
         "unsure": sentences.unsure(outcome.final.sure_from),
         "photos": description_tables.photo_table(outcome.photos),
         "candidates": description_tables.candidate_table(outcome.candidates),

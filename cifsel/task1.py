@@ -290,4 +290,4 @@ class Run:
 
 
 if __name__ == "__main__":
-    command.refuse("cifsel.train")
+    command.refuse("cifsel.task1")

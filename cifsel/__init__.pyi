@@ -1,0 +1,10 @@
+from .api import ComparedRuns as ComparedRuns
+from .api import Run as Run
+from .api import compare as compare
+from .api import load as load
+from .api import open_run as open_run
+from .api import train as train
+from .config import get_config as get_config
+from .errors import UserError as UserError
+from .prediction import ImagePredictor as ImagePredictor
+from .prediction import Prediction as Prediction
