@@ -10,8 +10,8 @@ from cifsel import config as config_lib
 from cifsel.errors import UserError, one_line
 from cifsel.models.classifier import MODELS
 from cifsel.training.results import RunMetrics
+from cifsel.workdir.predictions import SPLITS
 
-_SPLITS = ("val", "test")
 _SHARES = ("accuracy", "balanced_accuracy", "majority", "top5", "macro_f1", "ece")
 # Fields of the config that say which images a run saw, or that a report names.
 _FIELDS = ("split_seed", "val_per_class", "train_examples", "test_examples", "seed", "image_size")
@@ -29,7 +29,7 @@ def parse_metrics(content: Mapping[str, Any], path: epath.Path) -> RunMetrics:
     Raises:
       UserError: a field is missing, or its value is of the wrong type or out of range.
     """
-    needed = ("model", "config", "fingerprint", "cost", "training", "command", *_SPLITS)
+    needed = ("model", "config", "fingerprint", "cost", "training", "command", *SPLITS)
     if missing := [key for key in needed if key not in content]:
         raise UserError(
             f"{path} lacks {', '.join(missing)}: expected what a run wrote; run it again in a new"
@@ -95,7 +95,7 @@ def _check_config(config: Any) -> None:
 
 
 def _check_numbers(content: Mapping[str, Any]) -> None:
-    for split in _SPLITS:
+    for split in SPLITS:
         _check_range(content, f"{split}.loss", 0, _MAX)
         for score in _SHARES:
             _check_range(content, f"{split}.{score}", 0, 1)

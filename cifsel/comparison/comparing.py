@@ -13,7 +13,7 @@ from cifsel.comparison.findings import examine_test_images
 from cifsel.comparison.paired import Estimate
 from cifsel.comparison.report import make_page, make_report
 from cifsel.comparison.results import BestRun, Comparison, best_run, describe
-from cifsel.comparison.runs import SPLITS, Run, digest, read_run
+from cifsel.comparison.runs import Run, digest, read_run
 from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_validation
 from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
@@ -22,6 +22,7 @@ from cifsel.runtime import remote, typed
 from cifsel.runtime.paths import exists
 from cifsel.runtime.terminal import say, show_table, working
 from cifsel.workdir import records, summaries
+from cifsel.workdir.predictions import SPLITS
 
 COMPARISON = "comparison.json"
 # Folder of the summaries, which TensorBoard names them by.

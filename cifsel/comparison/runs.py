@@ -17,12 +17,9 @@ from cifsel.evaluation.split_score import SplitScore
 from cifsel.runtime import regular, remote
 from cifsel.runtime.paths import exists
 from cifsel.training.results import RunMetrics
-from cifsel.workdir import identity, model_meta
+from cifsel.workdir import identity, model_meta, predictions
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
-
-SPLITS = ("val", "test")
-# Larger logits are refused, as their probabilities cannot be computed.
-_MAX_LOGIT = 1e9
+from cifsel.workdir.predictions import SPLITS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +81,7 @@ def read_run(folder: str) -> Run:
     content = workdir.read_json(path / workdir.METRICS)
     metrics = checks.parse_metrics(content, path / workdir.METRICS)
     _check_owner(path)
-    arrays = _read_predictions(path / workdir.PREDICTIONS)
+    arrays = predictions.read(path / workdir.PREDICTIONS)
     run = Run(
         folder=path,
         metrics=metrics,
@@ -137,34 +134,3 @@ def _check_owner(path: epath.Path) -> None:
     with Checkpoints(path, read_only=True) as checkpoints:
         meta = model_meta.parse(checkpoints.meta(), str(path / FOLDER))
     identity.check_folder(path, meta, str(path / FOLDER))
-
-
-def _read_predictions(path: epath.Path) -> dict[str, np.ndarray]:
-    try:
-        arrays = workdir.read_npz(path)
-        _check_predictions(arrays)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} is missing or damaged ({one_line(error)}): delete"
-            f" {path.parent / workdir.METRICS} and give the run's command again"
-        ) from None
-    return arrays
-
-
-def _check_predictions(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises KeyError or ValueError unless the arrays are those of a predictions.npz."""
-    kinds_and_axes = {"logits": ("f", 2), "labels": ("i", 1), "ids": ("i", 1)}
-    if (names := arrays["class_names"]).dtype.kind != "U" or names.ndim != 1:
-        raise ValueError(f"class_names is {names.dtype} {names.shape}")
-    for split in SPLITS:
-        for name, (kind, axes) in kinds_and_axes.items():
-            array = arrays[f"{split}_{name}"]
-            if array.dtype.kind != kind or array.ndim != axes:
-                raise ValueError(f"{split}_{name} is {array.dtype} {array.shape}")
-            if len(array) != len(arrays[f"{split}_labels"]) or not len(array):
-                raise ValueError(f"{split}_{name} has {len(array)} rows")
-        logits = arrays[f"{split}_logits"]
-        if logits.shape[1] != len(names) or not len(names):
-            raise ValueError(f"{len(names)} class names do not fit the logits")
-        if not (np.abs(logits) < _MAX_LOGIT).all():
-            raise ValueError(f"logits are not finite, or {_MAX_LOGIT:g} and more")

@@ -7,8 +7,8 @@ import numpy as np
 
 from cifsel.comparison import paired
 from cifsel.comparison.candidates import Candidate
-from cifsel.comparison.runs import SPLITS
 from cifsel.comparison.scores import operations_per_image
+from cifsel.workdir.predictions import SPLITS
 
 
 @dataclasses.dataclass(frozen=True)
