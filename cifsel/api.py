@@ -80,23 +80,31 @@ class ComparedRuns(Results):
         return str(self.metrics["verdict"])
 
 
-def load(checkpoint: PathLike | Results) -> "ImagePredictor":
+def load(checkpoint: PathLike | Results, coverage: float | None = None) -> "ImagePredictor":
     """Restores a model that answers for images.
 
     Args:
       checkpoint: a run, its workdir, or the folder of a comparison, for the better model.
+      coverage: least probability that the set of classes of an answer holds the true one, in 0..1.
+        None for answers without sets.
 
     Raises:
-      UserError: there is no checkpoint, or it is damaged.
+      UserError: there is no checkpoint, or it is damaged. Or the coverage is out of range, or too
+        high for the number of images that the model was not trained on.
     """
     with _user_errors():
+        from cifsel.prediction import coverage as sets
         from cifsel.prediction.image_predictor import ImagePredictor
         from cifsel.prediction.predictor import load as load_predictor
         from cifsel.runtime import cache, libtpu
 
         libtpu.quiet()
         cache.keep_compiled()  # Compiling takes half of the time until the first answer.
-        return ImagePredictor(load_predictor(_folder(checkpoint)))
+        folder = _folder(checkpoint)
+        predictor = load_predictor(folder)
+        if coverage is not None:
+            predictor = sets.with_sets(predictor, folder, coverage)
+        return ImagePredictor(predictor)
 
 
 def train(config: ConfigDict, workdir: PathLike | None = None) -> Run:

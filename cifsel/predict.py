@@ -46,9 +46,11 @@ def run(flags: argparse.Namespace) -> None:
         if not flags.skip_unreadable:
             _refuse([(item.photo, _missing(item)) for item in items])
         # From here on with JAX, for which a mistyped path should not wait.
-        from cifsel.prediction import answers, formats
+        from cifsel.prediction import answers, coverage, formats
 
         predictor = _load(flags.checkpoint)
+        if flags.coverage is not None:
+            predictor = coverage.with_sets(predictor, flags.checkpoint, flags.coverage)
         given: Iterable[Answer] = answers.answer_photos(
             items, predictor, skip=flags.skip_unreadable, explain=flags.explain
         )
@@ -132,6 +134,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="workdir of a run, or a comparison",
     )
+    words = (
+        "answer with the smallest set of classes that holds the true one for this share of images,"
+        " such as 0.9"
+    )
+    add("--coverage", type=float, metavar="SHARE", help=words)
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print an array of objects")
     form.add_argument("--csv", action="store_true", help="print a table with a header")

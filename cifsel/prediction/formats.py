@@ -35,12 +35,15 @@ def as_csv(answers: Iterable[Answer], predictor: Predictor) -> Iterator[str]:
     shares = [f"probability of {name}" for name in predictor.class_names]
     extra = ["seen in training", "held-out label", "held-out probability"] if is_selfie else []
     unsure = ["unsure"] if is_selfie else []
-    yield _csv_line(["photo", "label", "probability", *unsure, *shares, *extra])
+    classes = [] if predictor.set_from is None else ["set"]
+    yield _csv_line(["photo", "label", "probability", *classes, *unsure, *shares, *extra])
     for answer in answers:
         if not answer.problem:
             cells = _to_object(answer, predictor)
             known = [cells.pop("seen_in_training"), *_cells(cells.pop("held_out"))] if extra else []
             probabilities = cells.pop("probabilities").values()
+            if classes:
+                cells["set"] = "; ".join(cells["set"])
             yield _csv_line([*cells.values(), *probabilities, *known])
 
 
@@ -53,10 +56,14 @@ def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
     if answer.problem:
         return {"photo": answer.photo, "skipped": answer.problem}
     made = of_answer(answer, predictor)
-    content = {
+    content: dict[str, Any] = {
         "photo": made.image,
         "label": made.label,
         "probability": round(made.probability, 6),
+    }
+    if made.classes is not None:
+        content["set"] = list(made.classes)
+    content |= {
         "probabilities": {name: round(share, 6) for name, share in made.probabilities.items()},
     }
     if predictor.task == SELFIE:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cifsel.errors import printable
+from cifsel.evaluation import prediction_sets
 from cifsel.prediction.answers import Answer
 from cifsel.prediction.predictor import Predictor
 from cifsel.workdir.model_meta import SELFIE
@@ -39,6 +40,8 @@ class Prediction:
         know.
       seen_in_training: whether the model has learned from this very photo. None for task 1.
       held_out: the answer of models that had not seen the photo. None for a new photo.
+      classes: the classes that hold the true one with the probability that was asked for, the
+        likeliest first. None if no such set was asked for.
     """
 
     image: str
@@ -48,17 +51,28 @@ class Prediction:
     unsure: bool | None
     seen_in_training: bool | None
     held_out: HeldOut | None
+    classes: tuple[str, ...] | None = None
 
     @property
     def words(self) -> str:
-        """'happy 93 %' or 'unsure (happy 53 %)'. For task 1, the `TOP` likeliest classes."""
+        """'happy 93 %' or 'unsure (happy 53 %)'. For task 1, the `TOP` likeliest classes.
+
+        With sets, the classes of the set: 'fox 51 % or wolf 40 %'.
+        """
+        if self.classes is not None:
+            said = [_with_percent(name, self.probabilities[name]) for name in self.classes]
+            return " or ".join(said) + self._seen_words
         ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
         likeliest = [_with_percent(name, share) for name, share in ranked[:TOP]]
         if self.unsure is not None:
             likeliest = [f"unsure ({likeliest[0]})" if self.unsure else likeliest[0]]
-        if self.held_out:
-            likeliest[-1] += f"  (seen in training; held out: {self.held_out.words})"
-        return ", ".join(likeliest)
+        return ", ".join(likeliest) + self._seen_words
+
+    @property
+    def _seen_words(self) -> str:
+        if not self.held_out:
+            return ""
+        return f"  (seen in training; held out: {self.held_out.words})"
 
     def __repr__(self) -> str:
         return f"Prediction({printable(self.image)}: {self.words})"
@@ -80,7 +94,16 @@ def of_answer(answer: Answer, predictor: Predictor) -> Prediction:
         unsure=bool(predictor.unsure(answer.probabilities[None])[0]) if is_selfie else None,
         seen_in_training=answer.seen is not None if is_selfie else None,
         held_out=held_out,
+        classes=_set(answer, predictor),
     )
+
+
+def _set(answer: Answer, predictor: Predictor) -> tuple[str, ...] | None:
+    if predictor.set_from is None:
+        return None
+    members = prediction_sets.sets(answer.probabilities[None], predictor.set_from)[0]
+    ranked = np.argsort(-answer.probabilities, kind="stable")
+    return tuple(predictor.class_names[index] for index in ranked if members[index])
 
 
 def _with_percent(name: str, share: float) -> str:

@@ -55,6 +55,8 @@ class Predictor:
       evidence: maps one image (1, s, s, 3) uint8 and its class (1,) to a heat map (1, h, w) float32
         in [0, 1].
       seen: the photos that it has learned from. Empty for TASK1, whose images are no files.
+      set_from: the least probability of a class in an answer's set of classes. None for answers
+        without sets.
     """
 
     task: str
@@ -68,6 +70,7 @@ class Predictor:
     logits: Callable[[np.ndarray], np.ndarray]
     evidence: Callable[[jax.Array, jax.Array], jax.Array]
     seen: tuple[SeenPhoto, ...] = ()
+    set_from: float | None = None
 
     def show(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], names: Sequence[str]

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from cifsel import config as config_lib
 from cifsel.comparison.candidates import Candidate, candidate_names
+from cifsel.comparison.runs import read_run
 from cifsel.comparison.scores import candidate_cost, candidate_scores
 from cifsel.data.photos import decoding, grouping, labelled
 from cifsel.errors import UserError
@@ -25,7 +26,7 @@ from cifsel.prediction import predictor
 from cifsel.runtime import zips
 from cifsel.training.progress import Epoch, Progress
 from cifsel.training.results import RunMetrics
-from cifsel.workdir.predictions import SPLITS, read_run
+from cifsel.workdir.predictions import SPLITS
 from cifsel.workdir.provenance import Devices, Provenance
 from configs import effnet
 

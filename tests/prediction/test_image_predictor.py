@@ -65,7 +65,8 @@ def test_answers_are_those_of_the_command(task, pixels, tmp_path, monkeypatch, c
         Image.fromarray(image).save(path)
     names = [str(path) for path in paths]
     flags = {"photos": names, "checkpoint": "", "json": True, "csv": False}
-    predict.run(argparse.Namespace(**flags, explain="", skip_unreadable=False))
+    rest = {"explain": "", "skip_unreadable": False, "coverage": None}
+    predict.run(argparse.Namespace(**flags, **rest))
     objects = json.loads(capsys.readouterr().out)
     given = [str(paths[0]), paths[1]]
     for answer, printed in zip(ImagePredictor(model).predict(given), objects, strict=True):
