@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from cifsel.evaluation import scoring
 from cifsel.workdir import records
@@ -78,6 +79,50 @@ class SetScore:
         return records.read(cls, content)
 
 
+@dataclasses.dataclass(frozen=True)
+class HeldOutSets:
+    """Sets that were calibrated on held-out answers, without other images to test them on.
+
+    Attributes:
+      wanted: the coverage that was asked for, in 0..1.
+      threshold: the least probability of a class in a set.
+      calibrated_on: number of held-out answers.
+      likely_coverage: other answers would have given other thresholds. In 90 % of the cases, the
+        sets hold the true class with a probability in this range.
+      single: share of the held-out answers whose set has one class only.
+    """
+
+    wanted: float
+    threshold: float
+    calibrated_on: int
+    likely_coverage: tuple[float, float]
+    single: float
+
+
+def of_held_out(
+    probabilities: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]
+) -> tuple[HeldOutSets, ...]:
+    """Calibrates sets for each of `COVERAGES` that so many held-out answers allow.
+
+    Args:
+      probabilities: of models that had not seen the image.
+      labels: the true classes.
+    """
+    total, calibrated = len(labels), []
+    for wanted in COVERAGES:
+        if total < least_examples(wanted):
+            continue
+        least = threshold(probabilities, labels, wanted)
+        below = _below(total, wanted)
+        # The coverage of a threshold that is an order statistic (Vovk 2012, "Conditional Validity
+        # of Inductive Conformal Predictors").
+        low, high = stats.beta.ppf((0.05, 0.95), total + 1 - below, below)
+        sizes = sets(probabilities, least).sum(1)
+        single = float((sizes == 1).mean())
+        calibrated.append(HeldOutSets(wanted, least, total, (float(low), float(high)), single))
+    return tuple(calibrated)
+
+
 def threshold(
     probabilities: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], coverage: float
 ) -> float:
@@ -101,11 +146,17 @@ def threshold_of(true_probabilities: Float[np.ndarray, " n"], coverage: float) -
     """As `threshold`, of the probabilities of the true classes."""
     if not 0 < coverage < 1:
         raise ValueError(f"coverage is {coverage}: give a number between 0 and 1")
-    total = len(true_probabilities)
-    # So many of n images may have a true class below the threshold. The new image is number n + 1.
-    # Rounded first, as 10 * 0.9 may be a little more than 9.
-    below = total + 1 - math.ceil(round((total + 1) * coverage, 9))
+    below = _below(len(true_probabilities), coverage)
     return float(np.sort(true_probabilities)[below - 1]) if below else 0.0
+
+
+def _below(total: int, coverage: float) -> int:
+    """The place of the threshold among the probabilities of the true classes, counted from 1.
+
+    0 if there are too few of them. The new image counts as number `total` + 1.
+    """
+    # Rounded first, as 10 * 0.9 may be a little more than 9.
+    return total + 1 - math.ceil(round((total + 1) * coverage, 9))
 
 
 def least_examples(coverage: float) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cifsel.evaluation.prediction_sets import HeldOutSets, of_held_out
 from cifsel.selfie.protocol.candidates import CandidateScores, Difference, FinalSettings
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
@@ -48,3 +49,9 @@ class Outcome:
     def chosen_candidate(self) -> CandidateScores:
         """The candidate that the final model is made from."""
         return self.candidates[self.chosen]
+
+    @property
+    def sets(self) -> tuple[HeldOutSets, ...]:
+        """Sets of classes of the chosen candidate, calibrated on its held-out answers."""
+        held_out = self.chosen_candidate.photo_by_photo.probabilities
+        return of_held_out(held_out, self.photos.labels)

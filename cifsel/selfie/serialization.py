@@ -48,6 +48,7 @@ def metrics_json(
         "config": config,
         **outcome.provenance.to_json(),
         "final": dataclasses.asdict(outcome.final),
+        "sets": [dataclasses.asdict(calibrated) for calibrated in outcome.sets],
     }
 
 

@@ -112,3 +112,29 @@ def test_interval_of_the_mean_size_is_that_of_the_normal_distribution():
     expected = stats.norm.interval(0.95, sizes.mean(), sizes.std() / 20)
     assert result.mean_size_interval == pytest.approx(expected)
     assert result.per_coarse == {}
+
+
+class TestHeldOut:
+    def test_coverages_that_the_number_of_answers_allows(self):
+        rng = np.random.default_rng(0)
+        said = scoring.softmax(rng.normal(0, 1, (24, 2)))
+        labels = rng.integers(0, 2, 24).astype(np.int32)
+        of_24 = prediction_sets.of_held_out(said, labels)
+        assert [made.wanted for made in of_24] == [0.8, 0.9, 0.95]
+        assert [m.wanted for m in prediction_sets.of_held_out(said[:9], labels[:9])] == [0.8, 0.9]
+        assert prediction_sets.of_held_out(said[:3], labels[:3]) == ()
+        ninety = of_24[1]
+        assert ninety.threshold == prediction_sets.threshold(said, labels, 0.9)
+        members = prediction_sets.sets(said, ninety.threshold)
+        assert (ninety.calibrated_on, ninety.single) == (24, np.mean(members.sum(1) == 1))
+
+    def test_likely_coverage_is_that_of_a_simulation(self):
+        """Of many sets of 24 answers, 5 % each give a lower and a higher coverage."""
+        rng = np.random.default_rng(1)
+        true = rng.random((20_000, 24))  # Uniform, so that a threshold of p covers 1 - p.
+        covered = [1 - prediction_sets.threshold_of(row, 0.9) for row in true]
+        said = np.stack([true[0], 1 - true[0]], 1)
+        (_, ninety, _) = prediction_sets.of_held_out(said, np.zeros(24, np.int32))
+        expected = np.quantile(covered, (0.05, 0.95))
+        assert ninety.likely_coverage == pytest.approx(expected, abs=0.005)
+        assert np.mean(covered) > 0.9

@@ -13,7 +13,7 @@ KEYS = {
     "": (
         "name recipe task photos candidates chosen differences permutation learning_curve"
         " more_would_help sentence notes seconds config versions devices command git_commit"
-        " finished final"
+        " finished final sets"
     ),
     "photos": (
         "count class_names per_class names labels groups group_count taken skipped copies crop"
@@ -25,6 +25,7 @@ KEYS = {
     "candidates[].choices[]": "layer grid l2 share",
     "candidates[].losses[]": "epochs loss",
     "differences[]": "name against mean low high p",
+    "sets[]": "wanted threshold calibrated_on likely_coverage single",
     "permutation": "p accuracies observed mean interval",
     "learning_curve[]": "photos accuracy low high",
     "seconds": "all",

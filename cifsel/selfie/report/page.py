@@ -99,6 +99,7 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
         "final": description_tables.final_model_table(outcome),
         "predict": f"{predict} --checkpoint={shlex.quote(str(folder))} photo.jpg",
         "unsure": sentences.unsure(outcome.final.sure_from),
+        "sets": sentences.sets(outcome),
         "photos": description_tables.photo_table(outcome.photos),
         "candidates": description_tables.candidate_table(outcome.candidates),
         "command": outcome.provenance.command,

@@ -11,6 +11,8 @@ from cifsel.selfie.protocol.pretrained import IMAGENET
 
 # Up to so many names are listed in a sentence or cell.
 LISTED = 5
+# The coverage of sets of classes that is explained, or else the next lower one.
+_USUAL_COVERAGE = 0.9
 
 
 def title(outcome: Outcome) -> str:
@@ -212,6 +214,24 @@ def unsure(sure_from: float | None) -> str:
     return (
         f"It answers “unsure” where its highest probability is below {percent(sure_from)}. Above"
         " that, it was right often enough about photos that were held out."
+    )
+
+
+def sets(outcome: Outcome) -> str:
+    """Explains what sets of classes promise, and what so few photos cannot."""
+    calibrated = outcome.sets
+    if not calibrated:
+        return "There are too few photos for answers with sets of classes (--coverage)."
+    best = max(calibrated, key=lambda made: (made.wanted <= _USUAL_COVERAGE, made.wanted))
+    low, high = best.likely_coverage
+    return (
+        f"With --coverage={best.wanted:g} it answers with a set of classes that holds the right one"
+        f" for at least {percent(best.wanted)} of new photos like these (split conformal"
+        f" prediction). That holds on average. Its threshold comes from"
+        f" {count(best.calibrated_on, 'held-out answer')} alone, and with so few, the share for one"
+        f" classifier lies between {percent(low)} and {percent(high)} in 90 of 100 cases. Of the"
+        f" held-out photos, {percent(best.single)} have a set of one class. Photos of one occasion,"
+        " which resemble each other, and other people or places are not new photos like these."
     )
 
 

@@ -212,3 +212,19 @@ def test_title_names_a_few_classes(outcome, class_names, title):
     assert sentences.title(outcome) == title
     drawn = dataclasses.replace(outcome, drawn=True)
     assert sentences.title(drawn) == f"{title} (drawn faces)"
+
+
+def test_sets_say_what_so_few_photos_promise(make_outcome):
+    outcome = make_outcome()
+    text = sentences.sets(outcome)
+    ninety = next(made for made in outcome.sets if made.wanted == 0.9)
+    low, high = (f"{100 * end:.0f} %" for end in ninety.likely_coverage)
+    assert f"comes from {ninety.calibrated_on} held-out answers alone" in text
+    assert "for at least 90 % of new photos like these" in text
+    assert f"between {low} and {high} in 90 of 100 cases" in text.replace("\u00a0", " ")
+
+
+def test_sets_need_some_photos(make_outcome, monkeypatch):
+    outcome = make_outcome()
+    monkeypatch.setattr(type(outcome), "sets", ())
+    assert sentences.sets(outcome).startswith("There are too few photos")
