@@ -8,8 +8,10 @@ import io
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -44,26 +46,26 @@ class Cropper:
         return crops.Shown(crops.Cropper("none").show(images, names, size).images, faces)
 
 
+def made(checkpoint):
+    """Stands in for what is restored; `--checkpoint=task1` gives one of task 1."""
+    return predictor.Predictor(
+        task=checkpoint,
+        class_names=("happy", "sad"),
+        sure_from=0.6,
+        size=8,
+        detail=8,
+        temperature=1.0,
+        cropper=Cropper(),
+        needs_face=True,
+        logits=brightness,
+        evidence=lambda shown, classes: np.full((1, 1, 1), 1 - int(classes[0]), np.float32),
+    )
+
+
 @pytest.fixture
 def model(monkeypatch):
-    """Stands in for what is restored; `--checkpoint=task1` gives one of task 1."""
-
-    def load(checkpoint):
-        return predictor.Predictor(
-            task=checkpoint,
-            class_names=("happy", "sad"),
-            sure_from=0.6,
-            size=8,
-            detail=8,
-            temperature=1.0,
-            cropper=Cropper(),
-            needs_face=True,
-            logits=brightness,
-            evidence=lambda shown, classes: np.full((1, 1, 1), 1 - int(classes[0]), np.float32),
-        )
-
-    monkeypatch.setattr(predict, "_load", load)
-    return load("selfie")
+    monkeypatch.setattr(predict, "_load", made)
+    return made("selfie")
 
 
 def put(folder, **grey):
@@ -627,3 +629,67 @@ def test_a_closed_pipe_ends_it_quietly(checkpoint, tmp_path):
         check=False,
     )
     assert (done.stdout, done.stderr) == (f"{ExitCode.CLOSED_PIPE}\n", "")
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_all_devices_compute_and_answers_are_those_of_one(checkpoint, tmp_path, capsys):
+    """Also those of a last batch that does not fill all devices."""
+    paths = put(tmp_path, **{f"p{i:02}": 10 * i for i in range(18)})
+    given = [f"--checkpoint={checkpoint}", *paths, "--jsonl"]
+    code = (
+        "import sys, jax; from cifsel import predict; from cifsel.prediction import predictor;"
+        "assert (jax.device_count(), predictor.batch_size()) == (4, 16);"
+        "predict.main()"
+    )
+    settings = {
+        "CIFSEL_CACHE": str(tmp_path / "cache"),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given],
+        cwd=REPO,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    predict.run(predict.parser().parse_args(given))
+    alone = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for ours, other in zip(map(json.loads, done.stdout.splitlines()), alone, strict=True):
+        assert ours["photo"] == other["photo"]
+        assert ours["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_ctrl_c_ends_it_while_threads_decode(tmp_path):
+    """Without waiting for them, and with a whole line for each photo that was answered."""
+    paths = put(tmp_path, **{f"p{i:02}": 100 for i in range(60)})
+    file = tmp_path / "all.jsonl"
+    code = (
+        "import sys, time; sys.path.insert(0, 'tests'); import test_predict;"
+        "from cifsel import predict; from cifsel.data.photos import search;"
+        "decode = search.decode;"
+        "search.decode = lambda s, n: (time.sleep(0 if n < sys.argv[1] else 60), decode(s, n))[1];"
+        "predict._load = test_predict.made; predict.main()"
+    )
+    given = [*paths, "--checkpoint=selfie", "--jsonl", f"--output={file}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, paths[30], *given],
+        cwd=REPO,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not (file.exists() and file.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.05)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (err, process.returncode) == ("", ExitCode.INTERRUPTED)
+    assert out.startswith("stopped; give the same command with --resume")
+    assert time.monotonic() - began < 10
+    assert [json.loads(line)["photo"] for line in lines_of(file)] == paths[: len(lines_of(file))]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -13,6 +15,8 @@ _BLOCK = re.compile(r"^ *```([^\n`]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
+# The number of a job of a cluster, for which any number may stand.
+_JOB_NUMBER = re.compile(r"\$SLURM_ARRAY_TASK_ID|\$\(\(JOB_COMPLETION_INDEX \+ 1\)\)")
 _BETWEEN_COMMANDS = {"&&", "||", "|", ";"}
 
 
@@ -29,9 +33,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(document: Path) -> Iterator[Command]:
-    """Yields the commands in the shell blocks of a document."""
-    for block in blocks(document.read_text(), "bash"):
-        for line in block.replace("\\\n", " ").splitlines():
+    """Yields the commands in the shell blocks and Kubernetes jobs of a document."""
+    text = document.read_text()
+    for block in [*blocks(text, "bash"), *map(_of_job, blocks(text, "yaml"))]:
+        for line in _JOB_NUMBER.sub("3", block).replace("\\\n", " ").splitlines():
             words: list[str] = []
             for word in [*shlex.split(line, comments=True), ";"]:
                 if word not in _BETWEEN_COMMANDS:
@@ -39,6 +44,14 @@ def commands(document: Path) -> Iterator[Command]:
                 elif words:
                     yield Command(document.name, _without_variables(words))
                     words = []
+
+
+def _of_job(manifest: str) -> str:
+    """The shell command of a Kubernetes job with one container."""
+    (container,) = yaml.safe_load(manifest)["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["bash", "-c"]
+    (command,) = container["args"]
+    return command
 
 
 def _without_variables(words: list[str]) -> tuple[str, ...]:
