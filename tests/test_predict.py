@@ -671,8 +671,8 @@ def test_ctrl_c_ends_it_while_threads_decode(tmp_path):
     code = (
         "import sys, time; sys.path.insert(0, 'tests'); import test_predict;"
         "from cifsel import predict; from cifsel.data.photos import search;"
-        "decode = search.decode;"
-        "search.decode = lambda s, n: (time.sleep(0 if n < sys.argv[1] else 60), decode(s, n))[1];"
+        "last = sys.argv.pop(1); decode = search.decode;"
+        "search.decode = lambda s, n: (time.sleep(0 if n < last else 60), decode(s, n))[1];"
         "predict._load = test_predict.made; predict.main()"
     )
     given = [*paths, "--checkpoint=selfie", "--jsonl", f"--output={file}"]

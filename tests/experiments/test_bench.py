@@ -1,11 +1,15 @@
 """The benchmark does the work that it names, and its table divides the right numbers."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 
+from cifsel.data.photos import crops
+from cifsel.prediction import predictor
 from experiments.bench import __main__ as command
-from experiments.bench import entries, machine, measure, work
+from experiments.bench import bulk, entries, machine, measure, work
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +106,35 @@ def test_an_entry_of_the_oldest_record_is_of_one_process():
     record = dataclasses.asdict(entry("cifsel", [1.0]))
     del record["seconds_by_process"]
     assert entries.from_json(record | {"seconds": [1.0, 5.0, 2.0]}).seconds_by_process == [2.0]
+
+
+def test_predict_in_bulk_does_the_same_work_as_its_parts(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(bulk, "SIZES", {"small": (64, 48)})
+    passes = []
+
+    def logits(shown):
+        passes.append(len(shown))
+        return np.zeros((len(shown), 2))
+
+    def load(_):
+        return predictor.Predictor(
+            task="selfie",
+            class_names=("a", "b"),
+            sure_from=None,
+            size=16,
+            detail=16,
+            temperature=1.0,
+            cropper=crops.Cropper("none"),
+            needs_face=False,
+            logits=logits,
+            evidence=lambda *_: pytest.fail(),
+        )
+
+    monkeypatch.setattr(bulk, "load", load)
+    bulk.run("", 6, 1, tmp_path / "bulk.json")
+    # A warm-up and a round, each with the forward pass alone and with decoding.
+    assert passes == [4, 2] * 4
+    assert json.loads((tmp_path / "bulk.json").read_text())["photos"] == 6
+    speed = bulk.Speed("small", decode=4.0, forward=12.0, predict=3.0)
+    assert (speed.of_slower, speed.of_both) == (0.75, 1.0)
+    assert "| small | 4.0 | 12.0 | 3.0 | 0.75 | 1.00 |" in bulk.table([speed])
