@@ -97,6 +97,9 @@ def _form(flags: argparse.Namespace) -> str:
         raise UserError("--output is given without a form: add --jsonl, --csv or --json")
     if flags.resume and not (flags.output and form in ("jsonl", "csv")):
         raise UserError("--resume needs --output=FILE, and --jsonl or --csv")
+    if flags.resume and flags.explain:
+        # The pictures are numbered where photos have the same name.
+        raise UserError("--resume might replace pictures of --explain: leave out one of them")
     return form
 
 

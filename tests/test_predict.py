@@ -501,6 +501,7 @@ def test_a_finished_file_lacks_photos_that_are_new(run, tmp_path):
         (["--output=x"], "add --jsonl, --csv or --json"),
         (["--resume", "--jsonl"], "--resume needs --output=FILE"),
         (["--resume", "--json", "--output=x"], "--jsonl or --csv"),
+        (["--resume", "--csv", "--output=x", "--explain=x"], "leave out one of them"),
         (["--jsonl", "--output=gs://bucket/x"], "lines cannot be appended on gs://"),
         (["--jsonl", "--output={folder}"], "is not a file"),
         (["--jsonl", "--output={photo}/x"], "cannot be written"),
