@@ -54,6 +54,7 @@ def assert_shows_it_all(outputs, folder):
     """A run, figures, a verdict, answers and evidence, and nothing that looks like a problem."""
     texts = [output.text for output in outputs if output.output_type == "stream"]
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    assert "\x1b" not in "".join(texts)  # No progress bar is drawn over itself.
     pages = [
         output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})
     ]
