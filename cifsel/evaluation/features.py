@@ -118,7 +118,7 @@ def pool(maps: Float[Array, "b h w c"], grid: int) -> Float[Array, "b d"]:
         edges = [(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
         parts = [jax.lax.slice_in_dim(maps, a, b, axis=axis).mean(axis) for a, b in edges]
         maps = jnp.stack(parts, axis)
-    return maps.reshape(len(maps), -1)
+    return maps.reshape(maps.shape[0], -1)
 
 
 def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:
