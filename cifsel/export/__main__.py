@@ -64,8 +64,8 @@ def _form(form: str, output: Path, quantize: str | None) -> str:
         return form
     if output.suffix not in (".keras", ".h5"):
         raise UserError(
-            f"--output is {output}: with --format=keras its name ends in .keras for the whole model,"
-            " or in .h5 for the weights of the backbone"
+            f"--output is {output}: with --format=keras its name ends in .keras for the whole"
+            " model, or in .h5 for the weights of the backbone"
         )
     return "keras-h5" if output.suffix == ".h5" else "keras"
 

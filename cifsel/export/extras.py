@@ -1,6 +1,10 @@
-"""Imports packages that only exports need."""
+"""Imports packages that only exports need, and keeps them quiet."""
 
+import contextlib
 import importlib
+import logging
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from cifsel.errors import UserError
@@ -18,3 +22,16 @@ def load(module: str, extra: str) -> Any:
         raise UserError(
             f"this export needs {error.name}, which is not installed: pip install 'cifsel[{extra}]'"
         ) from None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drops what the packages log and warn of their own inner doings."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -33,15 +33,22 @@ def make(source: Source, form: str, *, quantize: bool = False) -> Export:
     described = metadata.of(source, form)
     if form == "keras-h5":
         return Export(keras_layout.convert(source), described, None)
-    content, answers = _converted(source, form, described)
-    difference = parity.check(answers, source.predictor)
+    export, _ = made(source, form)
     if not quantize:
-        return Export(content, described, difference)
+        return export
     described = dataclasses.replace(described, weights="int8")
-    small, before, after = int8.quantize(content, source, described)
-    note = f"validation accuracy {100 * before:.2f} % in float32, {100 * after:.2f} % in int8"
-    difference = parity.largest(onnx_format.answers(small), source.predictor)
-    return Export(small, described, difference, (note,))
+    small = int8.quantize(export.content, source, described)
+    shares = f"{100 * small.before:.2f} % in float32, {100 * small.after:.2f} % in int8"
+    difference = parity.largest(onnx_format.answers(small.content), source.predictor)
+    note = f"accuracy on {small.images:,} validation images: {shares}"
+    return Export(small.content, described, difference, (note,))
+
+
+def made(source: Source, form: str) -> tuple[Export, Answers]:
+    """Does `make` for one of FORMATS, and returns the function of the file as well."""
+    described = metadata.of(source, form)
+    content, answers = _converted(source, form, described)
+    return Export(content, described, parity.check(answers, source.predictor)), answers
 
 
 def _converted(source: Source, form: str, described: metadata.Metadata) -> tuple[bytes, Answers]:

@@ -22,6 +22,7 @@ class Metadata:
       format: 'onnx', 'stablehlo', 'keras', 'keras-h5' or 'tflite'.
       task: 'task1' or 'selfie'.
       model: name of the backbone.
+      alpha: width multiplier of the backbone.
       class_names: in the order of the probabilities.
       sure_from: the least highest probability of a reliable answer of task 2. None if none is, and
         for task 1.
@@ -39,6 +40,7 @@ class Metadata:
     format: str
     task: str
     model: str
+    alpha: float
     class_names: tuple[str, ...]
     sure_from: float | None
     input_size: int
@@ -67,6 +69,7 @@ def of(source: Source, form: str) -> Metadata:
         format=form,
         task=made.task,
         model=source.name_of_model,
+        alpha=getattr(source.trained.model.backbone, "alpha", 1.0),  # MobileNet alone has it.
         class_names=made.class_names,
         sure_from=made.sure_from,
         input_size=made.size,

@@ -1,7 +1,6 @@
 """ONNX by jax2onnx: one file for onnxruntime and other runtimes."""
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -36,8 +35,7 @@ def convert(compute: Computation, size: int, metadata: Metadata) -> bytes:
     """
     onnx, jax2onnx = extras.load("onnx", "onnx"), extras.load("jax2onnx", "onnx")
     images = jax.ShapeDtypeStruct(("batch", size, size, 3), jnp.uint8)
-    with _default_forms(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # jax2onnx's, of its own use of JAX
+    with _default_forms(), extras.quiet():
         model = jax2onnx.to_onnx(
             compute,
             [images],

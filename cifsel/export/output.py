@@ -9,7 +9,7 @@ from etils import epath
 
 from cifsel import workdir
 from cifsel.errors import UserError
-from cifsel.export import keras_layout, usage
+from cifsel.export import usage
 from cifsel.export.metadata import Metadata
 from cifsel.runtime import regular
 

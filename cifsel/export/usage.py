@@ -1,6 +1,7 @@
 """The page beside an export, which says how it is used in ten lines of Python."""
 
 from cifsel.errors import printable
+from cifsel.export import keras_layout
 from cifsel.export.metadata import Metadata
 
 # What each format needs to be read.
@@ -43,18 +44,23 @@ print(dict(zip(json.load(open("{file}.json"))["class_names"], answers[0].tolist(
 """
 _WEIGHTS = """\
 import keras
-backbone = keras.applications.{application}(include_top=False, weights="{file}")
+backbone = keras.applications.{application}(
+    include_top=False, weights="{file}", input_shape=(224, 224, 3){options}
+)
 backbone.summary()
+"""
+_NAMES_OF_WEIGHTS = """\
+import h5py
+print(list(h5py.File("{file}")))
 """
 
 
-def page(file: str, metadata: Metadata, application: str) -> str:
+def page(file: str, metadata: Metadata) -> str:
     """FILE.md.
 
     Args:
       file: name of the export.
       metadata: of the export.
-      application: the function of keras.applications that has the backbone, for 'keras-h5'.
     """
     of = "backbone" if metadata.format == "keras-h5" else "classifier"
     names = ", ".join(map(printable, metadata.class_names))
@@ -64,7 +70,7 @@ A {of} that cifsel {metadata.cifsel_version} exported as {metadata.format}, with
 `pip install {_PACKAGES[metadata.format]}`, then:
 
 ```python
-{code(file, metadata, application)}```
+{code(file, metadata)}```
 
 {_input(metadata)}
 - Classes: {names}
@@ -75,12 +81,16 @@ A {of} that cifsel {metadata.cifsel_version} exported as {metadata.format}, with
 """
 
 
-def code(file: str, metadata: Metadata, application: str) -> str:
+def code(file: str, metadata: Metadata) -> str:
     """The ten lines of Python. The arguments are those of `page`."""
-    if metadata.format == "keras-h5":
-        return _WEIGHTS.format(file=file, application=application)
-    lines = _PHOTO + _MODEL[metadata.format] + _PRINT
-    return lines.format(file=file, size=metadata.input_size)
+    if metadata.format != "keras-h5":
+        lines = _PHOTO + _MODEL[metadata.format] + _PRINT
+        return lines.format(file=file, size=metadata.input_size)
+    application = keras_layout.APPLICATIONS.get(metadata.model)
+    if application is None:
+        return _NAMES_OF_WEIGHTS.format(file=file)
+    options = f", alpha={metadata.alpha:g}" if metadata.model == "mobilenet" else ""
+    return _WEIGHTS.format(file=file, application=application, options=options)
 
 
 def _input(metadata: Metadata) -> str:
