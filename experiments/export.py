@@ -5,8 +5,8 @@
 
 Each checkpoint is exported in each format, and asked about the photos of FOLDER and 200 test images
 of CIFAR-100. The first checkpoint is of a run on CIFAR-100. Each gets a record in
-results/export/NAME.json, by the name of its folder. --speed measures the forward passes into the
-same records later, when the machine is idle.
+results/export/NAME.json, by the name of its folder. --part=formats, int8 or speed measures that
+alone, into the same records. The last two read the ONNX files of the first.
 """
 
 import argparse
@@ -45,19 +45,22 @@ def run(flags: argparse.Namespace) -> None:
     for folder in flags.checkpoint:
         restored = source.load(folder)
         target = RECORDS / f"{Path(folder).name}.json"
-        if flags.speed:
-            record = json.loads(target.read_text())
-            record["speed"] = _speed(restored, flags.output / f"{target.stem}.onnx")
-        else:
+        file = flags.output / f"{target.stem}.onnx"
+        record = json.loads(target.read_text()) if target.exists() else {}
+        if flags.part in (None, "formats"):
             photos = photos or {"faces": _faces(flags.faces), "cifar": _cifar(restored)}
-            record = _compared(restored, photos, flags.output / target.stem)
+            record = _compared(restored, photos, file)
+        if flags.part in (None, "int8"):
+            record["int8"] = _int8(restored, file)
+        if flags.part in (None, "speed"):
+            record["speed"] = _speed(restored, file)
         RECORDS.mkdir(exist_ok=True)
         target.write_text(json.dumps(record, indent=1) + "\n")
         terminal.answer(f"{target.name}: {json.dumps(record)}")
 
 
-def _compared(restored: Any, photos: dict[str, list[np.ndarray]], target: Path) -> dict[str, Any]:
-    """The record of a checkpoint, without its speed. Writes the ONNX file for the speed."""
+def _compared(restored: Any, photos: dict[str, list[np.ndarray]], file: Path) -> dict[str, Any]:
+    """The record of a checkpoint, without int8 and speed. Writes the ONNX file for them."""
     from cifsel.export import formats, onnx_format
     from cifsel.workdir import provenance
 
@@ -83,8 +86,7 @@ def _compared(restored: Any, photos: dict[str, list[np.ndarray]], target: Path) 
             }
         rows.append(row)
         if form == "onnx":
-            target.with_suffix(".onnx").write_bytes(export.content)
-            onnx = export
+            file.write_bytes(export.content)
         terminal.answer(json.dumps(row))
     return {
         "environment": dataclasses.asdict(provenance.environment()),
@@ -94,16 +96,16 @@ def _compared(restored: Any, photos: dict[str, list[np.ndarray]], target: Path) 
         "size": restored.trained.view.image_size,
         "opset": onnx_format.OPSET,
         "formats": rows,
-        "int8": _int8(restored, onnx),
     }
 
 
-def _int8(restored: Any, onnx: Any) -> dict[str, Any] | None:
+def _int8(restored: Any, file: Path) -> dict[str, Any] | None:
     """Accuracy and size before and after quantisation. None without validation images."""
-    from cifsel.export import int8
+    from cifsel.export import int8, metadata
 
     try:
-        measured = int8.measure(onnx.content, restored, onnx.metadata)
+        described = metadata.of(restored, "onnx")
+        measured = int8.measure(file.read_bytes(), restored, described)
     except UserError as error:
         terminal.answer(str(error))
         return None
@@ -159,7 +161,7 @@ def main() -> None:
     add("--checkpoint", required=True, action="append", type=path, metavar="DIR", help="a workdir")
     add("--faces", required=True, type=local_path, metavar="FOLDER", help="JPEG photos")
     add("--output", required=True, type=local_path, metavar="DIR", help="for the exports")
-    add("--speed", action="store_true", help="measure the speed alone")
+    add("--part", choices=("formats", "int8", "speed"), help="measure that alone")
     flags = parser.parse_args()
     command.start_terminal()
     command.guarded(lambda: run(flags))

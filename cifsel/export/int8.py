@@ -94,7 +94,7 @@ def _quantised(content: bytes, metadata: Metadata) -> bytes:
     quantization = extras.load("onnxruntime.quantization", "onnx")
     with tempfile.TemporaryDirectory() as folder, extras.quiet():
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-        before.write_bytes(content)
+        _fold(content, before)
         quantization.quantize_dynamic(
             before,
             after,
@@ -103,6 +103,18 @@ def _quantised(content: bytes, metadata: Metadata) -> bytes:
             weight_type=quantization.QuantType.QInt8,
         )
         return onnx_format.with_metadata(onnx.load(after), metadata)
+
+
+def _fold(content: bytes, target: Path) -> None:
+    """Computes what does not depend on the images, such as kernels times batch norm's scales.
+
+    Only what is stored in a file can be quantised.
+    """
+    onnxruntime = extras.load("onnxruntime", "onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:

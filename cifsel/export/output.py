@@ -61,9 +61,7 @@ def write(path: Path, export: Export) -> None:
     }
     workdir.write_bytes(epath.Path(path), export.content)
     workdir.write_json(epath.Path(f"{path}.json"), described)
-    text = usage.page(
-        path.name, export.metadata, keras_layout.APPLICATIONS.get(export.metadata.model, "")
-    )
+    text = usage.page(path.name, export.metadata)
     workdir.write_bytes(epath.Path(f"{path}.md"), text.encode())
 
 

@@ -112,7 +112,7 @@ def test_another_answer_is_refused(tiny_selfie):
     exact = tiny_selfie.predictor.probabilities
     assert parity.check(lambda images: exact(images) + 9e-5, tiny_selfie.predictor) > 8e-5
     for wrong in (2e-4, np.nan):
-        with pytest.raises(UserError, match="the export differs from cifsel.predict by"):
+        with pytest.raises(UserError, match=r"the export differs from cifsel\.predict by"):
             parity.check(lambda images, wrong=wrong: exact(images) + wrong, tiny_selfie.predictor)
 
 

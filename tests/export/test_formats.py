@@ -62,7 +62,9 @@ def lines(tmp_path):
         ("tflite", "it.tflite", "task1"),
     ],
 )
-def test_a_format_answers_as_predict_does(form, name, task, request, run, photo, lines, tmp_path):
+def test_a_format_answers_as_predict_does(  # noqa: PLR0917 - pytest names its arguments
+    form, name, task, request, run, photo, lines, tmp_path
+):
     if form == "onnx":
         for module in ("onnx", "jax2onnx", "onnxruntime"):
             pytest.importorskip(module)
