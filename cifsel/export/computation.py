@@ -40,7 +40,8 @@ def probabilities(source: Source) -> Computation:
     trained = source.trained
     logits = _logits(trained)
     matrix, mirror = resize_matrix(source), trained.view.mirror
-    variables, temperature = jax.device_get(trained.variables), source.predictor.temperature
+    variables = jax.tree.map(jnp.asarray, trained.variables)
+    temperature = source.predictor.temperature
 
     def compute(images: Array) -> Array:
         shown = _resized(images, matrix)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cifsel.export import extras
 from cifsel.export.parity import Answers
 
 
@@ -22,7 +23,8 @@ def answers(content: bytes) -> Answers:
     """The function that TensorFlow's TFLite interpreter computes from a file."""
     import tensorflow as tf
 
-    interpreter = tf.lite.Interpreter(model_content=content)
+    with extras.quiet():  # It warns of its next move to another package.
+        interpreter = tf.lite.Interpreter(model_content=content)
 
     def run(images: np.ndarray) -> np.ndarray:
         (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()

@@ -18,7 +18,12 @@ from cifsel.export import keras_layout, source
 from cifsel.models import efficientnet_v2
 from cifsel.prediction import predictor
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiling")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quick_compiling"),
+    # TensorFlow, when Keras reads its variables.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 # cifsel cannot be imported, as on a machine that does not have it.
 WITHOUT_CIFSEL = "import sys; sys.modules['cifsel'] = None; exec(open('use.py').read())"
 
