@@ -28,12 +28,7 @@ CIFAR-100 were trained on few images, since only the differences matter.
 
 {summary()}
 
-## int8
-
-Accuracy on the validation images of the run, in ONNX.
-
 {quantised()}
-
 ## Speed
 
 Milliseconds per image of `cifsel.predict` and of onnxruntime, in batches of four, on a machine that
@@ -69,7 +64,7 @@ def summary() -> str:
 
 
 def quantised() -> str:
-    """One row per model with validation images."""
+    """One row per model whose int8 form was measured. '' if none was."""
     rows = [
         (
             *_words(record),
@@ -80,7 +75,11 @@ def quantised() -> str:
         for record in _records()
         if record.get("int8")
     ]
-    return table(("model", "trained on", "size", "float32", "int8", "file"), rows)
+    if not rows:
+        return ""
+    header = ("model", "trained on", "size", "float32", "int8", "file")
+    words = "Accuracy on the validation images of the run, in ONNX."
+    return f"## int8\n\n{words}\n\n{table(header, rows)}\n\n"
 
 
 def speed() -> str:
