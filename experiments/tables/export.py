@@ -18,7 +18,8 @@ def page() -> str:
         devices = environment["devices"]
         lines.append(
             f"- {record['date']}, commit {environment['git_commit'][:7]}, {devices['processor']},"
-            f" {devices['cores']} cores, shared with other jobs: `{environment['command']}`"
+            f" {devices['cores']} cores, shared with other jobs: `{environment['command']}`."
+            f" {record.get('note', '')}".rstrip()
         )
     return f"""# Exports
 
