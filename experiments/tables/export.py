@@ -1,6 +1,7 @@
 """The tables of exports: how closely they answer as predict does, their size and speed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from experiments import RESULTS
@@ -13,11 +14,12 @@ _TASKS = {"task1": "CIFAR-100", "selfie": "faces"}
 def page() -> str:
     """results/export.md."""
     lines = []
-    for record in _records():
+    for path in _paths():
+        record = json.loads(path.read_text())
         environment = record["environment"]
         devices = environment["devices"]
         lines.append(
-            f"- {record['date']}, commit {environment['git_commit'][:7]}, {devices['processor']},"
+            f"- [{path.stem}](export/{path.name}): {record['date']}, commit {environment['git_commit'][:7]}, {devices['processor']},"
             f" {devices['cores']} cores, shared with other jobs: `{environment['command']}`."
             f" {record.get('note', '')}".rstrip()
         )
@@ -99,4 +101,8 @@ def _words(record: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _records() -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted((RESULTS / "export").glob("*.json"))]
+    return [json.loads(path.read_text()) for path in _paths()]
+
+
+def _paths() -> list[Path]:
+    return sorted((RESULTS / "export").glob("*.json"))
