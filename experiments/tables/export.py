@@ -19,7 +19,8 @@ def page() -> str:
         environment = record["environment"]
         devices = environment["devices"]
         lines.append(
-            f"- [{path.stem}](export/{path.name}): {record['date']}, commit {environment['git_commit'][:7]}, {devices['processor']},"
+            f"- [{path.stem}](export/{path.name}): {record['date']}, commit"
+            f" {environment['git_commit'][:7]}, {devices['processor']},"
             f" {devices['cores']} cores, shared with other jobs: `{environment['command']}`."
             f" {record.get('note', '')}".rstrip()
         )
