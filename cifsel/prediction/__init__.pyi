@@ -11,5 +11,6 @@ from .predictor import NoFaceError as NoFaceError
 from .predictor import Predictor as Predictor
 from .predictor import load as load
 from .predictor import run_of as run_of
+from .selfie_model import SelfieModel as SelfieModel
 from .trained_model import TrainedModel as TrainedModel
 from .trained_model import restore as restore
