@@ -72,6 +72,8 @@ def main() -> None:
     flags = parser.parse_args()
     if flags.seeds < 1:
         parser.error(f"--seeds is {flags.seeds}, expected 1 or more")
+    if flags.dataset == "folder" and not flags.data:
+        parser.error("--data is missing, expected a folder of images")
     recipes = flags.recipes.split(",")
     if unknown := set(recipes) - set(RECIPES):
         parser.error(f"--recipes has {', '.join(unknown)}, expected {' or '.join(RECIPES)}")

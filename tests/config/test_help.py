@@ -39,7 +39,7 @@ REQUIRED = {
     "experiments.ablation": ("--workdir",),
     "experiments.robustness.draw_folder": ("--output",),
     "experiments.bench.own_data": ("--data", "--json"),
-    "experiments.own_images": ("--data", "--workdir"),
+    "experiments.own_images": ("--workdir",),
     "experiments.resolution": ("RUN", "PIXELS"),
     "experiments.bench.scaling": ("--json",),
     "experiments.task1": ("--workdir",),
