@@ -10,8 +10,6 @@ from jax.test_util import check_grads
 
 from cifsel.models.cpu import silu
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 def test_it_is_jaxs_near_and_far():
     x = jnp.concatenate([jnp.linspace(-30, 30, 2001), jnp.asarray([-1e30, -200.0, 200.0, 1e30])])
