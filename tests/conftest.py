@@ -29,6 +29,24 @@ JAX_SETTINGS = {
     "jax_persistent_cache_min_entry_size_bytes": -1,
     "jax_disable_most_optimizations": True,
 }
+# Files that take half a minute or more.
+LONGEST = (
+    "comparison/test_compare.py",
+    "experiments/test_bench.py",
+    "experiments/test_crash_matrix.py",
+    "data/photos/test_hostile_photo.py",
+    "models/test_parity.py",
+    "models/weights/test_keras_in_the_wild.py",
+    "preflight/test_preflight.py",
+    "runtime/test_processes.py",
+    "runtime/test_sharding.py",
+    "selfie/report/test_selfie_report.py",
+    "selfie/test_selfie.py",
+    "selfie/test_selfie_real.py",
+    "test_gcs_runs.py",
+    "test_train.py",
+    "test_train_real.py",
+)
 # In the tests of these packages, JAX aligns shapes of different rank only where the code says so.
 STRICT_RANKS = ("data", "models", "evaluation", "training")
 # Nor does it promote dtypes. Training has to, as optax's schedules multiply floats by the integer
@@ -56,11 +74,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of fixtures that start a process or need the real data."""
+    """Marks the tests of fixtures that start a process or need the real data; longest files first.
+
+    One that comes last would keep one worker busy while the others have nothing left to do.
+    """
     marks = {"browser": "process", "read_within": "process", "real_data": "real"}
     for item in items:
         for fixture in marks.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(marks[fixture])
+    items.sort(key=lambda item: item.path.relative_to(TESTS).as_posix() not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
