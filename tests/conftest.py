@@ -121,5 +121,17 @@ def optimizing() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def uncounted(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Counts no coverage, which takes a third of the time, as other tests run the same lines."""
+    plugin = pytestconfig.pluginmanager.get_plugin("_cov")
+    controller = plugin.cov_controller if plugin else None
+    if controller:
+        controller.pause()
+    yield
+    if controller:
+        controller.resume()
+
+
+@pytest.fixture(scope="module")
 def quick_compiling() -> None:
     """Nothing by now, as all tests compile the quick way."""
