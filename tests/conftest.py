@@ -35,7 +35,6 @@ LONGEST = (
     "comparison/test_compare.py",
     "experiments/test_bench.py",
     "experiments/test_crash_matrix.py",
-    "data/photos/test_hostile_photo.py",
     "models/test_parity.py",
     "models/weights/test_keras_in_the_wild.py",
     "preflight/test_preflight.py",
