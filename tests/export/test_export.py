@@ -33,7 +33,6 @@ from cifsel.prediction.selfie_model import SelfieModel
 from cifsel.prediction.trained_model import TrainedModel
 from cifsel.workdir.model_meta import Backbone, Crop, SelfieMeta
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 NAMES = ("cat", "dog, wet", "bird")
 
 

@@ -20,7 +20,6 @@ from cifsel.prediction import predictor
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("quick_compiling"),
     # TensorFlow, when Keras reads its variables.
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]

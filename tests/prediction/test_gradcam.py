@@ -14,7 +14,7 @@ from cifsel.prediction import gradcam, trained_model
 
 
 @pytest.fixture(scope="module")
-def trained(quick_compiling, build_tiny, variables_of):
+def trained(build_tiny, variables_of):
     model = build_tiny("mobilenet", num_classes=7)
     view = features.View(64, "bilinear", mirror=True)
     return trained_model.TrainedModel(
