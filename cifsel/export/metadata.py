@@ -26,6 +26,8 @@ class Metadata:
       class_names: in the order of the probabilities.
       sure_from: the least highest probability of a reliable answer of task 2. None if none is, and
         for task 1.
+      set_from: by coverage, such as '0.9', the least probability of a class in a set that holds the
+        true class with this probability. The likeliest class is always in the set.
       input_size: side in pixels of the images that it takes.
       crop: the part of a photo that it must be shown: 'kind' is 'none' for the middle square, or
         'face'. 'margin' is the side of the square around a face, in sides of the face. 'fallback'
@@ -43,6 +45,7 @@ class Metadata:
     alpha: float
     class_names: tuple[str, ...]
     sure_from: float | None
+    set_from: dict[str, float]
     input_size: int
     crop: dict[str, Any]
     checkpoint_sha256: str
@@ -72,6 +75,7 @@ def of(source: Source, form: str) -> Metadata:
         alpha=getattr(source.trained.model.backbone, "alpha", 1.0),  # MobileNet alone has it.
         class_names=made.class_names,
         sure_from=made.sure_from,
+        set_from={f"{wanted:g}": least for wanted, least in source.set_from.items()},
         input_size=made.size,
         crop={
             "kind": made.cropper.kind,

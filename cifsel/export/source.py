@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from etils import epath
 
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier
-from cifsel.prediction import predictor
+from cifsel.prediction import coverage, predictor
 from cifsel.prediction.predictor import Predictor
 from cifsel.prediction.selfie_model import SelfieModel
 from cifsel.prediction.trained_model import TrainedModel
@@ -29,12 +30,14 @@ class Source:
       predictor: answers by the same model. An export is compared with it.
       checkpoint_sha256: of the file that has the checksums of the checkpoint's files.
       computes_in: dtype of the activations by which `cifsel.predict` computes.
+      set_from: by coverage, the least probability of a class in a set of classes.
     """
 
     trained: TrainedModel | SelfieModel
     predictor: Predictor
     checkpoint_sha256: str
     computes_in: str
+    set_from: Mapping[float, float] = dataclasses.field(default_factory=dict)
 
     @property
     def name_of_model(self) -> str:
@@ -55,7 +58,9 @@ def load(folder: str) -> Source:
     trained = predictor.restore(run)
     computes_in = jnp.dtype(trained.model.backbone.dtype).name
     trained = dataclasses.replace(trained, model=_in_float32(trained.model))
-    return Source(trained, predictor.of(trained), _sha256(run / FOLDER), computes_in)
+    made = predictor.of(trained)
+    set_from = coverage.thresholds(made, folder)
+    return Source(trained, made, _sha256(run / FOLDER), computes_in, set_from)
 
 
 def _in_float32(model: Classifier) -> Classifier:

@@ -110,6 +110,13 @@ def _input(metadata: Metadata) -> str:
         )
     elif crop["whole"]:
         lines.append("- It was trained on whole photos, with grey beside them to make a square")
+    if metadata.set_from:
+        wanted, least = list(metadata.set_from.items())[-1]
+        lines.append(
+            f"- All classes of probability {least:.4g} or more, and the likeliest one, are a set"
+            f" that holds the right class for at least {float(wanted):.0%} of new images like the"
+            " validation images"
+        )
     if metadata.task == "selfie":
         reliable = metadata.sure_from
         lines.append(

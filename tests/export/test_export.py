@@ -28,7 +28,7 @@ from cifsel.export import (
 from cifsel.export.source import Source
 from cifsel.models import classifier
 from cifsel.models.weights import h5_file, keras_h5
-from cifsel.prediction import predictor
+from cifsel.prediction import coverage, predictor
 from cifsel.prediction.selfie_model import SelfieModel
 from cifsel.prediction.trained_model import TrainedModel
 from cifsel.workdir.model_meta import Backbone, Crop, SelfieMeta
@@ -155,6 +155,7 @@ def test_metadata(tiny_selfie, tiny_task1):
         "alpha": 1.0,
         "class_names": list(NAMES),
         "sure_from": 0.7,
+        "set_from": {},
         "input_size": 32,
         "crop": {"kind": "face", "margin": 1.5, "fallback": False, "whole": False},
         "checkpoint_sha256": "0" * 64,
@@ -163,6 +164,17 @@ def test_metadata(tiny_selfie, tiny_task1):
     texts = metadata.of(tiny_task1(features.View(32, "bicubic", False), 20), "keras").to_texts()
     assert json.loads(texts["class_names"]) == list(NAMES)
     assert (texts["sure_from"], texts["input_size"]) == ("null", "20")
+
+
+def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
+    calibrated = dataclasses.replace(tiny_selfie, set_from={0.8: 0.25, 0.9: 0.125})
+    described = metadata.of(calibrated, "onnx")
+    assert described.to_json()["set_from"] == {"0.8": 0.25, "0.9": 0.125}
+    page = " ".join(usage.page("it.onnx", described).split())
+    assert "All classes of probability 0.125 or more, and the likeliest one" in page
+    assert "the right class for at least 90% of new images" in page
+    monkeypatch.setattr(coverage, "true_probabilities", lambda *_: np.linspace(0.1, 0.9, 9))
+    assert coverage.thresholds(tiny_selfie.predictor, "run") == {0.8: 0.2, 0.9: 0.1}
 
 
 @pytest.mark.parametrize("form", [*formats.FORMATS, "keras-h5"])
