@@ -20,7 +20,16 @@ def as_before():
 
 
 def call(monkeypatch, *words, name="cifsel"):
-    """Calls the program; returns its exit status."""
+    """Calls the program; returns its exit status.
+
+    As in a new process, in which no command has been imported. The modules are not compiled for
+    other processes, as here they check types.
+    """
+    for command in program.COMMANDS.values():
+        is_package = hasattr(sys.modules.get(command.module), "__path__")
+        module = f"{command.module}.__main__" if is_package else command.module
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(program.starting, "end_quietly", lambda: None)
     monkeypatch.setattr(sys, "argv", ["cifsel", *words])
     try:
