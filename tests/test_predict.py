@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import errno
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ from cifsel.data.photos import crops, decoding, search
 from cifsel.errors import ExitCode, UserError
 from cifsel.models import classifier
 from cifsel.prediction import answers, predictor, seen
-from cifsel.runtime import command
+from cifsel.runtime import command, threads
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.model_meta import SeenPhoto
 
@@ -144,7 +145,24 @@ def test_photos_of_training_are_marked_with_their_held_out_answer(
     assert [row["seen in training"] for row in rows] == ["true", "false"]
     assert [row["held-out label"] for row in rows] == ["happy", ""]
     assert [row["held-out probability"] for row in rows] == ["0.75", ""]
+    assert [record["seen_as"] for record in records] == ["same", None]
+    assert [row["seen as"] for row in rows] == ["same", ""]
     assert [row["probability of sad"] for row in rows] == ["0.901961", "0.47451"]
+
+
+def test_copies_of_photos_of_training_are_marked_as_copies(run, model, monkeypatch, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8).repeat(20, 0)
+    pixels = pixels.repeat(20, 1)
+    photo = SeenPhoto("0" * 32, 1, (0.75, 0.25), seen.look(pixels))
+    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, seen=(photo,)))
+    path = tmp_path / "copy.jpg"
+    Image.fromarray(pixels).resize((100, 75)).save(path, quality=40)
+    assert "  (a copy of a photo of training; held out: happy 75 %)\n" in run(path)[0]
+    (record,) = json.loads(run(path, "--json")[0])
+    assert (record["seen_in_training"], record["seen_as"]) == (True, "copy")
+    assert record["held_out"] == {"label": "happy", "probability": 0.75}
+    (row,) = csv.DictReader(io.StringIO(run(path, "--csv")[0]))
+    assert (row["seen in training"], row["seen as"]) == ("true", "copy")
 
 
 def test_json_and_csv_agree(run, tmp_path):
@@ -161,17 +179,20 @@ def test_json_and_csv_agree(run, tmp_path):
         "unsure": False,
         "seen_in_training": False,
         "held_out": None,
+        "seen_as": None,
     }
     assert (records[1]["label"], records[1]["unsure"]) == ("happy", True)
     rows = list(csv.reader(io.StringIO(run(*paths, "--csv")[0])))
     assert rows[0] == ["photo", "label", "probability", "unsure", "probability of happy",
                        "probability of sad", "seen in training", "held-out label",
-                       "held-out probability"]  # fmt: skip
+                       "held-out probability", "seen as"]  # fmt: skip
     for row, record in zip(rows[1:], records, strict=True):
         shares = [record["probability"], record["unsure"], *record["probabilities"].values()]
         assert row[:2] == [record["photo"], record["label"]]
-        assert [json.loads(cell) for cell in row[2:-3]] == shares
-        assert row[-3:] == ["false", "", ""]
+        assert [json.loads(cell) for cell in row[2:-4]] == shares
+        assert row[-4:] == ["false", "", "", ""]
+    lines = run(*paths, "--jsonl")[0].splitlines()
+    assert [json.loads(line) for line in lines] == records
 
 
 # --- which photos are meant ---
@@ -234,7 +255,7 @@ def mixed(tmp_path):
 
 def test_unusable_photos_are_named_and_nothing_else_is_said(run, mixed, tmp_path):
     _, bad = mixed
-    for form in ("--json", "--csv", "--explain=" + str(tmp_path / "explained")):
+    for form in ("--json", "--explain=" + str(tmp_path / "explained")):
         out, err, status = run(tmp_path, form)
         assert (out, status) == ("", 2)
         lines = err.splitlines()
@@ -328,23 +349,167 @@ def test_flags_that_make_no_sense(run, arguments):
 # --- many photos ---
 
 
-def test_photos_are_decoded_a_batch_at_a_time(model, tmp_path, monkeypatch):
-    """And the answers to the first are out before the last is looked at."""
-    paths = put(tmp_path, **{f"p{i:02}": 10 * i + 10 for i in range(11)})
-    happened = []
+def test_answers_are_out_before_the_last_photos_are_decoded(model, tmp_path, monkeypatch):
+    """And they come in the order of the photos, though those are decoded in threads."""
+    paths = put(tmp_path, **{f"p{i:03}": 2 * i + 10 for i in range(100)})
+    decoded = []
 
     def decode(source, name):
-        happened.append("decode")
+        decoded.append(name)
         return decoding.decode(source, name)
 
     monkeypatch.setattr(search, "decode", decode)
     monkeypatch.setattr(predictor, "batch_size", lambda: 4)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
     with contextlib.ExitStack() as stack:
         items = search.find_photos(paths, stack)
-    for answer in answers.answer_photos(items, model, skip=True):
-        happened.append(answer.photo)
-    batches = [paths[:4], paths[4:8], paths[8:]]
-    assert happened == [event for batch in batches for event in ["decode"] * len(batch) + batch]
+    given = answers.answer_photos(items, model, skip=True)
+    first = next(given)
+    assert len(decoded) <= 2 * 4 + 3 + 4  # two batches, one for each core, and the batch itself
+    rest = list(given)
+    assert [answer.photo for answer in [first, *rest]] == paths
+    shares = [answer.probabilities[0] for answer in [first, *rest]]
+    assert shares == sorted(shares)
+
+
+def test_lines_are_printed_until_the_first_photo_with_a_problem(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor, "batch_size", lambda: 3)
+    paths = put(tmp_path, **{f"p{i}": 7 if i in (4, 6) else 100 for i in range(9)})
+    for form, header in (("--jsonl", 0), ("--csv", 1)):
+        out, err, status = run(*paths, form)
+        lines = out.splitlines()[header:]
+        assert len(lines) == 4
+        assert all(path in line for path, line in zip(paths, lines, strict=False))
+        assert [line.split(": ")[0] for line in err.splitlines()] == [paths[4], paths[6], "error"]
+        assert err.splitlines()[-1].startswith("error: 2 of 9 photos cannot be used")
+        assert status == 2
+
+
+def test_shards_are_all_photos_once(run, tmp_path):
+    paths = put(tmp_path, **{f"p{i}": 100 for i in range(5)})
+    parts = [names_of(run(*paths, "--json", f"--shard={n}/3")[0]) for n in (1, 2, 3)]
+    assert parts == [paths[0::3], paths[1::3], paths[2::3]]
+    assert run(paths[0], "--jsonl", "--shard=2/2") == ("", "", 0)
+    for wrong in ("0/3", "4/3", "3", "1/0", "-1/3", "a/b"):
+        _, err, status = run(paths[0], f"--shard={wrong}")
+        assert status == 2
+        assert "give the number of the part and how many there are, such as 3/16" in err
+
+
+# --- a file of answers ---
+
+
+def lines_of(path):
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("left", ["--jsonl 0", "--jsonl 1.6", "--csv 0.4", "--csv 3"])
+def test_resume_answers_what_is_missing(run, tmp_path, monkeypatch, left):
+    """The form, and how many lines are left. After a crash, the last one is half-written."""
+    form, kept = left.split()[0], float(left.split()[1])
+    paths = [*put(tmp_path / "photos", b=25, a=134, c=200), *put(tmp_path, **{"=d": 0})]
+    paths.append(paths[0])  # twice
+    file = tmp_path / "new" / "all"
+    given = [*paths, form, f"--output={file}"]
+    out, _, status = run(*given)
+    assert (out, status) == (f"5 photos answered in {file}\n", 0)
+    whole = lines_of(file)
+    assert b"".join(whole).decode() == run(*paths, form)[0]
+    assert {path.name for path in file.parent.iterdir()} == {"all"}
+
+    file.unlink()
+    with monkeypatch.context() as patch:
+        stop_after(patch, int(kept))
+        run(*given)
+    header = len(whole) - 5
+    assert lines_of(file) == whole[: header + int(kept)]
+    file.write_bytes(file.read_bytes() + b'{"photo": "half' * (kept % 1 > 0))
+    out, err, status = run(*given, "--resume")
+    assert (err, status) == ("", 0)
+    assert lines_of(file) == whole
+    if kept >= 1:
+        assert out.startswith(f"{int(kept)} of 5 photos answered already in {file}\n")
+    monkeypatch.setattr(predict, "_load", pytest.fail)
+    assert run(*given, "--resume") == (f"{file} is finished: nothing to do\n", "", 0)
+
+
+def stop_after(monkeypatch, number):
+    """Presses Ctrl-C after this many answers."""
+    original = answers.answer_photos
+
+    def interrupted(*arguments, **named):
+        yield from itertools.islice(original(*arguments, **named), number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cifsel.prediction.answering.answer_photos", interrupted)
+
+
+def test_resume_is_for_the_same_job(run, model, tmp_path, monkeypatch):
+    paths = put(tmp_path, a=25, b=134)
+    file = tmp_path / "all.jsonl"
+    given = [*paths, "--jsonl", f"--output={file}"]
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        out, _, status = run(*given)
+    assert status == 130
+    assert out == "stopped; give the same command with --resume, which goes on from here\n"
+    before = file.read_bytes()
+    for changed in (
+        [*given[:-2], "--csv", given[-1]],
+        [*given, "--shard=1/2"],
+    ):
+        _, err, status = run(*changed, "--resume")
+        assert status == 2
+        assert err.startswith(f"error: output {file} is of another job (")
+    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, digest="other"))
+    _, err, status = run(*given, "--resume")
+    assert "(checkpoint: '' -> 'other')" in err
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_there_is_not_replaced(run, tmp_path):
+    (path,) = put(tmp_path, a=25)
+    file = tmp_path / "all"
+    file.write_text("precious")
+    for form in ("--json", "--jsonl", "--csv"):
+        _, err, status = run(path, form, f"--output={file}")
+        assert (file.read_text(), status) == ("precious", 2)
+        assert err.startswith(f"error: output {file} is there already: give ")
+    file.write_text("precious\n")
+    _, err, status = run(path, "--jsonl", f"--output={file}", "--resume")
+    assert (file.read_text(), status) == ("precious\n", 2)
+    assert f"output {file}: line 1 is no answer of --jsonl" in err
+    file.write_text("")
+    assert run(path, "--json", f"--output={file}")[2] == 0
+    assert names_of(file.read_text()) == [path]
+
+
+def test_a_finished_file_lacks_photos_that_are_new(run, tmp_path):
+    first, second = put(tmp_path, a=25, b=134)
+    file = tmp_path / "all.csv"
+    run(first, "--csv", f"--output={file}")
+    _, err, status = run(first, second, "--csv", f"--output={file}", "--resume")
+    assert status == 2
+    assert f"has no answer for 1 of 2 photos, such as {second}: give another --output" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--output=x"], "add --jsonl, --csv or --json"),
+        (["--resume", "--jsonl"], "--resume needs --output=FILE"),
+        (["--resume", "--json", "--output=x"], "--jsonl or --csv"),
+        (["--jsonl", "--output=gs://bucket/x"], "lines cannot be appended on gs://"),
+        (["--jsonl", "--output={folder}"], "is not a file"),
+        (["--jsonl", "--output={photo}/x"], "cannot be written"),
+    ],
+)
+def test_flags_of_the_output_that_cannot_be_are_one_line(run, tmp_path, arguments, said):
+    (path,) = put(tmp_path, a=25)
+    filled = [argument.format(folder=tmp_path, photo=path) for argument in arguments]
+    out, err, status = run(path, *filled)
+    assert (out, status, err.count("\n")) == ("", 2, 1)
+    assert said in err
 
 
 # --- explanations ---

@@ -33,7 +33,7 @@ class Metadata:
         'face'. 'margin' is the side of the square around a face, in sides of the face. 'fallback'
         allows the middle square for a photo without a face. 'whole' asks for the whole photo, with
         grey beside it.
-      checkpoint_sha256: hash of the checkpoint's checksums.json.
+      checkpoint_sha256: hash of the hashes of the checkpoint's files.
       licence: of the weights.
       weights: 'float32' or 'int8'.
     """
@@ -83,6 +83,6 @@ def of(source: Source, form: str) -> Metadata:
             "fallback": not made.needs_face,
             "whole": made.cropper.whole,
         },
-        checkpoint_sha256=source.checkpoint_sha256,
+        checkpoint_sha256=source.trained.digest,
         licence=_LICENCE,
     )

@@ -2,6 +2,7 @@ from .answers import Answer as Answer
 from .answers import answer_photos as answer_photos
 from .formats import as_csv as as_csv
 from .formats import as_json as as_json
+from .formats import as_jsonl as as_jsonl
 from .formats import as_text as as_text
 from .given_images import ImageLike as ImageLike
 from .gradcam import heat as heat

@@ -1,9 +1,11 @@
 """Photos to answers, a batch at a time, with pictures of the evidence for each answer."""
 
+import contextlib
 import dataclasses
+import functools
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,9 +20,9 @@ from cifsel.errors import UserError, printable
 from cifsel.prediction import predictor as predictors
 from cifsel.prediction import seen
 from cifsel.prediction.predictor import NoFaceError, Predictor
-from cifsel.runtime import remote
+from cifsel.prediction.seen import Match
+from cifsel.runtime import remote, threads
 from cifsel.runtime.remote import AnyPath
-from cifsel.workdir.model_meta import SeenPhoto
 
 _STEM_LENGTH = 48  # characters of a photo's name in the name of its picture
 
@@ -46,21 +48,40 @@ class Answer:
 
     Attributes:
       photo: its path, as given.
-      probabilities: of the K classes. Empty if there is a problem.
-      problem: why there is no answer. '' if there is one.
-      seen: the photo of training that this is. None for a photo that the model has not seen.
+      probabilities: of the K classes. Empty if there is a problem, with this photo or one before.
+      problem: why there is no answer. '' if there is one, or if the photo has only been checked.
+      seen: the photo of training that this is, or is a copy of. None for a photo that the model has
+        not seen.
     """
 
     photo: str
     probabilities: Float[np.ndarray, " k"]
     problem: str = ""
-    seen: SeenPhoto | None = None
+    seen: Match | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """A photo that was decoded.
+
+    Attributes:
+      crop: the input of the model. Empty if there is a problem.
+      problem: why the photo cannot be used. '' if it can.
+      seen: as in `Answer`.
+    """
+
+    crop: UInt8[np.ndarray, "s s 3"]
+    problem: str = ""
+    seen: Match | None = None
 
 
 def answer_photos(
     items: Sequence[Source], predictor: Predictor, *, skip: bool, explain: str = ""
-) -> Iterator[Answer]:
-    """Yields an answer for each photo, in order. Holds one batch of decoded photos at a time.
+) -> Generator[Answer, None, None]:
+    """Yields an answer for each photo, in order, as soon as its batch is done.
+
+    Threads decode the next photos while the devices compute. Memory does not grow with the number
+    of photos: of those that were decoded, a few batches of the model's inputs are kept.
 
     Args:
       items: the photos.
@@ -73,46 +94,52 @@ def answer_photos(
       UserError: the folder cannot be written, or has photos in it that are to be explained.
     """
     pictures = _picture_paths(items, explain) if explain else []
-    batch_size, failed = predictors.batch_size(), False
-    for start in range(0, len(items), batch_size):
-        batch = items[start : start + batch_size]
-        crops, problems, known = _crops(batch, predictor)
-        failed = failed or any(problems)
-        probabilities = np.empty((len(crops), 0))
-        if crops and (skip or not failed):
-            shown = np.stack(crops)
-            probabilities = predictor.probabilities(shown)
-            if explain:
-                paths = itertools.compress(pictures[start:], [not text for text in problems])
-                _write_pictures(predictor.explain(shown, probabilities.argmax(1)), paths)
-        rows = iter(probabilities)
-        for item, problem, photo in zip(batch, problems, known, strict=True):
-            yield Answer(item.photo, np.empty(0) if problem else next(rows), problem, photo)
+    size, failed = predictors.batch_size(), False
+    prepare = functools.partial(_prepare, predictor=predictor)
+    photos = threads.in_order(prepare, items, ahead=2 * size + threads.cores())
+    with contextlib.closing(photos):
+        for start in range(0, len(items), size):
+            batch = list(itertools.islice(photos, size))
+            answered = []
+            for photo in batch:
+                failed = failed or bool(photo.problem)
+                answered.append(not photo.problem and (skip or not failed))
+            crops = [photo.crop for photo in itertools.compress(batch, answered)]
+            paths = itertools.compress(pictures[start : start + size], answered)
+            rows = iter(_probabilities(crops, predictor, paths, explain))
+            for item, photo, has in zip(items[start : start + size], batch, answered, strict=True):
+                shares = next(rows) if has else np.empty(0)
+                yield Answer(item.photo, shares, photo.problem, photo.seen)
 
 
-def _crops(
-    items: Sequence[Source], predictor: Predictor
-) -> tuple[list[UInt8[np.ndarray, "s s 3"]], list[str], list[SeenPhoto | None]]:
-    """The inputs of the model for the usable photos.
+def _prepare(item: Source, predictor: Predictor) -> _Prepared:
+    """Decodes a photo and cuts out what the model is shown. Called in threads."""
+    name, none = item.name, np.empty((0, 0, 3), np.uint8)
+    try:
+        pixels = item.pixels()
+    except UserError as error:
+        return _Prepared(none, search.reason(error, name))
+    match = seen.find(pixels, predictor.seen)
+    try:
+        return _Prepared(predictor.show([pixels], [name])[0], seen=match)
+    except NoFaceError as error:
+        return _Prepared(none, search.reason(error, name), match)
 
-    Also, of every photo, its problem or '', and the photo of training that it is or None.
-    """
-    crops, problems, known = [], [], []
-    for item in items:
-        name, problem, photo = item.name, "", None
-        try:
-            pixels = item.pixels()
-        except UserError as error:
-            problem = search.reason(error, name)
-        else:
-            photo = seen.find(pixels, predictor.seen)
-            try:
-                crops.append(predictor.show([pixels], [name])[0])
-            except NoFaceError as error:
-                problem = search.reason(error, name)
-        problems.append(problem)
-        known.append(photo)
-    return crops, problems, known
+
+def _probabilities(
+    crops: Sequence[UInt8[np.ndarray, "s s 3"]],
+    predictor: Predictor,
+    pictures: Iterable[AnyPath],
+    explain: str,
+) -> Float[np.ndarray, "n k"]:
+    """The probabilities of the classes, after the pictures that explain them are written."""
+    if not crops:
+        return np.empty((0, 0))
+    shown = np.stack(crops)
+    probabilities = predictor.probabilities(shown)
+    if explain:
+        _write_pictures(predictor.explain(shown, probabilities.argmax(1)), pictures)
+    return probabilities
 
 
 def _picture_paths(items: Sequence[Source], explain: str) -> list[AnyPath]:

@@ -12,6 +12,7 @@ from cifsel.prediction.prediction import of_answer
 from cifsel.prediction.predictor import Predictor
 from cifsel.workdir.model_meta import SELFIE
 
+JSON, JSONL, CSV = "json", "jsonl", "csv"
 # The last four are those of East Asian keyboards.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -25,26 +26,56 @@ def as_text(answers: Iterable[Answer], predictor: Predictor, width: int) -> Iter
 
 def as_json(answers: Iterable[Answer], predictor: Predictor) -> str:
     """An array with an object for each photo, one a line."""
-    objects = [json.dumps(_to_object(answer, predictor), allow_nan=False) for answer in answers]
-    return "[\n  " + ",\n  ".join(objects) + "\n]"
+    return "[\n  " + ",\n  ".join(as_jsonl(answers, predictor)) + "\n]"
 
 
-def as_csv(answers: Iterable[Answer], predictor: Predictor) -> Iterator[str]:
+def as_jsonl(answers: Iterable[Answer], predictor: Predictor) -> Iterator[str]:
+    """Yields the object of each photo, in one line."""
+    for answer in answers:
+        yield json.dumps(_to_object(answer, predictor), allow_nan=False)
+
+
+def as_csv(
+    answers: Iterable[Answer], predictor: Predictor, *, header: bool = True
+) -> Iterator[str]:
     """Yields a header, and a line for each photo that has an answer."""
     is_selfie = predictor.task == SELFIE
     shares = [f"probability of {name}" for name in predictor.class_names]
-    extra = ["seen in training", "held-out label", "held-out probability"] if is_selfie else []
+    extra = ["seen in training", "held-out label", "held-out probability", "seen as"]
+    extra = extra if is_selfie else []
     unsure = ["unsure"] if is_selfie else []
     classes = [] if predictor.set_from is None else ["set"]
-    yield _csv_line(["photo", "label", "probability", *classes, *unsure, *shares, *extra])
+    if header:
+        yield _csv_line(["photo", "label", "probability", *classes, *unsure, *shares, *extra])
     for answer in answers:
         if not answer.problem:
             cells = _to_object(answer, predictor)
             known = [cells.pop("seen_in_training"), *_cells(cells.pop("held_out"))] if extra else []
+            known += [cells.pop("seen_as") or ""] if extra else []
             probabilities = cells.pop("probabilities").values()
             if classes:
                 cells["set"] = "; ".join(cells["set"])
             yield _csv_line([*cells.values(), *probabilities, *known])
+
+
+def photo_of(line: str, form: str) -> str:
+    """The photo of a line of `as_jsonl` or `as_csv`, as `name_in` gives it.
+
+    Raises:
+      ValueError: it is no such line.
+    """
+    if form == CSV:
+        cells = next(csv.reader([line], strict=True), [])
+        return cells[0] if cells else ""
+    content = json.loads(line)
+    if not isinstance(content, dict) or not isinstance(content.get("photo"), str):
+        raise ValueError("no object with a photo")
+    return content["photo"]
+
+
+def name_in(form: str, photo: str) -> str:
+    """The path of a photo as a form has it."""
+    return str(_csv_cell(photo)) if form == CSV else photo
 
 
 def _cells(held_out: dict[str, Any] | None) -> list[Any]:
@@ -73,6 +104,7 @@ def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
         if made.held_out:
             share = round(made.held_out.probability, 6)
             content["held_out"] = {"label": made.held_out.label, "probability": share}
+        content["seen_as"] = made.seen_as
     return content
 
 

@@ -1,7 +1,9 @@
 """Images as Python has them: paths, images of Pillow, and arrays, to the pixels of photos."""
 
+import collections
 import dataclasses
 import os
+import threading
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -33,11 +35,14 @@ class GivenImage:
       photo: the path, or 'image 3' for an image in memory.
       name: the same for messages, with the place.
       image: a path, an image of Pillow, or an array that has been checked.
+      lock: held while `image` is read, which may be given several times. Pillow reads a file for
+        one thread only.
     """
 
     photo: str
     name: str
     image: ImageLike
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, compare=False)
 
     def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels, sRGB and upright, with no side longer than `decoding.MAX_SIDE`.
@@ -50,7 +55,8 @@ class GivenImage:
         if isinstance(self.image, np.ndarray):
             return self._of_image(_as_image(self.image))
         if isinstance(self.image, Image.Image):
-            return self._of_image(self.image)
+            with self.lock:
+                return self._of_image(self.image)
         path = remote.path(self.image)
         if is_folder(path):
             raise UserError(f"{self.name}: a folder; expected the path of one image")
@@ -81,7 +87,9 @@ def given_images(images: ImageLike | Iterable[ImageLike]) -> list[GivenImage]:
         images = [images]
     elif not isinstance(images, Iterable):
         raise _refused(0, images)
-    return [_checked(place, image) for place, image in enumerate(images)]
+    locks: dict[int, threading.Lock] = collections.defaultdict(threading.Lock)
+    given = [_checked(place, image) for place, image in enumerate(images)]
+    return [dataclasses.replace(image, lock=locks[id(image.image)]) for image in given]
 
 
 def _is_one(images: Any) -> bool:

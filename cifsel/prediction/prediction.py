@@ -12,6 +12,8 @@ from cifsel.prediction.predictor import Predictor
 from cifsel.workdir.model_meta import SELFIE
 
 TOP = 5  # classes in a line of text
+SAME, COPY = "same", "copy"
+_SEEN_WORDS = {SAME: "seen in training", COPY: "a copy of a photo of training"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +40,12 @@ class Prediction:
       probabilities: of all K classes, by name, in the order of the model. They add up to 1.
       unsure: whether the answer is not to be believed. None for a model of task 1, which does not
         know.
-      seen_in_training: whether the model has learned from this very photo. None for task 1.
+      seen_in_training: whether the model has learned from this photo, or from one that it is a
+        copy of. None for task 1.
       held_out: the answer of models that had not seen the photo. None for a new photo.
       classes: the classes that hold the true one with the probability that was asked for, the
         likeliest first. None if no such set was asked for.
+      seen_as: 'same' for a photo of training, 'copy' for a copy of one. None for a new photo.
     """
 
     image: str
@@ -52,6 +56,7 @@ class Prediction:
     seen_in_training: bool | None
     held_out: HeldOut | None
     classes: tuple[str, ...] | None = None
+    seen_as: str | None = None
 
     @property
     def words(self) -> str:
@@ -72,7 +77,7 @@ class Prediction:
     def _seen_words(self) -> str:
         if not self.held_out:
             return ""
-        return f"  (seen in training; held out: {self.held_out.words})"
+        return f"  ({_SEEN_WORDS[self.seen_as or SAME]}; held out: {self.held_out.words})"
 
     def __repr__(self) -> str:
         return f"Prediction({printable(self.image)}: {self.words})"
@@ -82,10 +87,12 @@ def of_answer(answer: Answer, predictor: Predictor) -> Prediction:
     """Reads an answer that has no problem."""
     names, is_selfie = predictor.class_names, predictor.task == SELFIE
     best = int(answer.probabilities.argmax())
-    held_out = None
+    held_out = seen_as = None
     if answer.seen:
-        place = int(np.argmax(answer.seen.held_out))
-        held_out = HeldOut(names[place], answer.seen.held_out[place])
+        shares = answer.seen.photo.held_out
+        place = int(np.argmax(shares))
+        held_out = HeldOut(names[place], shares[place])
+        seen_as = SAME if answer.seen.exact else COPY
     return Prediction(
         image=answer.photo,
         label=names[best],
@@ -95,6 +102,7 @@ def of_answer(answer: Answer, predictor: Predictor) -> Prediction:
         seen_in_training=answer.seen is not None if is_selfie else None,
         held_out=held_out,
         classes=_set(answer, predictor),
+        seen_as=seen_as,
     )
 
 

@@ -22,9 +22,9 @@ from cifsel.evaluation import features, inference, scoring
 from cifsel.prediction import gradcam, trained_model
 from cifsel.prediction.selfie_model import SelfieModel, restore_selfie
 from cifsel.prediction.trained_model import TrainedModel
-from cifsel.runtime import remote
+from cifsel.runtime import remote, sharding
 from cifsel.runtime.paths import exists, expanded
-from cifsel.workdir import identity, model_meta
+from cifsel.workdir import checksums, identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SeenPhoto
 
@@ -55,6 +55,7 @@ class Predictor:
       seen: the photos that it has learned from. Empty for TASK1, whose images are no files.
       set_from: the least probability of a class in an answer's set of classes. None for answers
         without sets.
+      digest: of the checkpoint's files. Answers of the same digest are the same.
     """
 
     task: str
@@ -69,6 +70,7 @@ class Predictor:
     evidence: Callable[[jax.Array, jax.Array], jax.Array]
     seen: tuple[SeenPhoto, ...] = ()
     set_from: float | None = None
+    digest: str = ""
 
     def show(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], names: Sequence[str]
@@ -132,12 +134,12 @@ class Predictor:
 
 
 def batch_size() -> int:
-    """Photos per forward pass. The number is fixed, so that it compiles once.
+    """Photos per forward pass, on all devices. The number is fixed, so that it compiles once.
 
     A CPU is as quick with one photo at a time as with many. With a small number, a single photo
     does not wait for the padding of its batch.
     """
-    return 4 if jax.default_backend() == "cpu" else 32
+    return (4 if jax.default_backend() == "cpu" else 32) * jax.device_count()
 
 
 def load(folder: str) -> Predictor:
@@ -165,9 +167,11 @@ def restore(run: epath.Path) -> TrainedModel | SelfieModel:
         meta = model_meta.parse(checkpoints.meta(), checkpoint)
         identity.check_folder(run, meta, checkpoint)
         if isinstance(meta, ClassifierMeta):
-            return trained_model.restore_classifier(meta, checkpoints, checkpoint)
+            trained = trained_model.restore_classifier(meta, checkpoints, checkpoint)
+            return dataclasses.replace(trained, digest=_digest(run, checkpoints))
         try:
-            return restore_selfie(meta, checkpoints)
+            made = restore_selfie(meta, checkpoints)
+            return dataclasses.replace(made, digest=_digest(run, checkpoints))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise model_meta.not_understood(checkpoint, error) from error
 
@@ -177,6 +181,11 @@ def of(trained: TrainedModel | SelfieModel) -> Predictor:
     if isinstance(trained, TrainedModel):
         return _of_classifier(trained)
     return _of_selfie(trained)
+
+
+def _digest(run: epath.Path, checkpoints: Checkpoints) -> str:
+    """The digest of what was restored."""
+    return checksums.digest(run / FOLDER / str(checkpoints.latest), ("meta/", "model/"))
 
 
 def run_of(folder: epath.Path) -> epath.Path:
@@ -211,6 +220,7 @@ def _of_classifier(trained: TrainedModel) -> Predictor:
     """The predictor of a classifier of task 1."""
     forward = features.logits(trained.model, trained.view)
     evidence = gradcam.of_logits(trained.model, trained.view)
+    variables = sharding.everywhere(trained.variables)
     return Predictor(
         task=TASK1,
         class_names=trained.class_names,
@@ -221,14 +231,16 @@ def _of_classifier(trained: TrainedModel) -> Predictor:
         temperature=1.0,
         cropper=Cropper("none", 1.0, fallback=True, whole=trained.config.get("fit") == "pad"),
         needs_face=False,
-        logits=_batched(functools.partial(forward, trained.variables)),
-        evidence=functools.partial(evidence, trained.variables),
+        logits=_batched(functools.partial(forward, variables)),
+        evidence=functools.partial(evidence, variables),
+        digest=trained.digest,
     )
 
 
 def _of_selfie(trained: SelfieModel) -> Predictor:
     """The predictor of a classifier of task 2."""
-    meta, model, view, variables = trained.meta, trained.model, trained.view, trained.variables
+    meta, model, view = trained.meta, trained.model, trained.view
+    variables = sharding.everywhere(trained.variables)
     cells = features.cells(model, view, meta.places)
     outputs = _batched(functools.partial(cells, variables))
     kernel64, bias64 = np.asarray(trained.kernel, np.float64), np.asarray(trained.bias, np.float64)
@@ -247,6 +259,7 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
         logits=lambda shown: outputs(shown) @ kernel64 + bias64,
         evidence=functools.partial(evidence, variables, trained.kernel),
         seen=meta.seen,
+        digest=trained.digest,
     )
 
 

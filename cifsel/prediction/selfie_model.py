@@ -28,6 +28,7 @@ class SelfieModel:
       view: how photos are shown to it.
       kernel: of the head, from the outputs of `features.cells` to logits.
       bias: of the head.
+      digest: of the checkpoint's files.
     """
 
     meta: SelfieMeta
@@ -36,6 +37,7 @@ class SelfieModel:
     view: features.View
     kernel: Float32[jax.Array, "d k"]
     bias: Float32[jax.Array, " k"]
+    digest: str = ""
 
 
 def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:

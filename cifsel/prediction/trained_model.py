@@ -29,6 +29,7 @@ class TrainedModel:
       class_names: K names, in the order of the logits.
       config: of the run.
       fingerprint: of the data set and its splits.
+      digest: of the checkpoint's files.
     """
 
     model: Classifier
@@ -38,6 +39,7 @@ class TrainedModel:
     class_names: tuple[str, ...]
     config: ConfigDict
     fingerprint: str
+    digest: str = ""
 
 
 def restore(run: epath.Path) -> TrainedModel:

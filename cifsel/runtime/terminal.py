@@ -29,6 +29,7 @@ from rich.progress import (
 from rich.text import Text
 
 from cifsel.errors import ExitCode, UserError, printable
+from cifsel.runtime import silence
 from cifsel.runtime.typed import as_typed
 
 T = TypeVar("T")
@@ -151,8 +152,9 @@ def warn(text: str) -> None:
     """Prints a warning in one line on standard error."""
     # Not by a second console, whose lines would break through a progress bar of the first.
     try:
-        sys.stderr.write(f"{printable(as_typed(text))}\n")
-        sys.stderr.flush()
+        with silence.STDERR:
+            sys.stderr.write(f"{printable(as_typed(text))}\n")
+            sys.stderr.flush()
     except OSError:  # Nobody can be told.
         _discard(sys.stderr)
 
@@ -189,13 +191,8 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def step_bar() -> Progress:
     """A progress bar over the steps of an epoch, which disappears at the end."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeRemainingColumn(),
-    )
+    label = "{task.description}"
+    columns = (label, BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())
     # Without a terminal a transient bar would leave empty lines in the log.
     return Progress(
         *columns,
@@ -214,7 +211,7 @@ class _ImagesPerSecond(ProgressColumn):
         return Text("" if speed is None or short else f"{speed:,.0f} images/s")
 
 
-def image_bar(label: str | None) -> Progress:
+def image_bar(label: str | None, *, transient: bool = False) -> Progress:
     """A progress bar over images, with images per second. None as its label shows no bar."""
     columns: tuple[ProgressColumn, ...] = (
         TextColumn("{task.description}"),
@@ -224,14 +221,21 @@ def image_bar(label: str | None) -> Progress:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     # Slow models give a batch every few seconds: the default window of 30 s would forget most.
-    return Progress(*columns, console=console, disable=label is None, speed_estimate_period=120.0)
+    return Progress(
+        *columns,
+        console=console,
+        transient=transient,
+        disable=label is None,
+        redirect_stderr=sys.stderr.isatty(),  # Its lines must not end up on the terminal else.
+        speed_estimate_period=120.0,
+    )
 
 
 def waiting(label: str) -> Progress:
     """A spinner with the time that has passed, for work of unknown length."""
     # The usual dots are not in every encoding.
     spinner = SpinnerColumn("line" if console.options.ascii_only else "dots")
-    columns = (spinner, TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (spinner, "{task.description}", TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     bar.add_task(label, total=None)
     return bar
@@ -254,12 +258,7 @@ def tracked(items: Collection[T], label: str) -> Iterator[T]:
         say(label)
         yield from items
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         yield from bar.track(items, description=label)
 

@@ -134,7 +134,7 @@ def _seen_photos(decoded: Photos, chosen: Candidate) -> tuple[SeenPhoto, ...]:
     """The photos of training, with the answers of models that had not seen them."""
     held_out = chosen.scores.photo_by_photo.probabilities
     return tuple(
-        SeenPhoto(seen.digest(image), int(label), tuple(float(p) for p in answer))
+        SeenPhoto(seen.digest(image), int(label), tuple(float(p) for p in answer), seen.look(image))
         for image, label, answer in zip(decoded.images, decoded.labels, held_out, strict=True)
     )
 

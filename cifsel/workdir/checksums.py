@@ -32,6 +32,18 @@ def write(folder: epath.Path) -> None:
     (folder / NAME).write_text(json.dumps(sums, indent=1))
 
 
+def digest(folder: epath.Path, parts: tuple[str, ...]) -> str:
+    """One digest for all checksums whose names begin with one of `parts`.
+
+    Raises:
+      OSError: `damage` has something to say of the folder.
+      ValueError: likewise.
+    """
+    sums = json.loads(regular.content(folder / NAME, MAX_INDEX_BYTES))
+    kept = sorted((name, sums[name]) for name in sums if name.startswith(parts))
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+
+
 def damage(folder: epath.Path, part: str = "") -> str:
     """Says in a few words what is wrong with the files of a checkpoint. '' if nothing is.
 

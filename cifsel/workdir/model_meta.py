@@ -5,6 +5,7 @@ so reading checks that every field is there, and that its value is of the right 
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -107,11 +108,13 @@ class SeenPhoto:
       digest: of its pixels, as `data.photos.content_digest` makes it.
       label: position of its class.
       held_out: probabilities of the K classes from models that had not seen the photo.
+      look: perceptual hash by which copies are known, 16 hexadecimal digits. '' if it has none.
     """
 
     digest: str
     label: int
     held_out: tuple[float, ...]
+    look: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +209,10 @@ def _seen(content: Any, num_classes: int) -> tuple[SeenPhoto, ...]:
             raise ValueError(f"held_out has {len(held_out)} numbers for {num_classes} classes")
         digest = schema.value(entry, "digest", schema.TEXT)
         label = schema.value(entry, "label", schema.below(num_classes))
-        photos.append(SeenPhoto(digest, label, held_out))
+        look = entry.get("look", "")  # Checkpoints of earlier versions have none.
+        if not isinstance(look, str) or not re.fullmatch(r"([0-9a-f]{16})?", look):
+            raise ValueError(f"look is {look!r}; expected 16 hexadecimal digits")
+        photos.append(SeenPhoto(digest, label, held_out, look))
     return tuple(photos)
 
 

@@ -37,7 +37,8 @@ NAMES = ("cat", "dog, wet", "bird")
 
 
 def source_of(trained):
-    return Source(trained, predictor.of(trained), "0" * 64, "float32")
+    trained = dataclasses.replace(trained, digest="0" * 64)
+    return Source(trained, predictor.of(trained), "float32")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Images as Python has them get the answers of the command, and others are refused in one line."""
 
-import argparse
 import json
 
 import jax.numpy as jnp
@@ -65,9 +64,7 @@ def test_answers_are_those_of_the_command(task, pixels, tmp_path, monkeypatch, c
     for path, image in zip(paths, (pixels, pixels[:, ::-1, ::-1]), strict=True):
         Image.fromarray(image).save(path)
     names = [str(path) for path in paths]
-    flags = {"photos": names, "checkpoint": "", "json": True, "csv": False}
-    rest = {"explain": "", "skip_unreadable": False, "coverage": None}
-    predict.run(argparse.Namespace(**flags, **rest))
+    predict.run(predict.parser().parse_args([*names, "--checkpoint=x", "--json"]))
     objects = json.loads(capsys.readouterr().out)
     given = [str(paths[0]), paths[1]]
     for answer, printed in zip(ImagePredictor(model).predict(given), objects, strict=True):

@@ -208,8 +208,11 @@ def test_photos_of_training_are_told_with_their_held_out_answers(finished, faces
     chosen = metrics["candidates"][metrics["chosen"]]
     held_out = (chosen["leave_one_out"] or chosen["kfold"])["probabilities"]
     image = np.asarray(Image.open(faces / metrics["photos"]["names"][3]).convert("RGB"))
-    assert list(seen.find(image, made.seen).held_out) == held_out[3]
-    assert seen.find(image[:, ::-1], made.seen) is None
+    match = seen.find(image, made.seen)
+    assert (list(match.photo.held_out), match.exact) == (held_out[3], True)
+    smaller = np.asarray(Image.fromarray(image).resize((150, 150)))
+    assert seen.find(smaller, made.seen) == seen.Match(match.photo, exact=False)
+    assert seen.find(image[::-1], made.seen) is None
     assert seen.find(image, ()) is None
     with Checkpoints(epath.Path(folder), read_only=True) as saved:
         assert len(json.dumps(saved.meta()["seen"])) < 16 * 150

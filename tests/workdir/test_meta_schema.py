@@ -35,7 +35,7 @@ PHOTOS = SelfieMeta(
     sure_from=None,
     init_from="run",
     config=config_lib.to_json(selfie.get_config()),
-    seen=(SeenPhoto("0123", 1, (0.25, 0.75)),),
+    seen=(SeenPhoto("0123", 1, (0.25, 0.75), "0123456789abcdef"),),
 )
 ODD = [None, "x", -1, 10**9, 1.5, math.nan, math.inf, [], {}, [[]], [1], True, "x\x1b", {"a": {}}]
 MAY_BE_NULL = {"weights", "l2", "sure_from"}
@@ -127,6 +127,16 @@ def test_checkpoints_of_before_do_not_name_their_photos():
     content = PHOTOS.to_json()
     del content["seen"]
     assert model_meta.parse(content, "here").seen == ()
+
+
+def test_checkpoints_of_before_do_not_know_copies():
+    content = PHOTOS.to_json()
+    del content["seen"][0]["look"]
+    assert model_meta.parse(content, "here").seen == (SeenPhoto("0123", 1, (0.25, 0.75)),)
+    for wrong in ("xyz", "0123456789ABCDEF", 5):
+        content["seen"][0]["look"] = wrong
+        with pytest.raises(UserError, match=r"look is .*; expected 16 hexadecimal digits"):
+            model_meta.parse(content, "here")
 
 
 def test_classes_may_be_without_groups():

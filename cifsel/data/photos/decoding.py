@@ -11,8 +11,6 @@ import logging
 import math
 import os
 import re
-import warnings
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from cifsel.data.photos import png, tags
 from cifsel.data.photos.pieces import MAX_TAG_BYTES, Pieces
 from cifsel.data.photos.raw import refuse_raw
 from cifsel.errors import UserError, one_line
+from cifsel.runtime import silence
 
 # More than twice the pixels of any model's input, so that a face can be cropped out.
 MAX_SIDE = 768
@@ -82,9 +81,8 @@ def decode(source: bytes | os.PathLike[str], name: str) -> Photo:
     """
     try:
         data = source if isinstance(source, bytes) else _file_bytes(Path(source))
-        with warnings.catch_warnings():
-            # Pillow warns of odd metadata, and of sizes that are checked below.
-            warnings.simplefilter("ignore")
+        # Pillow warns of odd metadata, and of sizes that are checked below.
+        with silence.no_warnings():
             formats = _formats(data)
             data, profile = png.without_extras(data)
             is_tiff = data[:2] in (b"II", b"MM")
@@ -170,7 +168,8 @@ def _photo(image: ImageFile.ImageFile, tiff: bytes | None) -> Photo:
         image.draft(None, (math.ceil(image.width * enough), math.ceil(image.height * enough)))
     if any(tile[0] == "bmp_rle" for tile in image.tile):  # Pillow reads it pixel by pixel.
         raise UserError("a compressed BMP: save it as a PNG")
-    with _silence() if image.format == "TIFF" else contextlib.nullcontext():
+    # libtiff writes messages about damaged lines.
+    with silence.no_stderr() if image.format == "TIFF" else contextlib.nullcontext():
         image.load()
     taken, turn = _metadata(image, tiff)
     return Photo(_pixels(image, turn), taken)
@@ -232,19 +231,6 @@ def _metadata(
     with contextlib.suppress(Exception):
         turn = tags.to_upright(image, first) if tiff is None else None
     return taken, turn
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps libtiff's own messages about damaged lines off standard error."""
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device, not a path
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _plain(image: Image.Image) -> Image.Image:
