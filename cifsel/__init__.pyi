@@ -6,5 +6,5 @@ from .api import open_run as open_run
 from .api import train as train
 from .config import get_config as get_config
 from .errors import UserError as UserError
-from .prediction import ImagePredictor as ImagePredictor
-from .prediction import Prediction as Prediction
+from .prediction.image_predictor import ImagePredictor as ImagePredictor
+from .prediction.prediction import Prediction as Prediction

@@ -1,6 +1,7 @@
 """Trains both models on a folder of images, by probe and fine-tuning, with several seeds.
 
     python -m experiments.own_images --data=FOLDER --workdir=/tmp/ants --seeds=3
+    python -m experiments.own_images --dataset=tfds:NAME --recipes=probe --workdir=/tmp/set
 
 Each seed has its own division into training and validation images. Test images stay the same. The
 runs and a comparison of each recipe are in WORKDIR/probe and WORKDIR/finetune. An interrupted
@@ -9,7 +10,9 @@ results/own_images/NAME-MODEL-RECIPE-seedK.json.
 """
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -25,20 +28,21 @@ RECIPES = ("probe", "finetune")
 _MODELS = ("mobilenet", "efficientnetv2-b0")
 
 
-def configs(recipe: str, data: str, skip_unreadable: bool) -> list[ConfigDict]:
-    """Configurations of both models."""
-    fields = {"data": data, "skip_unreadable": skip_unreadable}
+def configs(recipe: str, fields: Mapping[str, Any]) -> list[ConfigDict]:
+    """Configurations of both models, with changed fields."""
     return [
-        config_lib.changed(folder.get_config(recipe), fields | {"model": model, "name": model})
+        config_lib.changed(folder.get_config(recipe), {**fields, "model": model, "name": model})
         for model in _MODELS
     ]
 
 
-def run(data: str, target: Path, seeds: int, skip_unreadable: bool, record: str) -> None:
+def run(
+    fields: Mapping[str, Any], target: Path, recipes: Sequence[str], seeds: int, record: str
+) -> None:
     """Trains and compares all runs, and copies their metrics."""
-    for recipe in RECIPES:
+    for recipe in recipes:
         for seed in range(seeds):
-            given = configs(recipe, data, skip_unreadable)
+            given = configs(recipe, fields)
             for config in given:
                 config.seed = config.split_seed = seed
             below = target / recipe / f"seed{seed}"
@@ -55,7 +59,12 @@ def main() -> None:
     """Parses the command line and runs all."""
     parser = Parser("experiments.own_images", __doc__)
     add = parser.add_argument
-    add("--data", required=True, type=path, metavar="FOLDER", help="images, as configs/folder.py")
+    add("--data", type=path, metavar="FOLDER", help="images, as configs/folder.py")
+    add("--dataset", default="folder", metavar="NAME", help="'tfds:NAME' or 'cifar100:all'")
+    add("--data_dir", type=path, metavar="DIR", help="folder of tfds data")
+    add("--image_size", type=int, metavar="PIXELS", help="side in pixels, default: 224")
+    words = f"with commas between them, default: {','.join(RECIPES)}"
+    add("--recipes", default=",".join(RECIPES), metavar="NAMES", help=words)
     add("--workdir", required=True, type=path, metavar="DIR", help="folder for all runs")
     add("--seeds", type=int, default=3, metavar="N", help="seeds of each model, default: 3")
     add("--skip_unreadable", action="store_true", help="leave out files that are no images")
@@ -63,12 +72,15 @@ def main() -> None:
     flags = parser.parse_args()
     if flags.seeds < 1:
         parser.error(f"--seeds is {flags.seeds}, expected 1 or more")
+    if flags.dataset == "folder" and not flags.data:
+        parser.error("--data is missing, expected a folder of images")
+    recipes = flags.recipes.split(",")
+    if unknown := set(recipes) - set(RECIPES):
+        parser.error(f"--recipes has {', '.join(unknown)}, expected {' or '.join(RECIPES)}")
+    names = ("data", "dataset", "data_dir", "image_size", "skip_unreadable")
+    fields = {name: value for name in names if (value := getattr(flags, name)) is not None}
     command.start()
-    command.guarded(
-        lambda: run(
-            flags.data, Path(flags.workdir), flags.seeds, flags.skip_unreadable, flags.record
-        )
-    )
+    command.guarded(lambda: run(fields, Path(flags.workdir), recipes, flags.seeds, flags.record))
 
 
 if __name__ == "__main__":

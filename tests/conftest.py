@@ -15,6 +15,12 @@ from paths import DATA, TESTS
 # of cifsel, and in conftest.py because the workers of `-n` do not see an option in addopts.
 jaxtyping.install_import_hook("cifsel", "array_types.check")
 
+# The tests compile for longer than they compute, so XLA compiles the quick way, here and in the
+# processes that they start. A version of XLA that lacks one of these flags ends with its name.
+XLA_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if XLA_FLAGS not in os.environ.get("XLA_FLAGS", ""):  # The workers of `-n` have them already.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
+
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
 pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model", "tiny_commands"]
 
@@ -22,7 +28,25 @@ JAX_SETTINGS = {
     # Programs that one test has compiled are there for all others, however small they are.
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
+    "jax_disable_most_optimizations": True,
 }
+# Files that take half a minute or more.
+LONGEST = (
+    "comparison/test_compare.py",
+    "experiments/test_bench.py",
+    "experiments/test_crash_matrix.py",
+    "models/test_parity.py",
+    "models/weights/test_keras_in_the_wild.py",
+    "preflight/test_preflight.py",
+    "runtime/test_processes.py",
+    "runtime/test_sharding.py",
+    "selfie/report/test_selfie_report.py",
+    "selfie/test_selfie.py",
+    "selfie/test_selfie_real.py",
+    "test_gcs_runs.py",
+    "test_train.py",
+    "test_train_real.py",
+)
 # In the tests of these packages, JAX aligns shapes of different rank only where the code says so.
 STRICT_RANKS = ("data", "models", "evaluation", "training")
 # Nor does it promote dtypes. Training has to, as optax's schedules multiply floats by the integer
@@ -50,11 +74,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of fixtures that start a process or need the real data."""
+    """Marks the tests of fixtures that start a process or need the real data; longest files first.
+
+    One that comes last would keep one worker busy while the others have nothing left to do.
+    """
     marks = {"browser": "process", "read_within": "process", "real_data": "real"}
     for item in items:
         for fixture in marks.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(marks[fixture])
+    items.sort(key=lambda item: item.path.relative_to(TESTS).as_posix() not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
@@ -85,9 +113,20 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="module")
-def quick_compiling() -> Iterator[None]:
-    """For tests that compile more than they compute: halves their time."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+def optimizing() -> Iterator[None]:
+    """For tests that compute more than they compile, as real networks on many images do."""
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="module")
+def uncounted(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Counts no coverage, which takes a third of the time, as other tests run the same lines."""
+    plugin = pytestconfig.pluginmanager.get_plugin("_cov")
+    controller = plugin.cov_controller if plugin else None
+    if controller:
+        controller.pause()
+    yield
+    if controller:
+        controller.resume()

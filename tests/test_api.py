@@ -68,7 +68,7 @@ def test_what_is_offered_is_there_and_described():
 
 
 @pytest.fixture(scope="module")
-def runs(quick_compiling, tmp_path_factory):
+def runs(tmp_path_factory):
     """Two runs of tiny models. Their figures are not drawn, which takes seconds."""
     root = tmp_path_factory.mktemp("api")
     before = signal.getsignal(signal.SIGINT), sys.stdout, sys.excepthook

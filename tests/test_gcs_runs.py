@@ -29,7 +29,7 @@ from cifsel.workdir import summaries
 from configs import effnet
 from configs import selfie as selfie_config
 
-pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 BUCKET = "gs://bucket"
 RUN, COMPARED = f"{BUCKET}/run", f"{BUCKET}/compared"
 SMALL = tiny_run.SMALL | {"model": "efficientnetv2-mini", "init_head": "random"}

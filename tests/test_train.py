@@ -30,7 +30,7 @@ from cifsel.workdir.checkpoints import Checkpoints
 from configs import effnet
 from configs import quickstart as quickstart_config
 
-pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 MODELS = ("mobilenet-seed0", "efficientnetv2-mini-seed0")
 FIGURES = {"training_samples", "confusion_matrix", "worst_classes", "test_predictions"}
 SCORES = {"accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "ece", "coarse_accuracy"}

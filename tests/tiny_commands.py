@@ -61,11 +61,10 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self._statuses = folder
         paths = os.pathsep.join([str(REPO), str(TESTS)])
-        settings = {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tiny_run", str(folder)],
             cwd=REPO,
-            env=os.environ | settings,
+            env=os.environ | {"PYTHONPATH": paths},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -23,6 +23,7 @@ class Layer(nn.Module):
 class Backbone(nn.Module):
     """Two layers with all that a real backbone has, which compile in an instant."""
 
+    dtype: Any = jnp.float32
     layer_names = ("first", "second")
 
     @nn.compact

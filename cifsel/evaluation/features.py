@@ -113,12 +113,16 @@ def layer_maps(
 def pool(maps: Float[Array, "b h w c"], grid: int) -> Float[Array, "b d"]:
     """Averages over the cells of a grid. D is grid * grid * C."""
     for axis in (1, 2):
-        size = maps.shape[axis]
-        # Cells go from floor to ceiling, as in torch's adaptive pooling, so that none is empty.
-        edges = [(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
+        edges = cell_edges(maps.shape[axis], grid)
         parts = [jax.lax.slice_in_dim(maps, a, b, axis=axis).mean(axis) for a, b in edges]
         maps = jnp.stack(parts, axis)
-    return maps.reshape(len(maps), -1)
+    return maps.reshape(maps.shape[0], -1)
+
+
+def cell_edges(size: int, grid: int) -> list[tuple[int, int]]:
+    """First position of each cell along an axis, and the one after its last."""
+    # Cells go from floor to ceiling, as in torch's adaptive pooling, so that none is empty.
+    return [(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
 
 
 def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:

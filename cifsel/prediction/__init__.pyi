@@ -7,12 +7,11 @@ from .formats import as_text as as_text
 from .given_images import ImageLike as ImageLike
 from .gradcam import heat as heat
 from .gradcam import overlay as overlay
-from .image_predictor import ImagePredictor as ImagePredictor
 from .prediction import HeldOut as HeldOut
-from .prediction import Prediction as Prediction
 from .predictor import NoFaceError as NoFaceError
 from .predictor import Predictor as Predictor
 from .predictor import load as load
 from .predictor import run_of as run_of
+from .selfie_model import SelfieModel as SelfieModel
 from .trained_model import TrainedModel as TrainedModel
 from .trained_model import restore as restore

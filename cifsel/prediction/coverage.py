@@ -43,6 +43,22 @@ def with_sets(predictor: Predictor, folder: str, coverage: float) -> Predictor:
     return dataclasses.replace(predictor, set_from=prediction_sets.threshold_of(known, coverage))
 
 
+def thresholds(predictor: Predictor, folder: str) -> dict[float, float]:
+    """The threshold of each of `prediction_sets.COVERAGES` that the images of a run allow.
+
+    It is empty for a folder without predictions of images that the model was not trained on.
+    """
+    try:
+        known = true_probabilities(predictor, folder)
+    except UserError:
+        return {}
+    return {
+        wanted: prediction_sets.threshold_of(known, wanted)
+        for wanted in prediction_sets.COVERAGES
+        if len(known) >= prediction_sets.least_examples(wanted)
+    }
+
+
 def true_probabilities(predictor: Predictor, folder: str) -> Float[np.ndarray, " n"]:
     """The probability of the true class of each image that the model was not trained on.
 

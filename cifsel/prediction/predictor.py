@@ -8,7 +8,6 @@ probability on its answers are reliable.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +19,15 @@ from cifsel import workdir
 from cifsel.data.photos.crops import Cropper
 from cifsel.errors import UserError
 from cifsel.evaluation import features, inference, scoring
-from cifsel.models import classifier
 from cifsel.prediction import gradcam, trained_model
+from cifsel.prediction.selfie_model import SelfieModel, restore_selfie
 from cifsel.prediction.trained_model import TrainedModel
-from cifsel.runtime import compiling, remote, sharding
+from cifsel.runtime import remote, sharding
 from cifsel.runtime.paths import exists, expanded
 from cifsel.workdir import checksums, identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
-from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SeenPhoto, SelfieMeta
+from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SeenPhoto
 
-Tree = Any
 TASK1 = "task1"
 
 
@@ -155,19 +153,34 @@ def load(folder: str) -> Predictor:
       UserError: there is no checkpoint, or it is damaged, of another run, or of an unknown
         kind.
     """
-    run = run_of(remote.place(expanded(folder)))
+    return of(restore(run_of(remote.place(expanded(folder)))))
+
+
+def restore(run: epath.Path) -> TrainedModel | SelfieModel:
+    """Restores the model of a run of either task. Raises as `load`.
+
+    Args:
+      run: its workdir, as `run_of` returns it.
+    """
     checkpoint = str(run / FOLDER)
     with Checkpoints(run, read_only=True) as checkpoints:
         meta = model_meta.parse(checkpoints.meta(), checkpoint)
         identity.check_folder(run, meta, checkpoint)
         if isinstance(meta, ClassifierMeta):
             trained = trained_model.restore_classifier(meta, checkpoints, checkpoint)
-            return dataclasses.replace(_of_classifier(trained), digest=_digest(run, checkpoints))
+            return dataclasses.replace(trained, digest=_digest(run, checkpoints))
         try:
-            made = _of_selfie(meta, checkpoints)
+            made = restore_selfie(meta, checkpoints)
             return dataclasses.replace(made, digest=_digest(run, checkpoints))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise model_meta.not_understood(checkpoint, error) from error
+
+
+def of(trained: TrainedModel | SelfieModel) -> Predictor:
+    """The predictor of a restored model."""
+    if isinstance(trained, TrainedModel):
+        return _of_classifier(trained)
+    return _of_selfie(trained)
 
 
 def _digest(run: epath.Path, checkpoints: Checkpoints) -> str:
@@ -220,61 +233,34 @@ def _of_classifier(trained: TrainedModel) -> Predictor:
         needs_face=False,
         logits=_batched(functools.partial(forward, variables)),
         evidence=functools.partial(evidence, variables),
+        digest=trained.digest,
     )
 
 
-def _of_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> Predictor:
+def _of_selfie(trained: SelfieModel) -> Predictor:
     """The predictor of a classifier of task 2."""
-    name, size, places = meta.backbone.model, meta.image_size, meta.places
-    view = features.View(size, meta.resize, meta.mirror)
-    compiling.name_model(name)
-    model = classifier.build(name, num_classes=len(meta.class_names), alpha=meta.backbone.alpha)
-    if unknown := {layer for layer, _ in places} - set(model.backbone.layer_names):
-        raise ValueError(f"{name} has no layer {', '.join(sorted(unknown))}")
-    cells = features.cells(model, view, places)
-    variables, kernel, bias = _selfie_weights(model, cells, meta, checkpoints)
+    meta, model, view = trained.meta, trained.model, trained.view
+    variables = sharding.everywhere(trained.variables)
+    cells = features.cells(model, view, meta.places)
     outputs = _batched(functools.partial(cells, variables))
-    kernel64, bias64 = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
+    kernel64, bias64 = np.asarray(trained.kernel, np.float64), np.asarray(trained.bias, np.float64)
+    evidence = gradcam.of_cells(model, view, meta.places)
     return Predictor(
         task=SELFIE,
         class_names=meta.class_names,
         sure_from=meta.sure_from,
-        size=size,
-        detail=size,
+        size=meta.image_size,
+        detail=meta.image_size,
         temperature=meta.temperature,
         # `needs_face` refuses a photo without a face, in words that fit a photo.
         cropper=Cropper(meta.crop.kind, meta.crop.margin, fallback=True),
         needs_face=meta.crop.kind == "face" and not meta.crop.fallback,
         # In double precision on the host, where accelerators would round.
         logits=lambda shown: outputs(shown) @ kernel64 + bias64,
-        evidence=functools.partial(gradcam.of_cells(model, view, places), variables, kernel),
+        evidence=functools.partial(evidence, variables, trained.kernel),
         seen=meta.seen,
+        digest=trained.digest,
     )
-
-
-def _selfie_weights(
-    model: classifier.Classifier,
-    cells: features.Forward,
-    meta: SelfieMeta,
-    checkpoints: Checkpoints,
-) -> tuple[Tree, Float[jax.Array, "d k"], Float[jax.Array, " k"]]:
-    """Restores the backbone's variables, and the kernel and bias of the head."""
-    size, num_classes = meta.image_size, len(meta.class_names)
-    # Shapes alone: nothing is computed or compiled only to be replaced.
-    whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
-    backbone = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
-    images = jax.ShapeDtypeStruct((batch_size(), size, size, 3), jnp.uint8)
-    kernel_shape = (jax.eval_shape(cells, backbone, images).shape[1], num_classes)
-    head = {
-        "kernel": jax.ShapeDtypeStruct(kernel_shape, jnp.float32),
-        "bias": jax.ShapeDtypeStruct((num_classes,), jnp.float32),
-    }
-    tree = jax.tree.map(jnp.asarray, checkpoints.model(backbone | {"head": head}))
-    tree = sharding.everywhere(tree)
-    kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
-    if kernel.shape != kernel_shape:  # orbax checks only arrays that were saved from JAX.
-        raise ValueError(f"head has shape {kernel.shape}, not {kernel_shape}")
-    return {kind: tree[kind] for kind in backbone}, kernel, bias
 
 
 def _batched(forward: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:

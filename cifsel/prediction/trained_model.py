@@ -28,6 +28,8 @@ class TrainedModel:
       image_side: in pixels, of the images it was trained on, before `view` resized them.
       class_names: K names, in the order of the logits.
       config: of the run.
+      fingerprint: of the data set and its splits.
+      digest: of the checkpoint's files.
     """
 
     model: Classifier
@@ -36,6 +38,8 @@ class TrainedModel:
     image_side: int
     class_names: tuple[str, ...]
     config: ConfigDict
+    fingerprint: str
+    digest: str = ""
 
 
 def restore(run: epath.Path) -> TrainedModel:
@@ -78,4 +82,6 @@ def restore_classifier(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise model_meta.not_understood(folder, error) from error
     variables = checkpoints.model(template)
-    return TrainedModel(model, variables, view, meta.image_side, meta.class_names, config)
+    return TrainedModel(
+        model, variables, view, meta.image_side, meta.class_names, config, meta.fingerprint
+    )

@@ -49,8 +49,9 @@ class _Console(Console):
 
 
 # With soft wrap, lines in a log file are as long as they are.
-# A notebook gets plain lines, as a log does.
-console = _Console(soft_wrap=True, highlight=False, force_jupyter=False)
+# A notebook's stream says that it is a terminal, and would show each step of a progress bar.
+_TERMINAL = False if type(sys.stdout).__module__.startswith("ipykernel") else None
+console = _Console(soft_wrap=True, highlight=False, force_jupyter=False, force_terminal=_TERMINAL)
 
 
 def set_up() -> None:

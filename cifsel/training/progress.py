@@ -110,4 +110,5 @@ class Progress:
 
 def _rank(scores: Epoch | Start) -> tuple[float, float]:
     """What to compare models by: accuracy, then loss."""
-    return scores.val_accuracy, -scores.val_loss
+    # The probe's accuracy is computed in float32, an epoch's in float64.
+    return round(scores.val_accuracy, 6), -scores.val_loss

@@ -13,7 +13,7 @@ from pathlib import Path
 from cifsel.config import arguments
 from cifsel.runtime import command, terminal
 from experiments import RESULTS
-from experiments.tables import ablation, headlines, own_images, speed, task1, tpu
+from experiments.tables import ablation, export, headlines, own_images, speed, task1, tpu
 from experiments.tables.markdown import Section, with_sections
 
 ROOT = RESULTS.parents[1]
@@ -23,6 +23,7 @@ PAGES = {
     "ablation": ablation.page,
     "speed": speed.page,
     "tpu": tpu.page,
+    "export": export.page,
 }
 SECTIONS: dict[str, Section] = {
     "headlines": headlines.headlines,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Section] = {
     "own-images": lambda _: own_images.summary(),
     "goals": lambda _: task1.goals(),
     "speed": lambda _: speed.ratios(),
+    "exports": lambda _: export.summary(),
     "time-to-result": lambda _: speed.times(),
 }
 _NOTE = "<!-- Written by `python -m experiments.tables` from the records. Do not edit. -->\n\n"

@@ -13,7 +13,12 @@ from experiments.tables.records import read
 from experiments.tables.task1_runs import MODELS, RECIPES, mean
 
 # Names in records -> words.
-_SETS = {"ants-bees": "ants and bees"}
+_SETS = {
+    "ants-bees": "ants and bees",
+    "cifar100-all": "all of CIFAR-100",
+    "drawn10": "drawn images as a set of tfds",
+    "emoji": "emoji",
+}
 _NAME = re.compile(rf"(.+)-({'|'.join(MODELS)})-({'|'.join(RECIPES)})-seed\d+")
 
 

@@ -37,7 +37,7 @@ CHARTS = {
 
 
 @pytest.fixture(scope="module")
-def stand_ins(quick_compiling, build_tiny, dataset):
+def stand_ins(build_tiny, dataset):
     """The tiny model, and images one of which is in training as well."""
     train = splits.Split(dataset.train.images.copy(), dataset.train.labels, dataset.train.ids)
     train.images[5] = dataset.test.images[17]

@@ -156,7 +156,7 @@ def test_damaged_predictions(folder, whole, changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"test_labels": np.full(100, 77, np.int32)},
+        {"test_labels": np.full(100, 49, np.int32)},
         {"test_ids": np.full(100, -1, np.int32)},
         {"class_names": np.array([f"\x1b[{n}m" for n in range(50)])},
     ],

@@ -9,8 +9,6 @@ from scipy import ndimage
 from cifsel.data import augment, transforms
 from cifsel.data.augment import Policy
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 RNG = np.random.default_rng(0)
 # Smooth enough for interpolation to be meaningful, no symmetry, all of [0, 255] in use.
 NOISE = RNG.integers(0, 256, (16, 32, 32, 3)).astype(np.float32)

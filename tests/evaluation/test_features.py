@@ -10,7 +10,6 @@ import pytest
 from cifsel.data import transforms
 from cifsel.evaluation import features
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 SIZE = 24
 
 

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.slow
 def test_a_worker_does_every_kind_of_work(peer, model, kinds, monkeypatch):
     monkeypatch.setattr(work, "KINDS", kinds)
     monkeypatch.setattr(measure, "WARM_UP", 1)
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "True")
     measured = measure.measure([peer], model, 32, 2, dtype="float32", rounds=2, processes=1)
     assert [entry.kind for entry in measured] == list(kinds)
     for entry in measured:

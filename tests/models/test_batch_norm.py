@@ -13,7 +13,6 @@ from jax.test_util import check_grads
 
 from cifsel.models import batch_norm
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 MOMENTUM, EPSILON = 0.9, 1e-3
 
 

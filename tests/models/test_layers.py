@@ -11,8 +11,6 @@ from scipy import signal
 from cifsel.models import layers
 from cifsel.models.cpu import dense, depthwise
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 def agree(forms, x, kernel, *rest):
     """Outputs and both gradients, to float32 rounding."""

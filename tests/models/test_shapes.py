@@ -10,8 +10,6 @@ import pytest
 
 from cifsel.models import classifier, layers, mobilenet
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 # keras.applications: count_params() with the 1000-class top, and without it. Others are compared
 # with Keras's tensor by tensor, in test_parity.py.
 KERAS_COUNTS = {

@@ -14,11 +14,11 @@ from cifsel.prediction import gradcam, trained_model
 
 
 @pytest.fixture(scope="module")
-def trained(quick_compiling, build_tiny, variables_of):
+def trained(build_tiny, variables_of):
     model = build_tiny("mobilenet", num_classes=7)
     view = features.View(64, "bilinear", mirror=True)
     return trained_model.TrainedModel(
-        model, variables_of(model, 64), view, 32, tuple("abcdefg"), ConfigDict()
+        model, variables_of(model, 64), view, 32, tuple("abcdefg"), ConfigDict(), ""
     )
 
 

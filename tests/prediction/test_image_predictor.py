@@ -10,8 +10,9 @@ from PIL import Image
 from cifsel import predict
 from cifsel.data.photos import crops, decoding
 from cifsel.errors import UserError
-from cifsel.prediction import ImagePredictor, Predictor, seen
+from cifsel.prediction import Predictor, seen
 from cifsel.prediction.given_images import given_images
+from cifsel.prediction.image_predictor import ImagePredictor
 from cifsel.workdir.model_meta import SeenPhoto
 
 

@@ -22,7 +22,6 @@ from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 from cifsel.workdir.model_meta import SELFIE, ClassifierMeta
 from configs import effnet
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 MODEL, SIZE = "efficientnetv2-mini", 64
 LAYER = "first"  # Of the tiny network that stands in for MODEL.
 META = {

@@ -213,7 +213,8 @@ def test_the_programs_of_a_run():
 
 @pytest.mark.slow
 @needs_libtpu
-def test_what_is_too_large_gets_advice():
+def test_what_is_too_large_gets_advice(monkeypatch, build_tiny):
+    monkeypatch.setattr(build, "build", build_tiny)
     changes = {"image_size": 512, "batch_size": 16_384, "train_examples": 20_000}
     config, training = tiny(**changes), programs_on("v5e:1x1", **changes)["training"]
     found = compiler.analyse(training, "v5e:1x1")

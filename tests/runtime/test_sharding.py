@@ -42,6 +42,12 @@ def as_slurm_would(job: int, processes: int, process: int) -> dict[str, str]:
     }
 
 
+def with_devices(count: int) -> dict[str, str]:
+    """The environment of a process with so many fake devices."""
+    device_flag = f"--xla_force_host_platform_device_count={count}"
+    return {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {device_flag}"}
+
+
 class Layout:
     """Processes with so many fake devices each, started in a workdir."""
 
@@ -67,7 +73,7 @@ class Layout:
             if slurm:
                 several = ["--config.distributed=auto"]
             arguments = [*COMMAND.split(), *(several if processes > 1 else []), *extra]
-            flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+            flags = with_devices(devices)
             self.all.append(
                 commands.start(
                     workdir / f"log-{ports.free()}-{i}.txt",
@@ -212,7 +218,7 @@ def late():
     return subprocess.Popen(
         [sys.executable, "-c", LATE, str(ports.free())],
         cwd=REPO,
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        env=os.environ | with_devices(2),
         stdout=subprocess.PIPE,
         text=True,
     )

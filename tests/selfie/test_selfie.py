@@ -31,7 +31,7 @@ from cifsel.workdir.model_meta import ClassifierMeta
 from configs import effnet
 from configs import selfie as selfie_config
 
-pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 MODEL, SIZE = "efficientnetv2-mini", 64
 QUICK = {
     "image_size": SIZE,

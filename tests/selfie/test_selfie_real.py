@@ -11,7 +11,7 @@ from cifsel.selfie import run as run_module
 from cifsel.workdir import summaries
 from configs import selfie as selfie_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.usefixtures("uncounted"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from cifsel.training.state import init_state
 
 
 @pytest.fixture(scope="module")
-def real(quick_compiling: None, variables_of: Any) -> Any:
+def real(variables_of: Any) -> Any:
     """Compiled functions of a tiny model's training, and a function that makes its first state."""
     model = build_tiny(num_classes=5, dropout=0.3)
     variables = variables_of(model, 32)

@@ -192,7 +192,7 @@ def test_killed_at_any_moment_of_a_save(tmp_path):
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path],
-        env=os.environ | {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        env=os.environ | {"PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=300,

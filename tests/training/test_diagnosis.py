@@ -13,7 +13,6 @@ from cifsel.training import diagnosis, optim, steps
 from cifsel.training.objective import Objective
 from cifsel.training.state import init_state
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, SIZE = 5, 32
 PLAIN = Objective(image_size=SIZE, resize="nearest", policy=augment.Policy())
 KEY = jax.random.key(0)

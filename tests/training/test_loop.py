@@ -20,7 +20,6 @@ from cifsel.training.state import init_state
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.summaries import Summaries
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 COUNT, BATCH, CLASSES, EPOCHS = 10, 4, 5, 3  # 3 steps an epoch, the last one with 2 images
 PLAN = loop.Plan(
     epochs=EPOCHS,

@@ -8,7 +8,6 @@ from flax import traverse_util
 
 from cifsel.training import optim
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 LAYERS = ("stem", "middle", "top")
 
 

@@ -8,7 +8,6 @@ import scipy.optimize
 
 from cifsel.training import lbfgs, probe
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, FEATURES = 4, 6
 
 

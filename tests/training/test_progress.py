@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from made_up_run import epoch
 
@@ -24,6 +25,7 @@ def epochs(*scores):
         (Start(0.5, 0.6), [(0.5, 0.1), (0.7, 2.0)], 2),
         (Start(0.5, 0.7), [(0.7, 0.4), (0.6, 0.1)], 1),
         (Start(0.5, 0.7), [(0.6, 0.1), (0.7, 0.5)], 0),  # the start is kept
+        (Start(0.05, float(np.float32(0.98))), [(0.98, 0.06)], 0),  # equal but for rounding
     ],
 )
 def test_the_best_is_the_most_accurate_and_better_than_the_start(start, scores, best):

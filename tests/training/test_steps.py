@@ -15,7 +15,6 @@ from cifsel.training import optim, steps
 from cifsel.training.objective import Objective
 from cifsel.training.state import init_state
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 CLASSES, SIZE, RATE = 5, 32, 0.05
 PLAIN = Objective(image_size=SIZE, resize="nearest", policy=augment.Policy())
 

@@ -60,7 +60,7 @@ def dense_conv(
     x = windows.pad(x, padding)
     size = windows.output_size(x, k, stride)
     rows = windows.side_by_side(x, windows.positions(k), size, stride)
-    return matmul(rows, kernel.reshape(-1, features)).reshape(len(x), *size, features)
+    return matmul(rows, kernel.reshape(-1, features)).reshape(x.shape[0], *size, features)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -88,7 +88,7 @@ def window(
 ) -> Float[Array, "b H W c"]:
     """Takes `size` rows and columns from `start` on, each `step` after the one before."""
     end = [at + (count - 1) * by + 1 for at, count, by in zip(start, size, step, strict=True)]
-    return jax.lax.slice(x, (0, *start, 0), (len(x), *end, x.shape[3]), (1, *step, 1))
+    return jax.lax.slice(x, (0, *start, 0), (x.shape[0], *end, x.shape[3]), (1, *step, 1))
 
 
 def side_by_side(

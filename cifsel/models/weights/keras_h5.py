@@ -109,6 +109,33 @@ def convert(
     return variables
 
 
+def tensors_of(backbone: Mapping[str, Any], model: str) -> dict[str, Float32[np.ndarray, "..."]]:
+    """Does `convert` backwards, for a backbone.
+
+    Args:
+      backbone: {'params': ..., 'batch_stats': ...} of the backbone, with NumPy arrays.
+      model: 'mobilenet' or an 'efficientnetv2-...' name.
+
+    Returns:
+      'layer/weight' -> array, in Keras's order of axes.
+
+    Raises:
+      UserError: Keras's names for this model are not known.
+    """
+    family = model.partition("-")[0]
+    if family not in _CLASSIFIER:
+        raise UserError(
+            f"how Keras names the weights of {model} is not known, only of"
+            f" {' and '.join(_CLASSIFIER)}: give --format=onnx or --format=stablehlo"
+        )
+    tensors = {}
+    for (kind, *below), value in traverse_util.flatten_dict(dict(backbone)).items():
+        names = (kind, "backbone", *below)
+        name = keras_name(family, names)
+        tensors[name] = value.reshape(_keras_shape(names, name, value.shape))
+    return tensors
+
+
 def _filled(
     template: Mapping[str, Any], left: dict[str, np.ndarray], family: str, head: bool
 ) -> tuple[dict[str, Any], list[str]]:

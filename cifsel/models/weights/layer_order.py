@@ -41,7 +41,7 @@ def with_names(tensors: Mapping[str, np.ndarray], expected: Iterable[str]) -> di
     if expected & set(tensors) or "batch_normalization/gamma" not in tensors:
         return dict(tensors)
     layers: dict[str, list[str]] = {kind: [] for kind in _CLASSES}
-    for layer in sorted({name.partition("/")[0] for name in expected}, key=_position):
+    for layer in sorted({name.partition("/")[0] for name in expected}, key=position):
         layers[_class_of(layer, expected)].append(layer)
     renamed = {}
     for name, value in tensors.items():
@@ -58,8 +58,15 @@ def _class_of(layer: str, expected: set[str]) -> str:
     return "depthwise_conv2d" if re.search(r"conv_dw_|dwconv", layer) else "conv2d"
 
 
-def _position(layer: str) -> tuple[int, int, str, int]:
-    """Returns what orders the layers of either family from the input to the output."""
+def position(layer: str) -> tuple[int, int, str, int]:
+    """Returns what orders the layers of either family from the input to the output.
+
+    Args:
+      layer: Keras's name of it.
+
+    Raises:
+      ValueError: it is of no backbone.
+    """
     if layer.startswith(("conv1", "stem")):
         return 0, 0, "", int(layer.endswith("bn"))
     if layer.startswith("top"):

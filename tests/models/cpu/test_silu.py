@@ -10,7 +10,8 @@ from jax.test_util import check_grads
 
 from cifsel.models.cpu import silu
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+# Without the passes that other tests leave out, XLA's tanh is coarser.
+pytestmark = pytest.mark.usefixtures("optimizing")
 
 
 def test_it_is_jaxs_near_and_far():

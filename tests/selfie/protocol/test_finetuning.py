@@ -10,7 +10,7 @@ from cifsel.models.classifier import build
 from cifsel.selfie.protocol import finetuning, logistic, nested_cv
 from cifsel.selfie.protocol import folds as folds_lib
 
-pytestmark = [pytest.mark.usefixtures("quick_compiling"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 LAYERS, L2 = ("second",), (0.1, 1.0)
 LABELS = np.tile([0, 1], 8).astype(np.int32)
 ALONE = np.arange(16, dtype=np.int32)

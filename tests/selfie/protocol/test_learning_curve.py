@@ -8,8 +8,6 @@ from cifsel.selfie.protocol import folds as folds_lib
 from cifsel.selfie.protocol import learning_curve, scores
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("groups", [ALONE, OF_BURSTS, OF_PEOPLE], ids=["alone", "bursts", "people"])

@@ -12,7 +12,6 @@ from cifsel.selfie.protocol import folds as folds_lib
 from cifsel.selfie.protocol import logistic, nested_cv, scores
 from cifsel.selfie.protocol.folds import Folds
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 L2 = (1e-2, 1e-1, 1.0)
 
 

@@ -16,9 +16,6 @@ from known_photos import (
 
 from cifsel.selfie.protocol import permutation
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
-
 PERMUTATIONS = 20
 
 

@@ -1,0 +1,71 @@
+"""The classifier of a run of task 2, restored from its checkpoint."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float32
+
+from cifsel.evaluation import features
+from cifsel.models import classifier
+from cifsel.models.classifier import Classifier
+from cifsel.runtime import compiling
+from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import SelfieMeta
+
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfieModel:
+    """A classifier of somebody's own photos as its run left it.
+
+    Attributes:
+      meta: everything but the weights.
+      model: the backbone, below a head that is not used.
+      variables: the backbone's `params` and `batch_stats`.
+      view: how photos are shown to it.
+      kernel: of the head, from the outputs of `features.cells` to logits.
+      bias: of the head.
+      digest: of the checkpoint's files.
+    """
+
+    meta: SelfieMeta
+    model: Classifier
+    variables: Tree
+    view: features.View
+    kernel: Float32[jax.Array, "d k"]
+    bias: Float32[jax.Array, " k"]
+    digest: str = ""
+
+
+def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:
+    """Restores the weights from checkpoints whose `meta` has been read.
+
+    Raises:
+      UserError: the checkpoint is damaged.
+      ValueError: its parts do not fit each other.
+    """
+    name, size, num_classes = meta.backbone.model, meta.image_size, len(meta.class_names)
+    compiling.name_model(name)
+    model = classifier.build(name, num_classes=num_classes, alpha=meta.backbone.alpha)
+    if unknown := {layer for layer, _ in meta.places} - set(model.backbone.layer_names):
+        raise ValueError(f"{name} has no layer {', '.join(sorted(unknown))}")
+    view = features.View(size, meta.resize, meta.mirror)
+    # Shapes alone: nothing is computed or compiled only to be replaced.
+    whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
+    backbone = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
+    outputs = jax.eval_shape(features.cells(model, view, meta.places), backbone, images)
+    kernel_shape = (outputs.shape[1], num_classes)
+    head = {
+        "kernel": jax.ShapeDtypeStruct(kernel_shape, jnp.float32),
+        "bias": jax.ShapeDtypeStruct((num_classes,), jnp.float32),
+    }
+    tree = jax.tree.map(jnp.asarray, checkpoints.model(backbone | {"head": head}))
+    kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
+    if kernel.shape != kernel_shape:  # orbax checks only arrays that were saved from JAX.
+        raise ValueError(f"head has shape {kernel.shape}, not {kernel_shape}")
+    variables = {kind: tree[kind] for kind in backbone}
+    return SelfieModel(meta, model, variables, view, kernel, bias)

@@ -1,0 +1,92 @@
+"""Checkpoints to export, of both tasks, and the command that exports them."""
+
+import sys
+
+import numpy as np
+import pytest
+from etils import epath
+
+from cifsel import config as config_lib
+from cifsel.export import __main__ as export
+from cifsel.models import classifier
+from cifsel.runtime import command
+from cifsel.workdir.checkpoints import Checkpoints
+from cifsel.workdir.model_meta import ClassifierMeta
+from configs import mobilenet
+
+NAMES = ("cat", "dog, wet", "bird")
+SHOWN, SIZE = 24, 32  # pixels of the images, and of the model's input
+PLACES = [["stem", 3], ["block5", 1], ["block13", 1]]
+ALPHA = 0.25
+
+
+def save_task1(folder, variables, **changes):
+    """Writes the checkpoint of a run of task 1 whose images have SHOWN pixels."""
+    config = mobilenet.get_config()
+    config.update({"image_size": SIZE, "alpha": ALPHA, "mirror": True} | changes)
+    meta = ClassifierMeta(config_lib.to_json(config), NAMES, (), (), SHOWN, "none", None)
+    with Checkpoints(epath.Path(folder)) as saved:
+        saved.save(3, model=variables, meta=meta.to_json())
+    return folder
+
+
+def save_selfie(folder, variables, width, places, *, model="mobilenet", size=SIZE):
+    """Writes the checkpoint of a run of task 2."""
+    rng = np.random.default_rng(0)
+    tree = {kind: {"backbone": variables[kind]["backbone"]} for kind in variables}
+    kernel = rng.normal(0, 1 / np.sqrt(width), (width, len(NAMES))).astype(np.float32)
+    tree["head"] = {"kernel": kernel, "bias": np.array([0.2, -0.1, 0.0], np.float32)}
+    meta = {
+        "l2": 0.01,
+        "task": "selfie",
+        "method": "probe",
+        "init_from": "imagenet",
+        "config": {},
+        "backbone": {"model": model, "alpha": ALPHA},
+        "class_names": list(NAMES),
+        "places": places,
+        "image_size": size,
+        "resize": "bicubic",
+        "mirror": True,
+        "crop": {"kind": "none", "margin": 1.2, "fallback": False},
+        "temperature": 1.6,
+        "sure_from": 0.7,
+    }
+    with Checkpoints(epath.Path(folder)) as saved:
+        saved.save(0, model=tree, meta=meta)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def variables(variables_of):
+    """Of a narrow MobileNet."""
+    return variables_of(classifier.build("mobilenet", num_classes=len(NAMES), alpha=ALPHA), SIZE)
+
+
+@pytest.fixture(scope="module")
+def task1(variables, tmp_path_factory):
+    return save_task1(tmp_path_factory.mktemp("task1"), variables)
+
+
+@pytest.fixture(scope="module")
+def selfie(variables, tmp_path_factory):
+    width = 9 * 8 + 64 + 256
+    return save_selfie(tmp_path_factory.mktemp("selfie"), variables, width, PLACES)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """(arguments) -> what it complained of, its exit status."""
+    monkeypatch.setattr(command, "start_terminal", lambda: None)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
+        status = 0
+        try:
+            export.main()
+        except SystemExit as error:
+            status = error.code
+        out, err = capsys.readouterr()
+        return out + err, status
+
+    return call
