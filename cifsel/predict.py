@@ -1,14 +1,12 @@
 """Says of photos which class they show, and how probable that is.
 
-    python -m cifsel.predict --checkpoint=/tmp/selfie photo.jpg more_photos/ --json
+    python -m cifsel.predict --checkpoint=/tmp/selfie photo.jpg more_photos/ photos.zip --json
     python -m cifsel.predict --checkpoint=/tmp/task1 'holiday/*.jpg' --explain=/tmp/seen
-    python -m cifsel.predict --checkpoint=/tmp/selfie ~/photos --jsonl --output=all.jsonl --resume
 
-With a model of a person's own photos it says "unsure" where an answer is not reliable. Photos may
-be files, folders, zips and patterns such as 'holiday/*.jpg'. '-' reads paths from standard input,
-one a line. Nothing is written or sent anywhere unless asked for. Exit codes: 0 done, 1 a defect of
-the program, 2 a photo, the checkpoint or the machine cannot be used, 75 try again, 130 Ctrl-C, 141
-nobody reads the output.
+With a model of own photos it says "unsure" where an answer is not reliable. '-' reads paths from
+standard input, one a line. Nothing is written or sent anywhere unless asked for. Exit codes: 0
+done, 1 a defect of the program, 2 a photo, the checkpoint or the machine cannot be used, 75 try
+again, 130 Ctrl-C, 141 nobody reads the output.
 """
 
 import argparse
@@ -244,10 +242,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="workdir of a run, or a comparison",
     )
-    words = (
-        "answer with the smallest set of classes that holds the true one for this share of images,"
-        " such as 0.9"
-    )
+    words = "answer with sets of classes that hold the true one for this share of images"
     add("--coverage", type=float, metavar="SHARE", help=words)
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print an array of objects")

@@ -49,6 +49,12 @@ class Parsed(Exception):  # noqa: N818 - not an error
     """The flags of a command were read without complaint."""
 
 
+@pytest.fixture(autouse=True)
+def not_compiled_for_others(monkeypatch):
+    """Modules that check types, as all do here, are not kept for processes without that."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
 def of_python() -> list[Command]:
     return [as_module(command) for command in COMMANDS if command.words[0] in ("python", "cifsel")]
 
