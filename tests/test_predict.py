@@ -692,5 +692,5 @@ def test_ctrl_c_ends_it_while_threads_decode(tmp_path):
     out, err = process.communicate(timeout=60)
     assert (err, process.returncode) == ("", ExitCode.INTERRUPTED)
     assert out.startswith("stopped; give the same command with --resume")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30  # A decoding takes 60 s here.
     assert [json.loads(line)["photo"] for line in lines_of(file)] == paths[: len(lines_of(file))]
