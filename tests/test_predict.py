@@ -159,7 +159,7 @@ def test_copies_of_photos_of_training_are_marked_as_copies(run, model, monkeypat
     monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, seen=(photo,)))
     path = tmp_path / "copy.jpg"
     Image.fromarray(pixels).resize((100, 75)).save(path, quality=40)
-    assert "  (a copy of a photo of training; held out: happy 75 %)\n" in run(path)[0]
+    assert "  (much like a photo of training; held out: happy 75 %)\n" in run(path)[0]
     (record,) = json.loads(run(path, "--json")[0])
     assert (record["seen_in_training"], record["seen_as"]) == (True, "copy")
     assert record["held_out"] == {"label": "happy", "probability": 0.75}

@@ -13,7 +13,7 @@ from cifsel.workdir.model_meta import SELFIE
 
 TOP = 5  # classes in a line of text
 SAME, COPY = "same", "copy"
-_SEEN_WORDS = {SAME: "seen in training", COPY: "a copy of a photo of training"}
+_SEEN_WORDS = {SAME: "seen in training", COPY: "much like a photo of training"}
 
 
 @dataclasses.dataclass(frozen=True)
