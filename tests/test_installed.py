@@ -64,7 +64,7 @@ def built(tmp_path_factory):
     checked(sys.executable, "-c", BUILD.format("sdist"), folder, cwd=folder / "checkout")
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
-        tar.extractall(folder / "source", filter="data")
+        tar.extractall(folder / "source")
     (source,) = (folder / "source").iterdir()
     names = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
     checked(sys.executable, "-c", BUILD.format("wheel"), folder, cwd=source)

@@ -48,7 +48,10 @@ def metrics_json(
         "config": config,
         **outcome.provenance.to_json(),
         "final": dataclasses.asdict(outcome.final),
-        "sets": [dataclasses.asdict(calibrated) for calibrated in outcome.sets],
+        "sets": [
+            dataclasses.asdict(made) | {"likely_coverage": list(made.likely_coverage)}
+            for made in outcome.sets
+        ],
     }
 
 
