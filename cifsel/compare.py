@@ -7,8 +7,24 @@ The output folder gets report.html, report.md, comparison.json, figures/, Tensor
 best.json. The latter points to the model to use, and `--config.init_from=DIR` follows it.
 """
 
+import sys
+import types
+from typing import Any
+
 from cifsel.config import Parser, path
 from cifsel.runtime import command
+
+
+class _Module(types.ModuleType):
+    """Keeps `cifsel.compare` callable, which Python sets to this module once it is imported."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        from cifsel import api
+
+        return api.compare(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Module
 
 
 def run(folders: list[str], output: str) -> None:

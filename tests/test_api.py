@@ -1,6 +1,7 @@
 """cifsel from Python: three lines train, compare and predict, and what is wrong is a UserError."""
 
 import errno
+import importlib
 import json
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import tiny_run
 from paths import REPO
 
 import cifsel
-from cifsel import task1
+from cifsel import api, task1
 from cifsel.prediction import predictor as predictors
 from cifsel.reports import style
 from cifsel.runtime.signals import Interrupted
@@ -56,6 +57,13 @@ def test_compare_is_the_function_after_all_was_imported():
         [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True
     )
     assert done.stdout == "cifsel.api cifsel.api False\n"
+
+
+def test_compare_stays_callable_where_its_command_was_imported(monkeypatch):
+    monkeypatch.setattr(api, "compare", lambda runs, output: (runs, output))
+    command = importlib.import_module("cifsel.compare")
+    assert command(["a", "b"], "c") == (["a", "b"], "c")
+    assert callable(cifsel.compare)
 
 
 def test_what_is_offered_is_there_and_described():

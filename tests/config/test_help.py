@@ -179,8 +179,10 @@ def without_extras(name, *rest, **more):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return as_before(name, *rest, **more)
 builtins.__import__ = without_extras
+from cifsel.runtime import typed
 said = {}
 for name in sys.argv[1:]:
+    typed.start("", {})  # as in a process of its own
     sys.argv = [name, "--help"]
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
