@@ -51,6 +51,11 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
         )
 
+    def add_checkpoint(self) -> None:
+        """Adds --checkpoint, the model of a command that uses one."""
+        words = "workdir of a run, or a comparison"
+        self.add_argument("--checkpoint", required=True, type=path, metavar="DIR", help=words)
+
     def error(self, message: str) -> NoReturn:
         """Prints one line about wrong arguments, and ends the process."""
         terminal.error(f"{message}{self._hint(message)} ({self.prog} --help)")

@@ -74,13 +74,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = arguments.Parser("cifsel.export", __doc__)
     add = made.add_argument
-    add(
-        "--checkpoint",
-        required=True,
-        type=arguments.path,
-        metavar="DIR",
-        help="workdir of a run, or a comparison",
-    )
+    made.add_checkpoint()
     add("--format", required=True, choices=_FORMATS, help="of the file")
     add("--output", required=True, type=arguments.local_path, metavar="FILE", help="to write")
     words = "smaller weights, if the accuracy on the validation images stays (onnx)"
