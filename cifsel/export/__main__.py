@@ -24,6 +24,7 @@ ADVICE = Advice(
     memory="close other programs, or use a machine with more memory",
     stopped="",
 )
+# As in `cifsel.export.formats`, which imports JAX. A test compares the two.
 _FORMATS = ("onnx", "stablehlo", "keras", "tflite")
 
 

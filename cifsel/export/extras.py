@@ -3,11 +3,11 @@
 import contextlib
 import importlib
 import logging
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from cifsel.errors import UserError
+from cifsel.runtime import silence
 
 
 def load(module: str, extra: str) -> Any:
@@ -30,8 +30,7 @@ def quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silence.no_warnings():
             yield
     finally:
         logging.disable(level)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from cifsel import build
 from cifsel.errors import UserError
 from cifsel.evaluation import features
+from cifsel.export import __main__ as export_command
 from cifsel.export import (
     computation,
     formats,
@@ -176,6 +177,10 @@ def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
     assert "the right class for at least 90% of new images" in page
     monkeypatch.setattr(coverage, "true_probabilities", lambda *_: np.linspace(0.1, 0.9, 9))
     assert coverage.thresholds(tiny_selfie.predictor, "run") == {0.8: 0.2, 0.9: 0.1}
+
+
+def test_the_command_knows_the_formats():
+    assert export_command._FORMATS == formats.FORMATS
 
 
 @pytest.mark.parametrize("form", [*formats.FORMATS, "keras-h5"])
