@@ -13,7 +13,6 @@ import argparse
 import dataclasses
 import datetime
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,8 +134,7 @@ def _speed(restored: Any, file: Path) -> dict[str, Any]:
             if turn >= 2:  # The first ones compile.
                 seconds[name].append(time.perf_counter() - start)
     medians = {name: float(np.median(values)) / _BATCH for name, values in seconds.items()}
-    load = os.getloadavg()[0]
-    return {"seconds_per_image": medians, "batch": _BATCH, "load_before": load}
+    return {"seconds_per_image": medians, "batch": _BATCH}
 
 
 def _faces(folder: Path) -> list[np.ndarray]:

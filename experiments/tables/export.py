@@ -21,7 +21,7 @@ def page() -> str:
         lines.append(
             f"- [{path.stem}](export/{path.name}): {record['date']}, commit"
             f" {environment['git_commit'][:7]}, {devices['processor']},"
-            f" {devices['cores']} cores, shared with other jobs: `{environment['command']}`."
+            f" {devices['cores']} cores: `{environment['command']}`."
             f" {record.get('note', '')}".rstrip()
         )
     return f"""# Exports
@@ -35,8 +35,7 @@ CIFAR-100 were trained on few images, since only the differences matter.
 {quantised()}
 ## Speed
 
-Milliseconds per image of `cifsel.predict` and of onnxruntime, in batches of four, on a machine that
-was shared with other jobs.
+Milliseconds per image of `cifsel.predict` and of onnxruntime, in batches of four, in turns.
 
 {speed()}
 
@@ -93,8 +92,8 @@ def speed() -> str:
         if timed := record.get("speed"):
             seconds = timed["seconds_per_image"]
             cells = [f"{1e3 * seconds[name]:.0f}" for name in ("predict", "onnxruntime")]
-            rows.append((*_words(record), *cells, f"{timed['load_before']:.1f}"))
-    return table(("model", "trained on", "size", "predict", "onnxruntime", "load average"), rows)
+            rows.append((*_words(record), *cells))
+    return table(("model", "trained on", "size", "predict", "onnxruntime"), rows)
 
 
 def _words(record: dict[str, Any]) -> tuple[str, str, str]:
