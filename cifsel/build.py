@@ -118,7 +118,7 @@ def job(config: ConfigDict, dataset: splits.Dataset, model: Pretrained) -> Job:
 
 
 def uses_probe(config: ConfigDict, examples: int) -> bool:
-    """Whether a run is a linear probe, given the number of training images, and does not fine-tune."""
+    """Whether a run on so many training images is a linear probe, and does not fine-tune."""
     return config.method == "probe" or (config.method == "auto" and examples < FEW_EXAMPLES)
 
 

@@ -67,9 +67,16 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update(name, value)
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """No workers for test files that are named: they take longer to start than to do without."""
-    return 0 if all(".py" in argument for argument in config.args) else None
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores, as tests wait for processes and time-outs.
+
+    None for test files that are named: they take longer to start than to do without.
+    """
+    if all(".py" in argument for argument in config.args):
+        return 0
+    from cifsel.runtime import threads
+
+    return threads.cores() + 1
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,17 +3,15 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from cifsel.runtime import typed
+from cifsel.runtime import threads, typed
 from cifsel.runtime.terminal import count
 
 PACKAGES = (
@@ -91,7 +89,7 @@ def environment() -> Provenance:
             kind=devices[0].device_kind,
             count=len(devices),
             processor=processor(),
-            cores=_cores(),
+            cores=threads.cores(),
         ),
         command=typed.command(),
         git_commit=_git_commit(),
@@ -108,12 +106,6 @@ def processor() -> str:
     }
     name = fields.get("model name") or platform.processor() or platform.machine()
     return f"{name}, AVX-512" if "avx512f" in fields.get("flags", "").split() else name
-
-
-def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _git_commit() -> str | None:

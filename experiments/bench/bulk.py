@@ -12,7 +12,6 @@ CPU has the same cores for both. Then it can be as quick as one after the other.
 
 import collections
 import dataclasses
-import datetime
 import functools
 import io
 import json
@@ -22,7 +21,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
@@ -139,10 +137,7 @@ def run(checkpoint: str, count: int, rounds: int, target: Path | None) -> None:
     terminal.answer(table(speeds))
     if target:
         record = {
-            "date": datetime.date.today().isoformat(),
-            "processor": provenance.processor(),
-            "cores": threads.cores(),
-            "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "environment": provenance.environment().to_json(),
             "input_side": predictor.detail,
             "photos": count,
             "rounds": rounds,

@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.bench import commands, entries, scaling, time_to_result
+from cifsel.workdir.provenance import Devices
+from experiments.bench import bulk, commands, entries, scaling, time_to_result
 from experiments.tables.markdown import table
 from experiments.tables.records import machine_lines, read
 
@@ -109,6 +110,21 @@ def versions_of(record: dict[str, Any]) -> str:
     return f"{record['date']}, {machine['processor']}, jax {machine['jax']}"
 
 
+def bulk_section() -> str:
+    """How `predict` on many photos compares with its two parts."""
+    record = read("bulk")
+    environment = record["environment"]
+    devices = Devices(**environment["devices"])
+    return f"""## Many photos
+
+`{environment["command"]}`, {environment["finished"][:10]}, {devices.words}. The model's input is
+{record["input_side"]} px. Photos per second, medians of {record["rounds"]} rounds of
+{record["photos"]} drawn JPEGs. Decoding and the forward pass share the cores of a CPU. Then
+`predict` can at best be as quick as both in turn. [bulk.json](bulk.json) is the record.
+
+{bulk.table([bulk.Speed(**speed) for speed in record["speeds"]])}"""
+
+
 def page() -> str:
     """results/speed.md."""
     bench, keras_jax, avx2 = read("bench"), read("bench-keras-jax"), read("bench-avx2")
@@ -177,6 +193,8 @@ from arrays that cifsel has cached. The first run of cifsel has an empty cache f
 cifsel: `python {runs["commands"]["cifsel"]}`
 
 {times()}
+
+{bulk_section()}
 
 ## More images, pixels and classes
 
