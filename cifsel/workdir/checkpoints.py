@@ -193,8 +193,7 @@ class Checkpoints:
 
     def _restore(self, item: str, args: Any) -> Any:
         self.wait()
-        step = self.latest
-        if step is None:
+        if (step := self.latest) is None:
             raise UserError(f"no checkpoint in {self._folder}: the run has not saved one yet")
         folder = self._folder / str(step)
         # One that is opened for writing has been checked already.
@@ -205,10 +204,7 @@ class Checkpoints:
                 " it, or train again in another --workdir"
             )
         try:
-            with warnings.catch_warnings():
-                # Older versions of orbax warn. The caller places these arrays on devices.
-                warnings.filterwarnings("ignore", "Sharding info not provided")
-                return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
         except Exception as error:  # orbax raises many classes, and Exception itself.
             raise UserError(
                 f"checkpoint {folder} cannot be restored: its part {item!r} is missing, damaged,"
@@ -295,4 +291,10 @@ def _reason(error: Exception) -> str:
 
 
 def _abstract(template: Tree) -> Tree:
-    return jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+    """The template for orbax, which would else ask for the devices of the run that saved it."""
+
+    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+        where = getattr(leaf, "sharding", None) or sharding.replicated()
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+    return jax.tree.map(placed, template)

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import ports
 import pytest
+import tiny_run
 from paths import REPO
 
 from cifsel.errors import UserError
+from cifsel.prediction import predictor
 from cifsel.runtime import sharding
 
 EPOCHS = 3
@@ -159,7 +161,9 @@ def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, tiny_comm
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, tiny_commands, tmp_path):
+def test_killed_process_is_named_at_once_and_the_job_goes_on(
+    alone, tiny_commands, tmp_path, monkeypatch
+):
     """Both processes do what one does, before and after. The second neither speaks nor writes."""
     both = Layout(tiny_commands, tmp_path, 2, 2, "--config.checkpoint_minutes=0", slurm=True)
     both.wait_for("epoch   1/")
@@ -186,6 +190,9 @@ def test_killed_process_is_named_at_once_and_the_job_goes_on(alone, tiny_command
     for words in ("damaged", "epoch", "images/s"):
         assert words not in other
     assert newest.with_name(f"damaged-{newest.name}").is_dir()
+    # A process with fewer devices answers from the checkpoint.
+    tiny_run.make_small(monkeypatch)
+    assert len(predictor.load(str(both.workdir / "run")).class_names) == 50
 
 
 @pytest.mark.process
