@@ -13,6 +13,7 @@ import pytest
 from etils import epath
 
 from cifsel.errors import UserError
+from cifsel.runtime import sharding
 from cifsel.training.state import init_state
 from cifsel.workdir import checkpoints
 from cifsel.workdir.checkpoints import Checkpoints
@@ -57,6 +58,19 @@ def test_another_process_finds_what_was_saved(tmp_path):
         assert reopened.meta() == META
         assert_same(reopened.model(zeros(make_model())), make_model(1))
         assert_same(reopened.training(zeros(make_state())), make_state(2))
+
+
+def test_a_template_without_places_is_restored_to_one_device(tmp_path):
+    """JAX cannot map grouped convolutions over arrays of a mesh, as task 2's fine-tuning does."""
+    model = sharding.everywhere(make_model(1))
+    with Checkpoints(epath.Path(tmp_path)) as saved:
+        saved.save(7, model=model, meta=META)
+    template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), model)
+    with Checkpoints(epath.Path(tmp_path), read_only=True) as reopened:
+        restored = reopened.model(template)
+    assert_same(restored, make_model(1))
+    for leaf in jax.tree.leaves(restored):
+        assert isinstance(leaf.sharding, jax.sharding.SingleDeviceSharding)
 
 
 def test_backbone_without_batch_norm(tmp_path):
