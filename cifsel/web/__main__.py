@@ -45,9 +45,7 @@ def run(flags: argparse.Namespace) -> None:
         if parts.trainer:
             stack.callback(parts.trainer.close)
         visits = Visits(uploads, parts)
-        app = server.application(
-            visits, host=flags.host, name=flags.name, password=flags.password
-        )
+        app = server.application(visits, host=flags.host, name=flags.name, password=flags.password)
         port = listener.getsockname()[1]
         shown = "127.0.0.1" if guard.is_loopback(flags.host) else flags.host
         if not guard.is_loopback(flags.host):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from cifsel import api, workdir
+from cifsel import api
 from cifsel.errors import UserError
 from cifsel.prediction import coverage as sets
 from cifsel.prediction import predictor as predictors

@@ -15,7 +15,6 @@ import re
 import socket
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 # An upload is one file, of as many bytes as the reader of photos takes, and the form around it.
 MOST_UPLOAD_BYTES = 201_000_000
@@ -27,6 +26,7 @@ _READ = re.compile(
     r"|/config|/gradio_api/(info|startup-events|queue/data|user|app_id|heartbeat/\w+"
     r"|upload_progress|call/answer/\w+)"
 )
+_HOST = re.compile(r"(\[[\da-f:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _WRITE = re.compile(r"/gradio_api/(queue/join|upload|reset|cancel|call/answer)")
 
 # The page is allowed its own files alone. Gradio makes functions of texts, and styles elements.
@@ -114,32 +114,26 @@ class Guard:
 
     def _refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
         """The status and the reason for which a request is refused. 0 for none."""
-        host = headers.get("host", "")
+        host, origin = headers.get("host", ""), headers.get("origin")
         if not self._is_own(host):
             return 403, "this is not a name of this page: open the address that it printed"
-        if (origin := headers.get("origin")) is not None and _place(origin) != host.lower():
-            return 403, "another site may not ask this page"
         # A link on another site may lead to the page. It may not do or embed anything.
-        arrives = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        arrives = method == "GET" and headers.get("sec-fetch-mode") == "navigate" and path == "/"
         embeds = headers.get("sec-fetch-dest", "document") != "document"
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            if not arrives or embeds or path != "/":
-                return 403, "another site may not ask this page"
+        elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        is_foreign = origin is not None and _place(origin) != host.lower()
+        if is_foreign or (elsewhere and (embeds or not arrives)):
+            return 403, "another site may not ask this page"
         if method in ("GET", "HEAD"):
             return (0, "") if _READ.fullmatch(path) and ".." not in path else (404, "not found")
         if method != "POST" or not _WRITE.fullmatch(path):
             return 404, "not found"
-        length = headers.get("content-length", "")
-        if not length.isdecimal() or "transfer-encoding" in headers:
-            return 411, "say how long the request is"
-        most = MOST_UPLOAD_BYTES if path.endswith("/upload") else MOST_BYTES
-        if int(length[:12]) > most:
-            return 413, f"expected {most / 1e6:.0f} MB at most"
-        return 0, ""
+        return _size_refusal(path, headers)
 
     def _is_own(self, host: str) -> bool:
         """Whether a request is meant for this page, and not for a site that leads here."""
-        name = (urlsplit(f"//{host}").hostname or "") if re.fullmatch(r"[\w.:\[\]-]+", host) else ""
+        match = _HOST.fullmatch(host.lower())
+        name = match[1].strip("[]") if match else ""
         if name in self._names:
             return True
         try:
@@ -156,6 +150,14 @@ class Guard:
         except binascii.Error:
             return False
         return kind.lower() == "basic" and hmac.compare_digest(password, self._password)
+
+
+def _size_refusal(path: str, headers: dict[str, str]) -> tuple[int, str]:
+    length = headers.get("content-length", "")
+    if not length.isdecimal() or "transfer-encoding" in headers:
+        return 411, "say how long the request is"
+    most = MOST_UPLOAD_BYTES if path.endswith("/upload") else MOST_BYTES
+    return (413, f"expected {most / 1e6:.0f} MB at most") if int(length[:12]) > most else (0, "")
 
 
 def _place(origin: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from cifsel.errors import UserError
 from cifsel.web import exporting, render
@@ -35,10 +36,15 @@ _HEADER = """
 <p>{}</p></header>
 """
 _PURPOSE = (
-    "Collect photos of two kinds or more, such as happy and sad faces. Train a classifier. It says"
-    " how often it is right on photos that it has never seen. Everything stays on the computer that"
-    " runs this page."
+    "Collect photos of two kinds, such as happy and sad faces, and train a classifier of them."
+    " You learn how often it is right on photos that it has never seen. Photos stay on the computer"
+    " that runs this page."
 )
+_STEPS = """
+<ol class="steps"><li>Take 12 photos or more of each class. Move your head, and change light and
+distance between them.</li><li>Train, which takes some minutes.</li><li>Try it, and read how far to
+trust it.</li></ol>
+"""
 _CLASSIFY = "Show photos to the classifier. They stay on the computer that runs this page."
 # The project of the address. The last one of this browser is offered where there is none.
 _FIND = """() => {
@@ -51,7 +57,9 @@ _REMEMBER = """(name) => {
   history.replaceState(null, "", name ? "?project=" + encodeURIComponent(name) : location.pathname);
 }"""
 _KEEP = """(name) => { try { localStorage.setItem("cifsel-project", name); } catch {} }"""
-_FORGET_ASKED = """(name) => [confirm("Delete all photos and classifiers of this page?") ? name : ""]"""
+_ASK_TO_FORGET = (
+    """(name) => [confirm("Delete all photos and classifiers of this page?") ? name : ""]"""
+)
 
 
 def css() -> str:
@@ -76,23 +84,24 @@ def build(visits: Visits) -> gr.Blocks:
         title="Tell your photos apart", analytics_enabled=False, delete_cache=(600, 3600)
     ) as page:
         project = gr.Textbox(visible="hidden")
-        last = gr.Textbox(visible="hidden")
         gr.HTML(_HEADER.format(_PURPOSE if collects else _CLASSIFY), js_on_load=None)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             if collects:
                 with gr.Tab("1 Collect"):
                     board, again = _collect(visits, project)
-                with gr.Tab("2 Train") as train_tab:
+                    _next("Next: train", tabs, "train")
+                with gr.Tab("2 Train", id="train") as train_tab:
                     looked, shown = _train(visits, project)
-                train_tab.select(looked, project, shown, show_progress="hidden", **_PRIVATE)
-            with gr.Tab("3 Try" if collects else "Try"):
+                    _next("Next: try it", tabs, "try")
+                train_tab.select(looked, project, shown, **_QUIET)
+            with gr.Tab("3 Try" if collects else "Try", id="try"):
                 _try(visits, project)
             with gr.Tab("4 Export" if collects else "Export"):
                 _export(visits, project)
         if collects:
-            _open_project(visits, page, project, last, board, again)
-            project.change(looked, project, shown, show_progress="hidden", **_PRIVATE)
-        gr.api(_for_programs(visits), api_name="answer", concurrency_id="model")
+            _open_project(visits, page, project, board, again)
+            project.change(looked, project, shown, **_QUIET)
+        api(_for_programs(visits), api_name="answer", concurrency_id="model")
     page.queue(max_size=_QUEUE, default_concurrency_limit=_CONCURRENT)
     return page
 
@@ -118,14 +127,10 @@ def _shown(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _open_project(
-    visits: Visits,
-    page: gr.Blocks,
-    project: gr.Textbox,
-    last: gr.Textbox,
-    board: gr.HTML,
-    again: gr.HTML,
+    visits: Visits, page: gr.Blocks, project: gr.Textbox, board: gr.HTML, again: gr.HTML
 ) -> None:
     """Opens the project of the address, or a new one, when the page is loaded."""
+    last = gr.Textbox(visible="hidden")
 
     @_shown
     def opened(given: str, last: str) -> tuple[str, str, str]:
@@ -143,13 +148,13 @@ def _collect(visits: Visits, project: gr.Textbox) -> tuple[gr.HTML, gr.HTML]:
     with gr.Row(elem_classes="collect"):
         with gr.Column(scale=1, min_width=300, elem_classes="side"):
             gr.HTML(
-                _CAMERA.format(start="Turn on the camera", more="<p>or upload photos</p>"),
+                _CAMERA.format(start="Turn on the camera", more="<p>or upload photos</p>") + _STEPS,
                 js_on_load=_script("camera.js", "taking.js"),
             )
         with gr.Column(scale=2, min_width=300):
             names = ", ".join(f"'{name}'" for name in _EVENTS)
             board = gr.HTML("", js_on_load=f"// {names}\n{_script('collect.js')}")
-            forget = gr.Button("Delete everything", size="sm", elem_classes="quiet forget")
+            forget = gr.Button("Delete everything", size="sm", elem_classes="forget")
 
     def on(kind: str) -> Callable[[str, gr.EventData], str]:
         def asked(name: str, event: gr.EventData) -> str:
@@ -167,8 +172,14 @@ def _collect(visits: Visits, project: gr.Textbox) -> tuple[gr.HTML, gr.HTML]:
     def forgotten(name: str) -> Any:
         return visits.forget(name) if name else gr.skip()
 
-    forget.click(forgotten, project, board, js=_FORGET_ASKED, **_QUIET)
+    forget.click(forgotten, project, board, js=_ASK_TO_FORGET, **_QUIET)
     return board, again
+
+
+def _next(words: str, tabs: gr.Tabs, tab: str) -> None:
+    """A button that leads to the next tab."""
+    button = gr.Button(words, elem_classes="next")
+    button.click(lambda: gr.Tabs(selected=tab), None, tabs, **_QUIET)
 
 
 def _train(visits: Visits, project: gr.Textbox) -> tuple[Callable[..., Any], list[Any]]:
@@ -221,9 +232,7 @@ def _try(visits: Visits, project: gr.Textbox) -> None:
                 _COVERAGES, value=0.0, label="Set of classes that holds the right one"
             )
         with gr.Column(scale=1, min_width=300):
-            answer = gr.HTML(
-                render.hint("Turn on the camera, or upload a photo."), js_on_load=None
-            )
+            answer = gr.HTML(render.hint("Turn on the camera, or upload a photo."), js_on_load=None)
 
     def framed(name: str, share: float, why: bool, event: gr.EventData) -> str:
         return visits.answer_frame(name, event._data, share or None, why)

@@ -98,9 +98,7 @@ def _count(photos: Sequence[Path], groups: dict[str, int]) -> Markup:
     return Markup('<b data-count="{}">{}</b> <span>{}</span>').format(len(photos), words, advice)
 
 
-def _figure(
-    project: Project, photo: Path, groups: dict[str, int], sizes: Counter[int]
-) -> Markup:
+def _figure(project: Project, photo: Path, groups: dict[str, int], sizes: Counter[int]) -> Markup:
     alike = sizes[groups.get(photo.name, -1)]
     mark = ""
     if alike > 1:
@@ -137,13 +135,12 @@ def training(
     """
     if current and current.state == "waiting":
         before = trainer.before(current)
-        return _step(
-            0.0, f"Waiting: {count(before, 'training')} of others before this one.", "", busy=True
-        )
+        words = f"Waiting for {count(before, 'training')} of others" if before else "Starting"
+        return _step(0.0, words, "")
     if current and current.state == "running":
         share, seconds = trainer.progress(current)
         left = f"about {duration(seconds)} left" if seconds > 5 else "nearly done"
-        return _step(share, current.said or "starting", left, busy=True)
+        return _step(share, current.said or "Starting", left)
     parts = []
     if current and current.state == "failed":
         parts.append(
@@ -158,20 +155,22 @@ def training(
     else:
         counts = [f"{len(project.photos_of(c))} {printable(c)}" for c in project.class_names()]
         parts.append(
-            Markup("<p>Ready: {} photos, from {}. Each photo will be judged by a classifier"
-                   " that has not seen it.</p>").format(" and ".join(counts), trainer.start.words)
+            Markup(
+                "<p>Ready: {} photos, from {}. Each photo will be judged by a classifier"
+                " that has not seen it.</p>"
+            ).format(" and ".join(counts), trainer.start.words)
         )
     if note:
         parts.append(Markup('<p class="said">{}</p>').format(note))
     return Markup("").join(parts)
 
 
-def _step(share: float, doing: str, left: str, *, busy: bool) -> str:
+def _step(share: float, doing: str, left: str) -> str:
     return Markup(
-        '<div class="progress" data-busy="{}"><progress max="100" value="{}" aria-label="Progress of'
-        ' the training"></progress><p><b>{}</b> <span>{}</span></p><p class="hint">You may close the'
-        " page. The training goes on, and the link in the address bar leads back.</p></div>"
-    ).format(int(busy), round(100 * share), printable(doing), left)
+        '<div class="progress"><progress max="100" value="{}" aria-label="Progress of'
+        ' the training"></progress><p><b>{}</b> <span>{}</span></p><p class="hint">You may close'
+        " the page. The training goes on, and the link in the address bar leads back.</p></div>"
+    ).format(round(100 * share), printable(doing), left)
 
 
 def report(project: Project, run: Path, sentence: str, notes: Sequence[str]) -> str:
@@ -203,9 +202,7 @@ def answer(given: Answer, source: str) -> str:
     ]
     notes = []
     if made.unsure:
-        notes.append(
-            "Held-out photos gave no reason to believe an answer with this probability."
-        )
+        notes.append("Held-out photos gave no reason to believe an answer with this probability.")
     if made.held_out:
         seen = _SAME if made.seen_as == "same" else _COPY
         notes.append(f"{seen} Models that had not seen it said: {made.held_out.words}.")

@@ -222,6 +222,8 @@ class Trainer:
         """Runs a command for a training. Returns whether it has done its work."""
 
         def heard(line: str) -> None:
+            # Without bars, paths, and what is for the terminal alone.
+            line = re.split(" ━|, which the next run|, workdir ", line)[0].strip()
             if line:
                 letters = " ".join(re.sub(r"[^a-z ]", "", line.lower()).split())
                 training.lines.append((time.monotonic() - training.began, letters))

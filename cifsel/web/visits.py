@@ -100,7 +100,9 @@ class Visits:
                 project, self._sent(data.get("files")), _text(data, "class")
             ),
             "erase": lambda: project.erase(_text(data, "photo")),
-            "rename": lambda: project.rename_class(_text(data, "class"), _text(data, "name")) and "",
+            "rename": lambda: (
+                project.rename_class(_text(data, "class"), _text(data, "name")) and ""
+            ),
             "more": lambda: project.add_class() and "",
             "drop": lambda: project.remove_class(_text(data, "class")),
             "show": lambda: "",
@@ -242,6 +244,8 @@ def _is_below(path: Path, folder: Path) -> bool:
     try:
         parts = path.relative_to(folder).parts
         is_upload = len(parts) == 2 and bool(re.fullmatch(r"[0-9a-f]{32,128}", parts[0]))
-        return is_upload and parts[1] not in (".", "..") and path.is_file() and not path.is_symlink()
+        return (
+            is_upload and parts[1] not in (".", "..") and path.is_file() and not path.is_symlink()
+        )
     except (ValueError, OSError):
         return False
