@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from cifsel import api
+from cifsel import api, workdir
 from cifsel.errors import UserError
 from cifsel.prediction import coverage as sets
 from cifsel.prediction import predictor as predictors
@@ -40,7 +40,9 @@ class Answerer:
     """Keeps the models that were asked last, and asks one at a time."""
 
     def __init__(self) -> None:
-        self._models: collections.OrderedDict[str, Predictor] = collections.OrderedDict()
+        self._models: collections.OrderedDict[tuple[str, int], Predictor] = (
+            collections.OrderedDict()
+        )
         self._lock = threading.Lock()
 
     def answer(
@@ -74,18 +76,27 @@ class Answerer:
             picture = np.asarray(asked.explain(pixels)[0]) if explain else None
         return Answer(prediction, picture, lack)
 
+    def warm(self, folder: str) -> None:
+        """Has a model compiled. Raises UserError if there is no checkpoint."""
+        with self._lock:
+            model = self._model(folder)
+            model.probabilities(np.zeros((1, model.size, model.size, 3), np.uint8))
+
     def task_of(self, folder: str) -> str:
         """'task1' or 'selfie'. Raises UserError if there is no checkpoint."""
         with self._lock:
             return self._model(folder).task
 
     def _model(self, folder: str) -> Predictor:
-        if folder not in self._models:
-            self._models[folder] = predictors.load(folder)
+        # A run may be deleted, and another one have its number.
+        metrics = Path(folder) / workdir.METRICS
+        key = folder, metrics.stat().st_mtime_ns if metrics.exists() else 0
+        if key not in self._models:
+            self._models[key] = predictors.load(folder)
             while len(self._models) > _MOST_MODELS:
                 self._models.popitem(last=False)
-        self._models.move_to_end(folder)
-        return self._models[folder]
+        self._models.move_to_end(key)
+        return self._models[key]
 
 
 @contextlib.contextmanager

@@ -100,7 +100,8 @@ class Collector:
                             if len(problems) > MOST_PHOTOS:
                                 break
             except UserError as error:
-                problems.append(str(error).replace(str(upload.path), printable(upload.name)))
+                words = str(error).replace(str(upload.path.with_suffix(".zip")), str(upload.path))
+                problems.append(words.replace(str(upload.path), printable(upload.name)))
             finally:
                 upload.path.unlink(missing_ok=True)
         words = [f"{count(len(added), 'photo')} added."] if added or not problems else []

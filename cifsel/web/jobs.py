@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from cifsel.runtime import ending
 
 # Seconds that a command has to end by itself.
-_PATIENCE = 5.0
+_PATIENCE = 2.0
 
 
 class Command:

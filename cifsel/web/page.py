@@ -12,7 +12,7 @@ from gradio.events import api
 from cifsel.errors import UserError
 from cifsel.web import exporting, render
 from cifsel.web.projects import new_id
-from cifsel.web.visits import Visits
+from cifsel.web.visits import READY, Visits
 
 _FOLDER = Path(__file__).parent / "static"
 _QUEUE = 40  # requests that wait at most
@@ -94,8 +94,9 @@ def build(visits: Visits) -> gr.Blocks:
                     looked, shown = _train(visits, project)
                     _next("Next: try it", tabs, "try")
                 train_tab.select(looked, project, shown, **_QUIET)
-            with gr.Tab("3 Try" if collects else "Try", id="try"):
-                _try(visits, project)
+            with gr.Tab("3 Try" if collects else "Try", id="try") as try_tab:
+                answer = _try(visits, project)
+            try_tab.select(visits.ready, project, answer, concurrency_id="model", **_PRIVATE)
             with gr.Tab("4 Export" if collects else "Export"):
                 _export(visits, project)
         if collects:
@@ -193,6 +194,8 @@ def _train(visits: Visits, project: gr.Textbox) -> tuple[Callable[..., Any], lis
     shown = [state, report, timer, begin, stop]
 
     def looked(name: str) -> tuple[Any, ...]:
+        if not name:  # The page is not loaded yet.
+            return (gr.skip(),) * len(shown)
         busy = visits.is_training(name)
         return (
             visits.training(name),
@@ -219,8 +222,8 @@ def _train(visits: Visits, project: gr.Textbox) -> tuple[Callable[..., Any], lis
     return _shown(looked), shown
 
 
-def _try(visits: Visits, project: gr.Textbox) -> None:
-    """The tab in which the classifier is asked."""
+def _try(visits: Visits, project: gr.Textbox) -> gr.HTML:
+    """The tab in which the classifier is asked. Returns where its answers are shown."""
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             live = gr.HTML(
@@ -232,7 +235,7 @@ def _try(visits: Visits, project: gr.Textbox) -> None:
                 _COVERAGES, value=0.0, label="Set of classes that holds the right one"
             )
         with gr.Column(scale=1, min_width=300):
-            answer = gr.HTML(render.hint("Turn on the camera, or upload a photo."), js_on_load=None)
+            answer = gr.HTML(render.hint(READY), js_on_load=None, min_height=120)
 
     def framed(name: str, share: float, why: bool, event: gr.EventData) -> str:
         return visits.answer_frame(name, event._data, share or None, why)
@@ -244,6 +247,7 @@ def _try(visits: Visits, project: gr.Textbox) -> None:
     answered = live.frame(framed, concurrency_limit=1, **asked, **_QUIET)
     answered.then(None, js="() => { window.cifselAnswered(); }", **_PRIVATE)
     live.photo(uploaded, **asked, **_QUIET)
+    return answer
 
 
 def _export(visits: Visits, project: gr.Textbox) -> None:

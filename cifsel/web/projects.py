@@ -228,7 +228,7 @@ def taken_by_camera(photo: Path) -> datetime | None:
 
 def _class_name(given: str) -> str:
     """A name that a folder of photos can have, and that is read as this class again."""
-    name = " ".join(printable(given).split())
+    name = printable(" ".join(given.split()))
     problem = ""
     if not name:
         problem = "empty"

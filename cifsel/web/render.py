@@ -122,7 +122,13 @@ def again(project: Project) -> str:
 
 
 def training(
-    project: Project, trainer: Trainer, current: Training | None, *, lack: str, note: str
+    project: Project,
+    trainer: Trainer,
+    current: Training | None,
+    *,
+    lack: str,
+    note: str,
+    is_new: bool,
 ) -> str:
     """How far a training is, or what it needs.
 
@@ -132,6 +138,7 @@ def training(
       current: its last training. None for none.
       lack: what a training lacks.
       note: about the photos of the last run.
+      is_new: the photos are not those of the last run.
     """
     if current and current.state == "waiting":
         before = trainer.before(current)
@@ -154,12 +161,12 @@ def training(
         parts.append(Markup('<p class="said">{}.</p>').format(lack))
     else:
         counts = [f"{len(project.photos_of(c))} {printable(c)}" for c in project.class_names()]
-        parts.append(
-            Markup(
-                "<p>Ready: {} photos, from {}. Each photo will be judged by a classifier"
-                " that has not seen it.</p>"
-            ).format(" and ".join(counts), trainer.start.words)
-        )
+        photos, start = " and ".join(counts), trainer.start.words
+        words = f"Ready: {photos} photos. Training starts from {start}. Each photo will be judged"
+        words += " by a classifier that has not seen it."
+        if not is_new:
+            words = f"The classifier below was trained on {photos} photos."
+        parts.append(Markup("<p>{}</p>").format(words))
     if note:
         parts.append(Markup('<p class="said">{}</p>').format(note))
     return Markup("").join(parts)
@@ -176,13 +183,19 @@ def _step(share: float, doing: str, left: str) -> str:
 def report(project: Project, run: Path, sentence: str, notes: Sequence[str]) -> str:
     """The verdict of a run, and its report."""
     address = f"report/{project.name}/{run.name}"
-    warnings = [Markup('<p class="said">{}</p>').format(printable(note)) for note in notes]
+    first, _, rest = printable(sentence).partition(". ")
+    folded: Markup | str = ""
+    if notes:
+        items = Markup("").join(Markup("<li>{}</li>").format(printable(note)) for note in notes)
+        folded = Markup('<details class="notes"><summary>{}</summary><ul>{}</ul></details>').format(
+            count(len(notes), "note"), items
+        )
     return Markup(
-        '<p class="verdict">{}</p>{}<div class="more"><a class="button" href="{}?download"'
-        ' download>Download the report</a><a class="button" href="{}" target="_blank"'
-        ' rel="noopener">Open it in a tab</a></div><iframe class="report" title="Report" src="{}"'
-        ' sandbox loading="lazy"></iframe>'
-    ).format(printable(sentence), Markup("").join(warnings), address, address, address)
+        '<p class="verdict">{}.</p><p class="found">{}</p>{}<div class="more"><a class="button"'
+        ' href="{}?download" download>Download the report</a><a class="button" href="{}"'
+        ' target="_blank" rel="noopener">Open it in a tab</a></div><iframe class="report"'
+        ' title="Report" src="{}" sandbox loading="lazy"></iframe>'
+    ).format(first.removesuffix("."), rest, folded, address, address, address)
 
 
 def answer(given: Answer, source: str) -> str:

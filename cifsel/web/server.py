@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cifsel.errors import UserError, one_line
+from cifsel.runtime import ending
+from cifsel.runtime.signals import Interrupted
 from cifsel.web import guard
 from cifsel.web.visits import Visits
 
@@ -104,8 +107,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: Any, listener: socket.socket) -> None:
-    """Answers requests until Ctrl-C or SIGTERM."""
+    """Answers requests until Ctrl-C or SIGTERM.
+
+    Raises:
+      KeyboardInterrupt: after Ctrl-C.
+      Interrupted: after SIGTERM.
+    """
     import uvicorn
+
+    # uvicorn sends itself the signal again at its end.
+    signal.signal(signal.SIGTERM, _interrupt)
 
     config = uvicorn.Config(
         app,
@@ -118,3 +129,9 @@ def serve(app: Any, listener: socket.socket) -> None:
         limit_concurrency=200,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _interrupt(number: int, _: object) -> None:
+    ending.state.handled[number] += 1
+    ending.state.ending = True
+    raise Interrupted(number)

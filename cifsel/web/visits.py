@@ -13,6 +13,7 @@ from cifsel.web.projects import Project
 from cifsel.web.starting import Parts
 from cifsel.web.training import Trainer
 
+READY = "Turn on the camera, or upload a photo."
 # In addresses, the project and run of the model of --checkpoint.
 NO_PROJECT, NO_RUN = "model", "0"
 
@@ -151,11 +152,12 @@ class Visits:
         project, trainer = self.project(name), self._own_trainer()
         current, runs = trainer.of(project), project.runs()
         is_open = current is not None and current.is_open
+        is_new = not runs or is_open or not answering.is_of(runs[0], project.all_photos())
         note = ""
-        if runs and not is_open and not answering.is_of(runs[0], project.all_photos()):
+        if runs and is_new and not is_open:
             note = "The photos have changed since the training below: train again."
         lack = "" if is_open else trainer.lack(project)
-        return render.training(project, trainer, current, lack=lack, note=note)
+        return render.training(project, trainer, current, lack=lack, note=note, is_new=is_new)
 
     def report(self, name: str) -> str:
         """The report of the newest run. '' for none."""
@@ -167,6 +169,15 @@ class Visits:
                 return render.problem(str(error).replace(f"{project.folder}/", ""))
             return render.report(project, run, sentence, notes)
         return ""
+
+    def ready(self, name: str) -> str:
+        """Prepares the classifier, which compiles for some seconds. Returns what to do."""
+        try:
+            model = self.model(name)
+            self._answerer.warm(model.folder)
+            return render.hint(f"{model.words} {READY}")
+        except UserError as error:
+            return render.hint(str(error))
 
     def answer_frame(self, name: str, data: Any, coverage: float | None, explain: bool) -> str:
         """Answers for a picture of the camera."""

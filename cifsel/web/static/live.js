@@ -4,6 +4,7 @@ const line = root.querySelector(".status");
 const said = (text) => { line.textContent = text; };
 const camera = openCamera(root, said);
 const MOST = 640; // pixels
+const LONGEST = 60_000; // milliseconds until an answer, as the first one waits for compilation
 let waiting = 0;
 
 const ask = () => {
@@ -16,7 +17,7 @@ const ask = () => {
 // The page calls this when an answer has come.
 window.cifselAnswered = () => { waiting = 0; setTimeout(ask, 50); };
 // An answer may get lost, and a hidden page stops asking.
-setInterval(() => { if (Date.now() - waiting > 4000) ask(); }, 500);
+setInterval(() => { if (Date.now() - waiting > LONGEST) ask(); }, 500);
 
 element.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-do]");
