@@ -100,8 +100,8 @@ class Collector:
                             if len(problems) > MOST_PHOTOS:
                                 break
             except UserError as error:
-                words = str(error).replace(str(upload.path.with_suffix(".zip")), str(upload.path))
-                problems.append(words.replace(str(upload.path), printable(upload.name)))
+                reason = str(error).replace(f"{upload.path.with_suffix('.zip')}", f"{upload.path}")
+                problems.append(reason.replace(f"{upload.path}", printable(upload.name)))
             finally:
                 upload.path.unlink(missing_ok=True)
         words = [f"{count(len(added), 'photo')} added."] if added or not problems else []

@@ -17,6 +17,7 @@ from cifsel.web.visits import Visits
 
 # The largest file of the reader of photos.
 MOST_FILE_BYTES = 200_000_000
+_MOST_REQUESTS = 200  # at the same time
 _GRACE = 1  # seconds for requests that are under way at the end
 
 
@@ -106,17 +107,9 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(app: Any, listener: socket.socket) -> None:
-    """Answers requests until Ctrl-C or SIGTERM.
-
-    Raises:
-      KeyboardInterrupt: after Ctrl-C.
-      Interrupted: after SIGTERM.
-    """
+def serving(app: Any) -> Any:
+    """The uvicorn server of an application. `run(sockets=...)` answers requests."""
     import uvicorn
-
-    # uvicorn sends itself the signal again at its end.
-    signal.signal(signal.SIGTERM, _interrupt)
 
     config = uvicorn.Config(
         app,
@@ -126,9 +119,21 @@ def serve(app: Any, listener: socket.socket) -> None:
         # Headers of a proxy would change nothing here, and anybody could send them.
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE,
-        limit_concurrency=200,
+        limit_concurrency=_MOST_REQUESTS,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config)
+
+
+def serve(app: Any, listener: socket.socket) -> None:
+    """Answers requests until Ctrl-C or SIGTERM.
+
+    Raises:
+      KeyboardInterrupt: after Ctrl-C.
+      Interrupted: after SIGTERM.
+    """
+    # uvicorn sends itself the signal again at its end.
+    signal.signal(signal.SIGTERM, _interrupt)
+    serving(app).run(sockets=[listener])
 
 
 def _interrupt(number: int, _: object) -> None:

@@ -13,8 +13,8 @@ from cifsel.web.projects import Projects
 
 @pytest.fixture(scope="session")
 def jpegs():
-    """12 happy and 12 sad faces, as JPEGs, by class."""
-    photos = drawn_faces.draw_faces(12)
+    """6 happy and 6 sad faces, as JPEGs, by class."""
+    photos = drawn_faces.draw_faces(6)
     named = {name: [] for name in photos.class_names}
     for image, label in zip(photos.images, photos.labels, strict=True):
         buffer = io.BytesIO()
