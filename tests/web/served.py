@@ -22,6 +22,9 @@ from cifsel.web.visits import Visits
 
 QUICK = {
     "image_size": 64,
+    "depths": "(1.0,)",
+    "grids": "(1,)",
+    "l2": "(0.01,)",
     "repeats": 1,
     "permutations": 0,
     "leave_one_out": 0,
