@@ -64,6 +64,8 @@ def check(flags: argparse.Namespace) -> None:
             "neither --workdir nor --checkpoint is given: give --workdir=DIR to collect photos, or"
             " --checkpoint=DIR to classify alone"
         )
+    if not 0 <= flags.port < 65_536:
+        raise UserError(f"--port is {flags.port}; expected 0 to 65535, such as 7860")
     is_public = bool(flags.name) or not guard.is_loopback(flags.host)
     if is_public and not flags.password:
         given = f"--name={flags.name}" if flags.name else f"--host={flags.host}"

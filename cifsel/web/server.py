@@ -100,8 +100,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=64)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
+    except OSError as error:
+        reason = error.strerror or one_line(error)
         raise UserError(
             f"port {port} of {host} cannot be used ({reason}): give another --port or --host"
         ) from None

@@ -53,7 +53,7 @@ class Visits:
         """A project. Raises UserError if there can be none of this name."""
         if self._projects is None:
             raise UserError("this page only classifies: it was started without --workdir")
-        return self._projects.get(name)
+        return self._projects.get(name or "")
 
     def run(self, project: str, run: str) -> Path:
         """The workdir of a finished run. Raises UserError if there is none."""
