@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from cifsel.runtime import command
+from cifsel.web import looks as looks_module
 from cifsel.web import server
 from cifsel.web.answering import Answerer
 from cifsel.web.looks import Looks
@@ -44,7 +45,7 @@ class SlowVisits(Visits):
 
 def main() -> None:
     """Serves the page."""
-    server.MOST_FILE_BYTES = 100_000
+    server.MOST_FILE_BYTES, looks_module.BURST_SECONDS = 100_000, 0.01
     work, init_from = Path(sys.argv[1]), (*sys.argv[2:], "imagenet")[0]
     command.start()
     with server.uploads() as uploads, server.listen("127.0.0.1", 0) as listener:
