@@ -230,12 +230,13 @@ def _try(visits: Visits, project: gr.Textbox) -> gr.HTML:
                 _CAMERA.format(start="Turn on the camera", more=_UPLOAD),
                 js_on_load="// 'frame', 'photo'\n" + _script("camera.js", "live.js"),
             )
-            explain = gr.Checkbox(False, label="Show what speaks for the answer")
-            coverage = gr.Dropdown(
-                _COVERAGES, value=0.0, label="Set of classes that holds the right one"
-            )
         with gr.Column(scale=1, min_width=300):
             answer = gr.HTML(render.hint(READY), js_on_load=None, min_height=120)
+    with gr.Row():
+        explain = gr.Checkbox(False, label="Show what speaks for the answer")
+        coverage = gr.Dropdown(
+            _COVERAGES, value=0.0, label="Set of classes that holds the right one"
+        )
 
     def framed(name: str, share: float, why: bool, event: gr.EventData) -> str:
         return visits.answer_frame(name, event._data, share or None, why)
