@@ -94,8 +94,8 @@ def _count(photos: Sequence[Path], groups: dict[str, int]) -> Markup:
     elif different < ADVISED_PHOTOS:
         advice = f"{ADVISED_PHOTOS} or more are better"
     else:
-        advice = "enough to begin with; more make it better and the report surer"
-    return Markup('<b data-count="{}">{}</b> <span>{}</span>').format(len(photos), words, advice)
+        advice = "enough to begin with. More make the report surer."
+    return Markup('<b data-count="{}">{}</b>: <span>{}</span>').format(len(photos), words, advice)
 
 
 def _figure(project: Project, photo: Path, groups: dict[str, int], sizes: Counter[int]) -> Markup:
