@@ -96,7 +96,8 @@ def build(visits: Visits) -> gr.Blocks:
                 train_tab.select(looked, project, shown, **_QUIET)
             with gr.Tab("3 Try" if collects else "Try", id="try") as try_tab:
                 answer = _try(visits, project)
-            try_tab.select(visits.ready, project, answer, concurrency_id="model", **_PRIVATE)
+            seen = try_tab.select if collects else page.load
+            seen(visits.ready, project, answer, concurrency_id="model", **_PRIVATE)
             with gr.Tab("4 Export" if collects else "Export"):
                 _export(visits, project)
         if collects:
