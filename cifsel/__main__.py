@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": Command("cifsel.predict", "says which class photos show, and how probable that is"),
     "compare": Command("cifsel.compare", "says which of finished runs is better, and how surely"),
     "export": Command("cifsel.export", "writes a model for other programs"),
+    "web": Command("cifsel.web", "opens a page in the browser, from a camera to a classifier"),
     "preflight": Command("cifsel.preflight", "says whether a run fits a TPU, before it is rented"),
 }
 

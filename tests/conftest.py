@@ -46,6 +46,7 @@ LONGEST = (
     "test_gcs_runs.py",
     "test_train.py",
     "test_train_real.py",
+    "web/test_browser.py",
 )
 # In the tests of these packages, JAX aligns shapes of different rank only where the code says so.
 STRICT_RANKS = ("data", "models", "evaluation", "training")

@@ -83,7 +83,7 @@ def test_export_is_dispatched_like_the_others(monkeypatch, capsys):
     ("words", "expected"),
     [
         (["trian"], "(did you mean train?) (cifsel --help)\n"),
-        ([], "expected one of the commands train, predict, compare, export, preflight (cifsel --h"),
+        ([], "one of the commands train, predict, compare, export, web, preflight (cifsel --h"),
         (["--config=effnet"], "preflight; --config is of cifsel train (cifsel --help)\n"),
         (
             ["train", "--config="],

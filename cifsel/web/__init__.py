@@ -1,0 +1,5 @@
+"""The page in the browser: collects photos, trains, answers and exports."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
