@@ -36,8 +36,8 @@ _PHOTOS = (
     Choice(
         "crop",
         "none",
-        "'none' shows the middle square, 'face' the largest face",
-        choices=("none", "face"),
+        "'none': the middle square, 'face': the largest face, 'expression': its mouth, aligned",
+        choices=("none", "face", "expression"),
     ),
     Float("crop_margin", 0.9, "side of the crop as a multiple of the head's box", 0.5, 4.0),
     Bool(
@@ -60,12 +60,26 @@ _SOURCE = (
 )
 
 _PROTOCOL = (
-    Numbers("depths", (0.4, 0.6, 0.8, 1.0), "layers to take features from. 1: the last", 0.0, 1.0),
-    Numbers("grids", (1, 3, 7), "cells per side over which a layer's output is averaged", 1, 32),
+    Choice(
+        "layers",
+        "average",
+        "'average' the logits of all layers, or 'choose' layer, grid and penalty in each fold",
+        choices=("average", "choose"),
+    ),
+    Numbers(
+        "depths",
+        (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        "layers to take features from. 1: the last",
+        0.0,
+        1.0,
+    ),
+    Int("grid", 7, "cells per side over which a layer's output is averaged, for 'average'", 1, 32),
+    Float("penalty", 1e-2, "for features of mean square norm 1, for 'average'", 1e-6, 1e3),
+    Numbers("grids", (1, 3, 7), "cells per side to choose from, for 'choose'", 1, 32),
     Numbers(
         "l2",
         (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-        "penalties, for features of mean square norm 1",
+        "penalties to choose from, for 'choose' and for fine-tuning",
         1e-6,
         1e3,
     ),

@@ -16,7 +16,7 @@ from etils import epath
 from jaxtyping import Bool, Float, Int, UInt8
 
 from cifsel import workdir
-from cifsel.data.photos.crops import Cropper
+from cifsel.data.photos.crops import NONE, Cropper
 from cifsel.errors import UserError
 from cifsel.evaluation import features, inference, scoring
 from cifsel.prediction import gradcam, trained_model
@@ -83,7 +83,7 @@ class Predictor:
 
         Raises:
           NoFaceError: a photo has no face, and the model was trained on faces.
-          UserError: OpenCV is not installed, which finds faces.
+          UserError: what finds faces is not installed.
         """
         shown = self.cropper.show(images, names, self.size)
         if self.needs_face:
@@ -254,7 +254,7 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
         temperature=meta.temperature,
         # `needs_face` refuses a photo without a face, in words that fit a photo.
         cropper=Cropper(meta.crop.kind, meta.crop.margin, fallback=True),
-        needs_face=meta.crop.kind == "face" and not meta.crop.fallback,
+        needs_face=meta.crop.kind != NONE and not meta.crop.fallback,
         # In double precision on the host, where accelerators would round.
         logits=lambda shown: outputs(shown) @ kernel64 + bias64,
         evidence=functools.partial(evidence, variables, trained.kernel),

@@ -153,7 +153,7 @@ def cross_validate_candidates(
       probe of whole photos where they are cropped.
     """
     own = backbones[0]
-    settings = ProbeSettings(tuple(config.depths), tuple(config.grids), tuple(config.l2))
+    settings = probe_settings(config)
     repeated = folds.repeated(
         photos.labels, photos.groups, folds=config.folds, repeats=config.repeats, seed=config.seed
     )
@@ -183,7 +183,7 @@ def cross_validate_candidates(
             images,
             own,
             tuned_layers=config.tuned_layers,
-            l2=settings.l2,
+            l2=tuple(config.l2),
             repeated=repeated,
         )
         candidates.insert(1, fine_tuned)
@@ -197,19 +197,29 @@ def cross_validate_candidates(
     return candidates
 
 
+def probe_settings(config: ConfigDict) -> ProbeSettings:
+    """The features and penalties of the probes."""
+    depths = tuple(config.depths)
+    if config.layers == "average":
+        return ProbeSettings(depths, (config.grid,), (config.penalty,), average=True)
+    return ProbeSettings(depths, tuple(config.grids), tuple(config.l2), average=False)
+
+
 def run_permutation_test(
     config: ConfigDict, photos: PhotoSet, probe: Candidate
 ) -> PermutationTest | None:
     """Tests whether the probe's accuracy is more than luck. None without permutations."""
     if not config.permutations:
         return None
+    settings = probe_settings(config)
     with working(f"dealing out the labels anew, {count(config.permutations, 'time')}"):
         return permutation_test(
             stacked_points(probe.features),
             photos.labels,
             photos.groups,
             folds=config.folds,
-            l2=config.l2,
+            l2=settings.l2,
+            average=settings.average,
             observed=probe.scores.kfold.balanced_accuracy,
             permutations=config.permutations,
             seed=config.seed,
@@ -220,13 +230,15 @@ def run_learning_curve(
     config: ConfigDict, photos: PhotoSet, probe: Candidate
 ) -> tuple[CurvePoint, ...]:
     """Computes the probe's accuracy by the number of photos."""
+    settings = probe_settings(config)
     with working("learning from fewer photos"):
         return compute_learning_curve(
             stacked_points(probe.features),
             photos.labels,
             photos.groups,
             probe.folds,
-            l2=config.l2,
+            l2=settings.l2,
+            average=settings.average,
             seed=config.seed,
         )
 
@@ -247,7 +259,7 @@ def train_final(
             l2=tuple(config.l2),
             nothing_held_out=nothing_held_out,
         )
-    return train_final_probe(candidate, photos, config.l2, nothing_held_out)
+    return train_final_probe(candidate, photos, probe_settings(config), nothing_held_out)
 
 
 def report_outcome(

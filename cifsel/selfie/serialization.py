@@ -131,7 +131,7 @@ def save_checkpoint(
     meta = SelfieMeta(
         l2=settings.l2,
         temperature=settings.temperature,
-        places=((settings.layer, settings.grid),),
+        places=tuple((layer, settings.grid) for layer in settings.layers),
         method=settings.method,
         backbone=Backbone(backbone.model_name, backbone.alpha),
         class_names=tuple(class_names),

@@ -48,7 +48,7 @@ def show_outcome(target: epath.Path, outcome: Outcome) -> None:
         "task 2",
         {
             "model": outcome.chosen_candidate.name,
-            "features": f"{final.layer}, grid {final.grid}",
+            "features": sentences.place(final.layers, final.grid),
             "sure from": (
                 "never: no confidence was reliable" if sure_from is None else f"{sure_from:.0%}"
             ),

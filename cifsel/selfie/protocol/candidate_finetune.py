@@ -102,7 +102,7 @@ def train_final_finetuned(
     )
     return FinalClassifier(
         settings=FinalSettings(
-            layer=last_layer.layer,
+            layers=(last_layer.layer,),
             grid=last_layer.grid,
             method=FINETUNE,
             l2=None,

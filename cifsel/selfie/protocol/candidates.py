@@ -26,13 +26,13 @@ class ProbeChoice:
     """The settings that a share of the folds chose for a probe.
 
     Attributes:
-      layer: a name of `backbone.layer_names`.
-      grid: the number of cells along each side over which the layer's output is averaged.
+      layers: names of `backbone.layer_names`. The logits of several are averaged.
+      grid: the number of cells along each side over which a layer's output is averaged.
       l2: the penalty.
       share: of the folds.
     """
 
-    layer: str
+    layers: tuple[str, ...]
     grid: int
     l2: float
     share: float
@@ -110,15 +110,15 @@ class FinalSettings:
     """The settings of the classifier that has learned from all photos.
 
     Attributes:
-      layer: the layer that its features come from.
-      grid: the number of cells along each side over which that layer's output is averaged.
+      layers: the layers that its features come from. The logits of several are averaged.
+      grid: the number of cells along each side over which a layer's output is averaged.
       method: PROBE or FINETUNE.
       l2: the penalty of a probe. None for fine-tuning.
       temperature: by which it divides its logits.
       sure_from: the confidence from which on its answers are called sure. None if none is.
     """
 
-    layer: str
+    layers: tuple[str, ...]
     grid: int
     method: str
     l2: float | None

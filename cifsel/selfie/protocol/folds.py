@@ -147,8 +147,11 @@ def thinned(
                 wanted[classes] -= 1
             else:
                 left_out[number] |= groups == group
-    inner_folds = max(2, round(share * folds.inner.shape[1]))
-    return Folds(left_out, _inner(labels, groups, left_out, inner_folds, seed), folds.repeats)
+    most = folds.inner.shape[1]
+    inner = _inner(labels, groups, left_out, max(2, round(share * most)), seed)
+    # As many as `folds` has, of which the last ones are empty, so that nothing compiles anew.
+    padding = [(0, 0), (0, most - inner.shape[1]), (0, 0)]
+    return Folds(left_out, np.pad(inner, padding), folds.repeats)
 
 
 def _inner(

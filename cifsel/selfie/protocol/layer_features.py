@@ -67,13 +67,15 @@ def extract_features(
         predictor.batch_size(),
         progress=f"features, {backbone.name}",
     )
-    shapes = [
-        jax.eval_shape(
-            features.cells(backbone.model, view, [place]), backbone.variables, images
-        ).shape
-        for place in places
-    ]
-    ends = np.cumsum([width for _, width in shapes])[:-1]
+    names = [layer for layer, _ in places]
+    shown = jax.ShapeDtypeStruct((1, *images.shape[1:]), np.float32)
+    maps = jax.eval_shape(
+        lambda variables, image: features.layer_maps(backbone.model, variables, image, names),
+        backbone.variables,
+        shown,
+    )
+    widths = [grid**2 * shape.shape[-1] for shape, (_, grid) in zip(maps, places, strict=True)]
+    ends = np.cumsum(widths)[:-1]
     return tuple(
         LayerFeatures(layer, grid, RotatedFeatures.of(part))
         for (layer, grid), part in zip(places, np.split(concatenated, ends, axis=1), strict=True)

@@ -1,4 +1,8 @@
-"""Nested cross-validation: settings are chosen without the photos that they are scored on."""
+"""Nested cross-validation: settings are chosen without the photos that they are scored on.
+
+Either each fold chooses one kind of features and a penalty. Or the logits of all kinds are averaged,
+and each fold only fits the temperature.
+"""
 
 import dataclasses
 import functools
@@ -14,6 +18,8 @@ from cifsel.selfie.protocol.folds import Folds
 
 # The temperatures that are tried to calibrate the softmax.
 TEMPERATURES = np.geomspace(0.1, 10.0, 21).astype(np.float32)
+# So many folds are computed at once. One number means that it compiles once.
+_BLOCK = 25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,7 +29,7 @@ class NestedPredictions:
     Attributes:
       probabilities: float32, calibrated. Only those of the photos that a fold holds out are out of
         fold.
-      feature: the position of the features that each fold chose.
+      feature: the position of the features that each fold chose. 0 if their logits are averaged.
       l2: the position of the penalty that it chose.
       temperature: the temperature by which it divides its logits, float32.
     """
@@ -40,6 +46,8 @@ def nested_cross_validation(
     folds: Folds,
     l2: Sequence[float],
     num_classes: int,
+    *,
+    average: bool = False,
 ) -> NestedPredictions:
     """Chooses features, penalty and temperature on the training photos of each fold, and predicts.
 
@@ -49,18 +57,39 @@ def nested_cross_validation(
       folds: F of them.
       l2: L penalties.
       num_classes: K.
+      average: average the logits of all kinds of features, and do not choose among them.
     """
+    count = len(folds.test)
     own = np.broadcast_to(labels, folds.test.shape)
-    arrays = (points, own, folds.train, folds.inner)
-    outputs = _predict_all_folds(
-        *map(jnp.asarray, arrays), jnp.asarray(l2, jnp.float32), num_classes=num_classes
-    )
-    return NestedPredictions(*map(np.asarray, outputs))
+    padding = [(0, -count % _BLOCK), (0, 0)]
+    # Folds of the padding have no photos to learn from, so that their fits end at once.
+    train, rows = np.pad(folds.train, padding), np.pad(own, padding)
+    inner = np.pad(folds.inner, [padding[0], (0, 0), (0, 0)])
+    kinds, penalties = jnp.asarray(points), jnp.asarray(l2, jnp.float32)
+    outputs = [
+        _predict_block(
+            kinds,
+            *(jnp.asarray(array[start : start + _BLOCK]) for array in (rows, train, inner)),
+            penalties,
+            num_classes=num_classes,
+            average=average,
+        )
+        for start in range(0, count, _BLOCK)
+    ]
+    joined = [np.concatenate(parts)[:count] for parts in zip(*outputs, strict=True)]
+    return NestedPredictions(*joined)
 
 
-@functools.partial(jax.jit, static_argnames="num_classes")
-def _predict_all_folds(
-    points: Array, labels: Array, train: Array, inner: Array, l2: Array, *, num_classes: int
+@functools.partial(jax.jit, static_argnames=("num_classes", "average"))
+def _predict_block(
+    points: Array,
+    labels: Array,
+    train: Array,
+    inner: Array,
+    l2: Array,
+    *,
+    num_classes: int,
+    average: bool,
 ) -> tuple[Array, Array, Array, Array]:
     count, inner_folds, photos = inner.shape
     repeated = jnp.repeat(labels, inner_folds, axis=0)
@@ -79,6 +108,8 @@ def _predict_all_folds(
 
     # Kinds of features are fitted in turn. All at once would take S times the memory.
     held_out, final = jax.lax.map(fit_features, points)  # (S, F, L, N, K) each
+    if average:
+        held_out, final = (values.mean(0, keepdims=True) for values in (held_out, final))
     held_out = jnp.moveaxis(held_out, 0, 1).reshape(count, -1, photos, num_classes)
     final = jnp.moveaxis(final, 0, 1).reshape(count, -1, photos, num_classes)
     best, temperature, _ = _best(held_out, labels, inner.any(1))

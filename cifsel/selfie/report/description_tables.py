@@ -23,7 +23,7 @@ def final_model_table(outcome: Outcome) -> Table:
     rows = [
         ("made from", f"{candidate.name} ({candidate.source})"),
         ("learned from", f"all {count(outcome.photos.count, 'photo')}"),
-        ("settings", setting(final.layer, final.grid, final.l2)),
+        ("settings", setting(final.layers, final.grid, final.l2)),
         ("its probabilities", _calibration(final.temperature, beats_guessing(outcome))),
     ]
     return Table(("the final model", ""), tuple(rows))

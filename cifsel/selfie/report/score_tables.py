@@ -10,7 +10,7 @@ from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.scores import Scores
-from cifsel.selfie.report.sentences import times
+from cifsel.selfie.report.sentences import place, times
 
 # How many wrong answers are listed, and how many settings of each candidate.
 MISTAKES, SETTINGS = 15, 3
@@ -130,7 +130,7 @@ def _choice_rows(candidate: CandidateScores) -> list[tuple[str, ...]]:
     return [
         (
             candidate.name,
-            setting(choice.layer, choice.grid, choice.l2)
+            setting(choice.layers, choice.grid, choice.l2)
             if isinstance(choice, ProbeChoice)
             else count(choice.epochs, "epoch"),
             percent(choice.share),
@@ -139,7 +139,7 @@ def _choice_rows(candidate: CandidateScores) -> list[tuple[str, ...]]:
     ]
 
 
-def setting(layer: str, grid: int, l2: float | None) -> str:
+def setting(layers: tuple[str, ...], grid: int, l2: float | None) -> str:
     """Writes the settings of a probe or, without a penalty, of fine-tuning."""
-    place = f"{layer}, grid {grid} × {grid}"
-    return place if l2 is None else f"{place}, L2 {l2:.2g}"
+    features = place(layers, grid)
+    return features if l2 is None else f"{features}, L2 {l2:.2g}"

@@ -235,6 +235,13 @@ def sets(outcome: Outcome) -> str:
     )
 
 
+def place(layers: tuple[str, ...], grid: int) -> str:
+    """Says which features a probe looks at."""
+    if len(layers) == 1:
+        return f"{layers[0]}, grid {grid} × {grid}"
+    return f"mean over {len(layers)} layers, {layers[0]} to {layers[-1]}, grid {grid} × {grid}"
+
+
 def times(count: int) -> str:
     """Says how many times something was done."""
     return "once" if count == 1 else f"{count:,} times"
