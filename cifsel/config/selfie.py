@@ -29,6 +29,12 @@ _PHOTOS = (
         0,
         1e9,
     ),
+    Choice(
+        "hold_out",
+        "photos",
+        "'photos': what is asked is other photos, 'days': other days. A day stays together",
+        choices=("photos", "days"),
+    ),
     Place("people_csv", None, "file of 'photo,person' lines. A person's photos stay together"),
     Text(
         "people_pattern", None, "regular expression that finds the person in a path: '/([a-z]+)_'"
@@ -39,6 +45,7 @@ _PHOTOS = (
         "'none': the middle square, 'face': the largest face, 'expression': its mouth, aligned",
         choices=("none", "face", "expression"),
     ),
+    Bool("compare_crops", True, "score other crops beside it, where what finds faces is installed"),
     Float("crop_margin", 0.9, "side of the crop as a multiple of the head's box", 0.5, 4.0),
     Bool(
         "crop_fallback", False, "show the middle square where no face is found, instead of stopping"

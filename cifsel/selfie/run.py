@@ -4,21 +4,20 @@ import dataclasses
 import time
 from typing import Any
 
-import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import workdir
 from cifsel.config.validation import validate
-from cifsel.data.photos.crops import Cropper
+from cifsel.data.photos.crops import NONE, Cropper
 from cifsel.data.photos.labelled import Photos
 from cifsel.prediction import seen
 from cifsel.runtime import remote
 from cifsel.runtime.terminal import count, say, working
 from cifsel.selfie import serialization
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.photos import Images, prepare_photos, read_photos
+from cifsel.selfie.photos import Images, other_crops, prepare_photos, read_photos
 from cifsel.selfie.protocol import folds
 from cifsel.selfie.protocol.candidate_finetune import (
     cross_validate_finetuning,
@@ -41,7 +40,7 @@ from cifsel.selfie.protocol.learning_curve import CurvePoint, compute_learning_c
 from cifsel.selfie.protocol.permutation import PermutationTest, permutation_test
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone, pretrained_backbones
-from cifsel.selfie.report import sentences
+from cifsel.selfie.report import cautions, sentences
 from cifsel.selfie.showing import show_again, show_outcome, write_report
 from cifsel.workdir import lock, provenance
 from cifsel.workdir.model_meta import SeenPhoto
@@ -93,6 +92,7 @@ def _evaluate_and_train(
         burst_seconds=config.burst_seconds,
         people_csv=config.people_csv,
         people_pattern=config.people_pattern,
+        hold_out=config.hold_out,
     )
     workdir.write_json(target / workdir.CONFIG, settings)
 
@@ -149,8 +149,8 @@ def cross_validate_candidates(
     """Scores all candidates by nested cross-validation.
 
     Returns:
-      The probe of the user's backbone, fine-tuning it, the probes of other backbones, and the
-      probe of whole photos where they are cropped.
+      The probe of the user's backbone, fine-tuning it, the probes of other backbones, and probes
+      of other crops.
     """
     own = backbones[0]
     settings = probe_settings(config)
@@ -163,20 +163,23 @@ def cross_validate_candidates(
             photos.labels, photos.groups, folds=config.folds, seed=config.seed
         )
 
-    def probe(backbone: PretrainedBackbone, images: Images) -> Candidate:
+    def probe(backbone: PretrainedBackbone, images: Images, crop: str) -> Candidate:
         return cross_validate_probe(
-            photos, images, backbone, settings, repeated=repeated, leave_one_out=one_by_one
+            photos,
+            images,
+            backbone,
+            settings,
+            crop=crop,
+            repeated=repeated,
+            leave_one_out=one_by_one,
         )
 
     with working(f"cross-validating, {count(config.repeats, 'repetition')}"):
-        candidates = [probe(backbone, images) for backbone in backbones]
-    if config.crop != "none":
-        uncropped = Cropper("none").show(decoded.images, decoded.names, own.image_size).images
-        if np.array_equal(uncropped, images):
-            say("not compared with whole photos: the crop changes none of them")
-        else:
-            renamed = dataclasses.replace(own, name=f"{own.name}, without the crop")
-            candidates.append(probe(renamed, uncropped))
+        candidates = [probe(backbone, images, config.crop) for backbone in backbones]
+    for crop, other_images in other_crops(config, decoded, images, own.image_size):
+        words = f"crop={crop}" if crop != NONE else "without the crop"
+        renamed = dataclasses.replace(own, name=f"{own.name}, {words}")
+        candidates.append(probe(renamed, other_images, crop))
     if config.tuned_layers:
         fine_tuned = cross_validate_finetuning(
             photos,
@@ -271,7 +274,7 @@ def report_outcome(
         outcome,
         config_lib.to_json(config),
         sentence=sentences.summary(outcome),
-        notes=sentences.warnings(outcome),
+        notes=cautions.warnings(outcome),
     )
     workdir.write_json(target / workdir.METRICS, metrics)
     show_outcome(target, outcome)

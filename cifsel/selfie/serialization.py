@@ -69,6 +69,7 @@ def _photos_json(photos: PhotoSet) -> dict[str, Any]:
         "copies": [[photos.names[i], photos.names[j], exact] for i, j, exact in photos.copies],
         "crop": photos.crop,
         "faces": [None if face is None else list(face) for face in photos.faces],
+        "asked": photos.asked,
     }
 
 
@@ -80,6 +81,7 @@ def _candidate_json(candidate: CandidateScores) -> dict[str, Any]:
         "model": candidate.model,
         "alpha": candidate.alpha,
         "method": candidate.method,
+        "crop": candidate.crop,
         "kfold": _scores_json(candidate.kfold),
         "leave_one_out": None if leave_one_out is None else _scores_json(leave_one_out),
         "choices": [dataclasses.asdict(choice) for choice in candidate.choices],
@@ -139,7 +141,8 @@ def save_checkpoint(
         resize=RESIZE,
         mirror=True,
         crop=Crop(cropper.kind, cropper.margin, cropper.fallback),
-        sure_from=settings.sure_from,
+        sure_from=settings.sure.least if settings.sure else None,
+        unlike_from=settings.unlike_from,
         init_from=backbone.origin,
         config=config,
         seen=seen,
@@ -148,6 +151,7 @@ def save_checkpoint(
         "params": classifier.params,
         "batch_stats": classifier.batch_stats,
         "head": {"kernel": classifier.kernel, "bias": classifier.bias},
+        "typical": {"mean": classifier.typical.mean, "spread": classifier.typical.spread},
     }
     with Checkpoints(folder) as checkpoints:
         if checkpoints.latest is not None:

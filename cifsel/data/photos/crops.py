@@ -121,7 +121,7 @@ class Cropper:
         elif self.kind == EXPRESSION:
             marked = [landmarks.find_face(image) for image in images]
             faces = [
-                face and _within(image, *(round(edge) for edge in face.box))
+                None if face is None else _within(image, *(round(edge) for edge in face.box))
                 for image, face in zip(images, marked, strict=True)
             ]
         lost = [name for name, face in zip(names, faces, strict=True) if face is None]

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 
 from cifsel.errors import UserError
 
 # The photo is looked at with its shorter side at `_SIDE` pixels, and edges continued by `_BORDER`
-# pixels, so that faces may fill the photo.
-_SIDE, _BORDER = 320, 64
+# pixels, so that faces may fill the photo. A very long photo is shrunk further.
+_SIDE, _LONGEST, _BORDER = 320, 1280, 64
 # The smallest face, in pixels at that size, and the factor from one size of the photo to the next.
 _LEAST_FACE, _STEP = 40, 0.709
 # The side of the squares that each network looks at.
@@ -59,7 +59,7 @@ def find_face(image: UInt8[np.ndarray, "h w 3"]) -> Face | None:
     """
     networks = load_networks()
     height, width = image.shape[:2]
-    scale = _SIDE / min(height, width)
+    scale = min(_SIDE / min(height, width), _LONGEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     framed = np.pad(small, ((_BORDER, _BORDER), (_BORDER, _BORDER), (0, 0)), "edge")
@@ -173,7 +173,7 @@ def _judge(
     for block in range(blocks):
         maps = pools[block](_convolved(maps, *weights[3 * block : 3 * block + 3]))
     # The weights are of maps with columns first.
-    flat = maps.transpose(0, 2, 1, 3).reshape(len(maps), -1)
+    flat = maps.transpose(0, 2, 1, 3).reshape(len(maps), np.prod(maps.shape[1:]))
     kernel, bias, slope, *heads = weights[3 * blocks :]
     hidden = _activated(flat @ kernel + bias, slope)
     outputs = [hidden @ kernel + bias for kernel, bias in zip(heads[::2], heads[1::2], strict=True)]
@@ -237,8 +237,8 @@ def _patches(
 
 def _kept(
     boxes: _Boxes, shifts: Float[np.ndarray, "n 4"], sure: Float[np.ndarray, " n"], least: float
-) -> tuple[_Boxes, Float[np.ndarray, " m"], np.ndarray]:
-    """Shifts the boxes that are likely enough. Returns them and which they are."""
+) -> tuple[Float[np.ndarray, "m 4"], Float[np.ndarray, " m"], Bool[np.ndarray, " n"]]:
+    """Shifts the boxes that are likely enough. Returns them, and which they are."""
     is_kept = sure >= least
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     return (boxes + shifts * sides)[is_kept], sure[is_kept], is_kept

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from cifsel.runtime.terminal import count, say
+from cifsel.selfie.protocol import familiarity, scores
 from cifsel.selfie.protocol import folds as folds_lib
-from cifsel.selfie.protocol import scores
 from cifsel.selfie.protocol.candidates import (
     FINETUNE,
     Candidate,
@@ -57,6 +57,7 @@ def cross_validate_finetuning(
         model=backbone.model_name,
         alpha=backbone.alpha,
         method=FINETUNE,
+        crop=photos.crop,
         kfold=scores.score(probabilities, photos.labels, photos.groups),
         leave_one_out=None,
         choices=tuple(
@@ -100,6 +101,7 @@ def train_final_finetuned(
         l2=l2,
         folds=nothing_held_out,
     )
+    pooled = last_layer.pooled
     return FinalClassifier(
         settings=FinalSettings(
             layers=(last_layer.layer,),
@@ -108,12 +110,15 @@ def train_final_finetuned(
             l2=None,
             temperature=float(tuned.temperature[0]),
             # Out of fold, as the final classifier has learned from every photo.
-            sure_from=scores.sure_from(candidate.probabilities, photos.labels),
+            sure=scores.sure(candidate.probabilities, photos.labels),
+            unlike_from=familiarity.largest_distance(pooled, photos.groups),
         ),
         params={"backbone": backbone.variables["params"]["backbone"] | tuned.backbone},
         batch_stats=backbone.variables["batch_stats"],
         kernel=tuned.kernel,
         bias=tuned.bias,
+        # Of the network before it was tuned, which the distances of `familiarity` are of as well.
+        typical=Typical.of(pooled),
     )
 
 

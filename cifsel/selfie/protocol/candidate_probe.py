@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from cifsel.selfie.protocol import logistic, scores
+from cifsel.evaluation.distances import Typical
+from cifsel.selfie.protocol import familiarity, logistic, scores
 from cifsel.selfie.protocol.candidates import (
     PROBE,
     Candidate,
@@ -58,6 +59,7 @@ def cross_validate_probe(
     backbone: PretrainedBackbone,
     settings: ProbeSettings,
     *,
+    crop: str,
     repeated: Folds,
     leave_one_out: Folds | None,
 ) -> Candidate:
@@ -68,6 +70,7 @@ def cross_validate_probe(
       images: the photos as the backbone is shown them.
       backbone: gives the features.
       settings: its features and penalties.
+      crop: how the photos were cut.
       repeated: the folds of repeated k-fold.
       leave_one_out: the folds of leave-one-out. None to go without it.
     """
@@ -99,6 +102,7 @@ def cross_validate_probe(
         model=backbone.model_name,
         alpha=backbone.alpha,
         method=PROBE,
+        crop=crop,
         kfold=scores.score(probabilities, photos.labels, photos.groups),
         leave_one_out=leave_one_out_scores,
         choices=_choices(predictions, layer_features, settings),
@@ -150,6 +154,7 @@ def train_final_probe(
         places = (places[int(predictions.feature[0])],)
     penalty = settings.l2[int(predictions.l2[0])]
     heads = [_solve(place.rotated, photos.labels, penalty, photos.num_classes) for place in places]
+    pooled = np.concatenate([place.pooled for place in places], axis=1)
     return FinalClassifier(
         settings=FinalSettings(
             layers=tuple(place.layer for place in places),
@@ -158,13 +163,15 @@ def train_final_probe(
             l2=penalty,
             temperature=float(predictions.temperature[0]),
             # Out of fold, as the final classifier has learned from every photo.
-            sure_from=scores.sure_from(candidate.probabilities, photos.labels),
+            sure=scores.sure(candidate.probabilities, photos.labels),
+            unlike_from=familiarity.largest_distance(pooled, photos.groups),
         ),
         params=candidate.backbone.variables["params"],
         batch_stats=candidate.backbone.variables["batch_stats"],
         # One head on all features, whose logits are the mean of those of each.
         kernel=np.concatenate([kernel for kernel, _ in heads]) / len(heads),
         bias=np.mean([bias for _, bias in heads], axis=0),
+        typical=Typical.of(pooled),
     )
 
 

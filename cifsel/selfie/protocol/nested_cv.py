@@ -1,7 +1,7 @@
 """Nested cross-validation: settings are chosen without the photos that they are scored on.
 
-Either each fold chooses one kind of features and a penalty. Or the logits of all kinds are averaged,
-and each fold only fits the temperature.
+Either each fold chooses one kind of features and a penalty. Or the logits of all kinds are
+averaged, and each fold only fits the temperature.
 """
 
 import dataclasses

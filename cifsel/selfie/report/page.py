@@ -17,7 +17,13 @@ from cifsel.reports.page import Gallery, Page, Tile
 from cifsel.reports.style import display_name, percent, shortened
 from cifsel.runtime import typed
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.report import description_tables, page_charts, score_tables, sentences
+from cifsel.selfie.report import (
+    cautions,
+    description_tables,
+    page_charts,
+    score_tables,
+    sentences,
+)
 from cifsel.workdir import summaries
 
 # How many photos are shown, and their side in pixels, which is sharp on a phone.
@@ -85,7 +91,7 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
         "title": sentences.title(outcome),
         "sentences": sentences.summary_sentences(outcome),
         "chosen": sentences.chosen_because(outcome),
-        "warnings": sentences.warnings(outcome),
+        "warnings": cautions.warnings(outcome),
         "how": HOW,
         "privacy": PRIVATE if pictures is None else PUBLIC,
         "scores": score_tables.score_tables(outcome),
@@ -98,7 +104,9 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
         "settings": SETTINGS,
         "final": description_tables.final_model_table(outcome),
         "predict": f"{predict} --checkpoint={shlex.quote(str(folder))} photo.jpg",
-        "unsure": sentences.unsure(outcome.final.sure_from),
+        "unsure": sentences.unsure(outcome),
+        "unlike": sentences.unlike(outcome),
+        "by_class": score_tables.class_table(outcome),
         "sets": sentences.sets(outcome),
         "photos": description_tables.photo_table(outcome.photos),
         "candidates": description_tables.candidate_table(outcome.candidates),

@@ -9,7 +9,7 @@ from changes import with_candidate, with_photos
 from cifsel.selfie.protocol.candidates import Difference
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.photo_set import PhotoSet
-from cifsel.selfie.report import sentences
+from cifsel.selfie.report import cautions, sentences
 
 ONE_BY_ONE = {"examples": 24, "repeats": 1, "right": 22.000000000000004}
 ONE_BY_ONE |= {"accuracy_interval": (0.742, 0.977)}
@@ -147,12 +147,12 @@ def test_the_choice_has_a_reason(outcome):
 
 def test_nothing_to_warn_of(outcome):
     outcome = with_difference(with_difference(outcome, 0.0, 1.0), 0.2, 0.01)
-    assert sentences.warnings(outcome) == []
+    assert cautions.warnings(outcome) == []
 
 
 def test_warnings_name_photos_that_are_copies_and_in_two_classes(outcome):
     outcome = with_photos(outcome, copies=((0, 1, True), (1, 2, False)))
-    assert sentences.warnings(outcome) == [
+    assert cautions.warnings(outcome) == [
         "happy/a.jpg and happy/b.jpg are the same picture: they were held out together",
         "happy/b.jpg and very_sad/c.jpg are near copies, in two classes (happy and very sad): one"
         " must be wrong",
@@ -162,18 +162,18 @@ def test_warnings_name_photos_that_are_copies_and_in_two_classes(outcome):
 @pytest.mark.parametrize(("p", "sure"), [(0.04, "clearly"), (0.06, "perhaps by chance")])
 def test_warnings_say_that_imagenet_was_better_and_how_to_use_it(outcome, p, sure):
     outcome = with_difference(outcome, -0.125, p)
-    (warning,) = sentences.warnings(outcome)
+    (warning,) = cautions.warnings(outcome)
     assert "plain ImageNet weights did better" in warning
     assert f"by 12 points, {sure} (p = {p})" in warning
     assert warning.endswith("--config.init_from=imagenet --config.model=efficientnetv2-b3")
     # There is no field for another width.
-    (warning,) = sentences.warnings(with_candidate(outcome, 2, alpha=0.5))
+    (warning,) = cautions.warnings(with_candidate(outcome, 2, alpha=0.5))
     assert warning.endswith(f"(p = {p})")
 
 
 def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(outcome):
     worse = with_difference(outcome, -0.1, 0.2, "task-1 checkpoint, fine-tuned")
-    assert sentences.warnings(worse) == []
+    assert cautions.warnings(worse) == []
     # Nor if these are ImageNet's, which the user has chosen already.
     probe, fine_tuned, _ = outcome.candidates
     candidates = (
@@ -182,15 +182,15 @@ def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(outcome
     )
     outcome = dataclasses.replace(outcome, candidates=candidates)
     outcome = with_difference(outcome, -0.1, 0.2, "ImageNet weights, fine-tuned")
-    assert sentences.warnings(outcome) == []
+    assert cautions.warnings(outcome) == []
 
 
 def test_warnings_count_the_photos_without_a_face(outcome):
-    assert sentences.warnings(outcome) == []  # No face was looked for.
+    assert cautions.warnings(outcome) == []  # No face was looked for.
     face = (0, 0, 9, 9)
 
     def warnings(*faces):
-        return sentences.warnings(with_photos(outcome, crop="face", faces=faces))
+        return cautions.warnings(with_photos(outcome, crop="face", faces=faces))
 
     assert warnings(face, face, None, None) == [
         "no face was found in 2 photos, of which the middle was used"
