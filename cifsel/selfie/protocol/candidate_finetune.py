@@ -1,10 +1,12 @@
 """A candidate by fine-tuning: the last layers of the backbone learn as well."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
 from jaxtyping import UInt8
 
+from cifsel.evaluation.distances import Typical
 from cifsel.runtime.terminal import count, say
 from cifsel.selfie.protocol import familiarity, scores
 from cifsel.selfie.protocol import folds as folds_lib
@@ -101,7 +103,14 @@ def train_final_finetuned(
         l2=l2,
         folds=nothing_held_out,
     )
-    pooled = last_layer.pooled
+    params = {"backbone": backbone.variables["params"]["backbone"] | tuned.backbone}
+    batch_stats = backbone.variables["batch_stats"]
+    changed = dataclasses.replace(
+        backbone, variables={"params": params, "batch_stats": batch_stats}
+    )
+    place = (last_layer.layer, last_layer.grid)
+    # Of the tuned network, as that is what sees new photos.
+    pooled = extract_features(changed, images, [place])[0].pooled
     return FinalClassifier(
         settings=FinalSettings(
             layers=(last_layer.layer,),
@@ -113,11 +122,10 @@ def train_final_finetuned(
             sure=scores.sure(candidate.probabilities, photos.labels),
             unlike_from=familiarity.largest_distance(pooled, photos.groups),
         ),
-        params={"backbone": backbone.variables["params"]["backbone"] | tuned.backbone},
-        batch_stats=backbone.variables["batch_stats"],
+        params=params,
+        batch_stats=batch_stats,
         kernel=tuned.kernel,
         bias=tuned.bias,
-        # Of the network before it was tuned, which the distances of `familiarity` are of as well.
         typical=Typical.of(pooled),
     )
 
