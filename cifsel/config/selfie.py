@@ -75,7 +75,7 @@ _PROTOCOL = (
     ),
     Numbers(
         "depths",
-        (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        (0.3, 0.4, 0.5, 0.6, 0.7),
         "layers to take features from. 1: the last",
         0.0,
         1.0,

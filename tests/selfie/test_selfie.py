@@ -35,6 +35,7 @@ pytestmark = pytest.mark.slow
 MODEL, SIZE = "efficientnetv2-mini", 64
 QUICK = {
     "image_size": SIZE,
+    "layers": "choose",
     "depths": (0.5, 1.0),
     "grids": (1, 3),
     "l2": (1e-3, 1e-1),
@@ -154,12 +155,13 @@ def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
     monkeypatch.setenv("CIFSEL_WEIGHTS", str(tmp_path))
     made = predictor.load(str(moved))
     assert made.class_names == ("happy", "sad")
-    assert made.sure_from == metrics["final"]["sure_from"]
+    sure = metrics["final"]["sure"]
+    assert made.sure_from == (sure and sure["least"])
     drawn = drawn_faces.draw_faces(per_class=8)
     shown = made.show(drawn.images, drawn.names)
     # The same by other means: scikit-learn on the chosen features, scaled as the penalty expects.
     final, trained = metrics["final"], trained_model.restore(epath.Path(task1 / "run"))
-    places = [(final["layer"], final["grid"])]
+    places = [(layer, final["grid"]) for layer in final["layers"]]
     cells = features.cells(trained.model, features.View(SIZE, "bicubic", mirror=True), places)
     x = np.asarray(cells(trained.variables, jnp.asarray(shown)), np.float64)
     x -= x.mean(0)

@@ -17,7 +17,10 @@ from cifsel.selfie.protocol import logistic
 from cifsel.selfie.protocol.folds import Folds
 
 # The temperatures that are tried to calibrate the softmax.
-TEMPERATURES = np.geomspace(0.1, 10.0, 21).astype(np.float32)
+TEMPERATURES = np.geomspace(0.1, 10.0, 41).astype(np.float32)
+# Averaged logits usually ask for this temperature. It is the prior of each fit, and weighs as much
+# as so many photos. Without it, the temperatures of few photos differ by a factor of three.
+USUAL_TEMPERATURE, PRIOR_PHOTOS = 0.625, 2.4
 # So many folds are computed at once. One number means that it compiles once.
 _BLOCK = 25
 
@@ -112,9 +115,33 @@ def _predict_block(
         held_out, final = (values.mean(0, keepdims=True) for values in (held_out, final))
     held_out = jnp.moveaxis(held_out, 0, 1).reshape(count, -1, photos, num_classes)
     final = jnp.moveaxis(final, 0, 1).reshape(count, -1, photos, num_classes)
-    best, temperature, _ = _best(held_out, labels, inner.any(1))
+    kept = inner.any(1)
+    if average:
+        best, temperature = jnp.zeros(count, jnp.int32), _temperature(held_out[:, 0], labels, kept)
+    else:
+        best, temperature, _ = _best(held_out, labels, kept)
     logits = final[jnp.arange(count), best] / temperature[:, None, None]
     return jax.nn.softmax(logits), best // len(l2), best % len(l2), temperature
+
+
+def _temperature(held_out: Array, labels: Array, kept: Array) -> Array:
+    """Fits the temperature (F,) of held-out logits (F, N, K), with a prior on its logarithm.
+
+    Nothing was chosen by these logits, so that they are no better than those of new photos.
+    Smoothed targets, which are for chosen ones, would make answers too timid.
+    """
+    share = balanced(labels, kept, held_out.shape[-1])
+    share /= share.sum(1, keepdims=True)
+    photos = jnp.maximum(kept.sum(1), 1)
+
+    def loss(temperature: Array) -> Array:
+        shares = jax.nn.log_softmax(held_out / temperature)
+        true = jnp.take_along_axis(shares, labels[..., None], axis=2)[..., 0]
+        off = jnp.log(temperature / USUAL_TEMPERATURE)
+        return PRIOR_PHOTOS / photos * off**2 - (true * share).sum(1)
+
+    losses = jax.lax.map(loss, jnp.asarray(TEMPERATURES))  # (T, F)
+    return jnp.asarray(TEMPERATURES)[losses.argmin(0)]
 
 
 def choose_setting(

@@ -1,6 +1,7 @@
 """The sentences that a person is told."""
 
 import dataclasses
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ PHOTOS = PhotoSet(
     copies=(),
     crop="none",
     faces=(None,) * 4,
+    asked="photos",
 )
 
 
@@ -183,6 +185,49 @@ def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(outcome
     outcome = dataclasses.replace(outcome, candidates=candidates)
     outcome = with_difference(outcome, -0.1, 0.2, "ImageNet weights, fine-tuned")
     assert cautions.warnings(outcome) == []
+
+
+def test_warnings_name_a_crop_that_did_better(outcome):
+    outcome = with_candidate(outcome, 2, crop="expression")
+    name = outcome.candidates[2].name
+    assert cautions.warnings(with_difference(outcome, 0.1, 0.2, name)) == []
+    (warning,) = cautions.warnings(with_difference(outcome, -0.125, 0.02, name))[-1:]
+    assert warning == (
+        "crop=expression did better on these photos by 12 points, clearly (p = 0.02): to use it,"
+        " --config.crop=expression"
+    )
+
+
+def test_warnings_say_to_which_class_answers_lean(outcome):
+    outcome = with_photos(outcome, groups=np.arange(4))
+    confusion = np.array([[20.0, 9.0], [1.0, 30.0]])
+    scores = dataclasses.replace(outcome.candidates[0].leave_one_out, confusion=confusion)
+    (warning,) = cautions.warnings(with_candidate(outcome, 0, leave_one_out=scores))
+    assert "lean to very sad: 9 photos of other classes were taken for it, and 1 the" in warning
+    assert "(p = 0.021)" in warning
+
+
+def test_the_question_that_was_answered_is_said(outcome):
+    def said(**photos):
+        return sentences.summary(with_photos(outcome, **photos))
+
+    days = [datetime(2026, 5, day, 12) for day in range(1, 9)]
+    people = "about other photos of these people."
+    assert people in said()
+    assert "hold_out" not in said()
+    assert "people that it has never seen" in said(asked="people")
+    assert "other days of these people" in said(asked="days")
+    assert "Other days may be harder" in said(taken=(days[0],) * 4)
+    eight = {
+        "names": tuple(f"{i}.jpg" for i in range(8)),
+        "labels": np.repeat([0, 1], 4),
+        "groups": np.arange(8),
+        "faces": (None,) * 8,
+    }
+    assert f"{people} --config.hold_out=days asks about other days." in said(
+        taken=tuple(days), **eight
+    )
+    assert "hold_out" not in said(taken=(days[0], *days[:7]), **eight)
 
 
 def test_warnings_count_the_photos_without_a_face(outcome):
