@@ -102,7 +102,7 @@ def test_each_class_is_scored_by_itself(make_outcome):
     confusion = np.array([[9.0, 3.0], [1.0, 11.0]])
     scores = dataclasses.replace(outcome.chosen_candidate.leave_one_out, confusion=confusion)
     table = rows(score_tables.class_table(with_candidate(outcome, 1, leave_one_out=scores)))
-    assert table["happy"] == ("9 of 12 (75 %)", "45 % to 92 %", "10")
+    assert table["happy"] == ("9 of 12 (75 %)", "46 % to 91 %", "10")
     assert table["sad"] == ("11 of 12 (92 %)", "65 % to 99 %", "14")
 
 

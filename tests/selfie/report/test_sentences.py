@@ -67,8 +67,9 @@ def with_difference(outcome, mean, p, against="ImageNet weights, probe"):
 
 def test_sentence_of_photos_held_out_one_by_one(outcome):
     assert sentences.summary(outcome) == (
-        "22 of 24 photos right when each was held out. The true rate is likely between 74 % and"
-        " 98 %. Luck alone would hardly do as well (p = 0.0099). More photos would probably help."
+        "22 of 24 photos right when each was held out. On photos like these the true"
+        " rate is likely between 74 % and 98 %. This is about other photos of these people. Luck"
+        " alone would hardly do as well (p = 0.0099). More photos would probably help."
     )
 
 
@@ -76,9 +77,9 @@ def test_sentence_of_cross_validation_alone(outcome):
     outcome = with_candidate(outcome, 0, leave_one_out=None)
     outcome = dataclasses.replace(outcome, learning_curve=FLAT)
     assert sentences.summary(outcome) == (
-        "20.7 of 24 photos right in 10 x cross-validation. The true rate is likely between 66 % and"
-        " 95 %. Luck alone would hardly do as well (p = 0.0099). Nothing says that more photos"
-        " would help."
+        "20.7 of 24 photos right in 10 x cross-validation. On photos like these the true"
+        " rate is likely between 66 % and 95 %. This is about other photos of these people. Luck"
+        " alone would hardly do as well (p = 0.0099). Nothing says that more photos would help."
     )
 
 
