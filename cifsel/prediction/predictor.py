@@ -266,10 +266,12 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
     channels = features.cell_channels(model, trained.variables, meta.image_size, meta.places)
 
     def judge(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values = outputs(shown)
-        pooled = features.without_cells(values, meta.places, channels)
+        values, typical = outputs(shown), trained.typical
+        distances = np.zeros(len(shown))
+        if typical is not None:
+            distances = typical.distances(features.without_cells(values, meta.places, channels))
         # In double precision on the host, where accelerators would round.
-        return values @ kernel64 + bias64, trained.typical.distances(pooled)
+        return values @ kernel64 + bias64, distances
 
     return Predictor(
         task=SELFIE,

@@ -30,7 +30,7 @@ class SelfieModel:
       view: how photos are shown to it.
       kernel: of the head, from the outputs of `features.cells` to logits.
       bias: of the head.
-      typical: the features of the photos that it was made from.
+      typical: the features of the photos that it was made from. None if they are not known.
       digest: of the checkpoint's files.
     """
 
@@ -40,7 +40,7 @@ class SelfieModel:
     view: features.View
     kernel: Float32[jax.Array, "d k"]
     bias: Float32[jax.Array, " k"]
-    typical: Typical
+    typical: Typical | None = None
     digest: str = ""
 
 
@@ -70,13 +70,18 @@ def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:
     typical = {
         name: jax.ShapeDtypeStruct(typical_shape, jnp.float32) for name in ("mean", "spread")
     }
-    parts = backbone | {"head": head, "typical": typical}
+    parts = backbone | {"head": head}
+    if meta.unlike_from is not None:
+        parts |= {"typical": typical}
     tree = jax.tree.map(jnp.asarray, checkpoints.model(parts))
     kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
     if kernel.shape != kernel_shape:  # orbax checks only arrays that were saved from JAX.
         raise ValueError(f"head has shape {kernel.shape}, not {kernel_shape}")
+    variables = {kind: tree[kind] for kind in backbone}
+    restored = SelfieModel(meta, model, variables, view, kernel, bias)
+    if meta.unlike_from is None:
+        return restored
     mean, spread = (np.asarray(tree["typical"][name]) for name in ("mean", "spread"))
     if mean.shape != typical_shape or spread.shape != typical_shape:
         raise ValueError(f"typical has shape {mean.shape}, not {typical_shape}")
-    variables = {kind: tree[kind] for kind in backbone}
-    return SelfieModel(meta, model, variables, view, kernel, bias, Typical(mean, spread))
+    return dataclasses.replace(restored, typical=Typical(mean, spread))

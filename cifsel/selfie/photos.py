@@ -80,7 +80,14 @@ def prepare_photos(
         decoded, burst_seconds=burst_seconds, people=people, by_day=hold_out == DAYS
     )
     folds.check(
-        decoded.labels, groups, decoded.class_names, lambda label: _advice(decoded, label, people)
+        decoded.labels,
+        groups,
+        decoded.class_names,
+        lambda label: (
+            "add photos of other days, or give --config.hold_out=photos"
+            if hold_out == DAYS
+            else _advice(decoded, label, people)
+        ),
     )
     shown = cropper.show(decoded.images, decoded.names, image_size)
     photos = PhotoSet(

@@ -134,7 +134,7 @@ class SelfieMeta:
       crop: the part of a photo that is shown.
       sure_from: the least highest probability of a reliable answer. None if none is.
       unlike_from: the least distance of a photo that is unlike those of training, by
-        `evaluation.distances`.
+        `evaluation.distances`. None if that is not known.
       init_from: where the backbone's weights came from.
       config: of the run, JSON-ready.
       seen: the photos that it has learned from.
@@ -151,7 +151,7 @@ class SelfieMeta:
     mirror: bool
     crop: Crop
     sure_from: float | None
-    unlike_from: float
+    unlike_from: float | None
     init_from: str
     config: Mapping[str, Any]
     seen: tuple[SeenPhoto, ...] = ()
@@ -193,7 +193,7 @@ class SelfieMeta:
                 schema.value(crop, "fallback", schema.SWITCH),
             ),
             sure_from=schema.value_or_none(content, "sure_from", schema.SHARE),
-            unlike_from=schema.value(content, "unlike_from", schema.DISTANCE),
+            unlike_from=schema.value_or_none(content, "unlike_from", schema.DISTANCE),
             init_from=schema.value(content, "init_from", schema.TEXT),
             config=schema.config(content, schema.SELFIE_CONFIG),
             seen=_seen(content.get("seen", []), len(names)),

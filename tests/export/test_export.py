@@ -72,6 +72,7 @@ def tiny_selfie(build_tiny, variables_of):
         mirror=True,
         crop=Crop("face", 1.5, fallback=False),
         sure_from=0.7,
+        unlike_from=None,
         init_from="imagenet",
         config={},
     )

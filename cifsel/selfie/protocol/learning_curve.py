@@ -41,7 +41,7 @@ def compute_learning_curve(
     folds: Folds,
     *,
     l2: Sequence[float],
-    average: bool,
+    average: bool = False,
     seed: int,
 ) -> tuple[CurvePoint, ...]:
     """Computes the out-of-fold accuracy by the number of photos that were learned from.

@@ -38,7 +38,7 @@ def permutation_test(
     *,
     folds: int,
     l2: Sequence[float],
-    average: bool,
+    average: bool = False,
     observed: float,
     permutations: int,
     seed: int,
