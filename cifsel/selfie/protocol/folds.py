@@ -115,6 +115,11 @@ def first_repeat(folds: Folds) -> Folds:
     return Folds(folds.test[:count], folds.inner[:count], 1)
 
 
+def without_inner(folds: Folds) -> Folds:
+    """The same folds without inner ones, for predictions whose confidence does not matter."""
+    return dataclasses.replace(folds, inner=folds.inner[:, :0])
+
+
 def thinned(
     folds: Folds,
     labels: Int[np.ndarray, " n"],

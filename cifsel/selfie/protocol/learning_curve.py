@@ -64,6 +64,9 @@ def compute_learning_curve(
         photos = float(fewer.train.sum(1).mean())
         if curve and photos == curve[-1].photos:
             continue
+        if average:
+            # Only the likeliest classes count, which the temperature does not move.
+            fewer = folds_lib.without_inner(fewer)
         predictions = nested_cross_validation(
             points, labels, fewer, l2, int(labels.max()) + 1, average=average
         )

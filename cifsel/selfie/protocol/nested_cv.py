@@ -21,8 +21,8 @@ TEMPERATURES = np.geomspace(0.1, 10.0, 41).astype(np.float32)
 # Averaged logits usually ask for this temperature. It is the prior of each fit, and weighs as much
 # as so many photos. Without it, the temperatures of few photos differ by a factor of three.
 USUAL_TEMPERATURE, PRIOR_PHOTOS = 0.625, 2.4
-# So many folds are computed at once. One number means that it compiles once.
-_BLOCK = 25
+# About so many fits are computed at once. One number means that it compiles once.
+_FITS = 150
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,11 +60,13 @@ def nested_cross_validation(
       folds: F of them.
       l2: L penalties.
       num_classes: K.
-      average: average the logits of all kinds of features, and do not choose among them.
+      average: average the logits of all kinds of features, and do not choose among them. Then
+        folds may have no inner folds, and all have the usual temperature.
     """
-    count = len(folds.test)
+    count, inner_folds = folds.inner.shape[:2]
+    block = max(1, _FITS // (inner_folds + 1))
     own = np.broadcast_to(labels, folds.test.shape)
-    padding = [(0, -count % _BLOCK), (0, 0)]
+    padding = [(0, -count % block), (0, 0)]
     # Folds of the padding have no photos to learn from, so that their fits end at once.
     train, rows = np.pad(folds.train, padding), np.pad(own, padding)
     inner = np.pad(folds.inner, [padding[0], (0, 0), (0, 0)])
@@ -72,12 +74,12 @@ def nested_cross_validation(
     outputs = [
         _predict_block(
             kinds,
-            *(jnp.asarray(array[start : start + _BLOCK]) for array in (rows, train, inner)),
+            *(jnp.asarray(array[start : start + block]) for array in (rows, train, inner)),
             penalties,
             num_classes=num_classes,
             average=average,
         )
-        for start in range(0, count, _BLOCK)
+        for start in range(0, count, block)
     ]
     joined = [np.concatenate(parts)[:count] for parts in zip(*outputs, strict=True)]
     return NestedPredictions(*joined)
@@ -95,19 +97,20 @@ def _predict_block(
     average: bool,
 ) -> tuple[Array, Array, Array, Array]:
     count, inner_folds, photos = inner.shape
-    repeated = jnp.repeat(labels, inner_folds, axis=0)
-    inner_train = (train[:, None] & ~inner).reshape(-1, photos)
-    weights = balanced(repeated, inner_train, num_classes)
+    # The fits of the inner folds of each fold, and then its own.
+    learned = jnp.concatenate([train[:, None] & ~inner, train[:, None]], 1).reshape(-1, photos)
+    repeated = jnp.repeat(labels, inner_folds + 1, axis=0)
+    weights = balanced(repeated, learned, num_classes)
 
     def fit_features(points: Array) -> tuple[Array, Array]:
         """Returns logits of the photos that inner folds hold out, and of all from all training."""
-        fit = functools.partial(logistic.solve, points, l2=l2, num_classes=num_classes)
-        within = logistic.logits(points, *fit(repeated, weights))
-        within = within.reshape(photos, num_classes, count, inner_folds, len(l2))
+        fitted = logistic.solve(points, repeated, weights, l2, num_classes=num_classes)
+        logits = logistic.logits(points, *fitted)
+        logits = logits.reshape(photos, num_classes, count, inner_folds + 1, len(l2))
         # Each training photo is held out by one of the inner folds.
+        within, own = logits[:, :, :, :-1], logits[:, :, :, -1]
         held_out = jnp.einsum("nkfjl,fjn->flnk", within, inner.astype(jnp.float32))
-        final = logistic.logits(points, *fit(labels, balanced(labels, train, num_classes)))
-        return held_out, jnp.moveaxis(final, (2, 3), (0, 1))
+        return held_out, jnp.moveaxis(own, (2, 3), (0, 1))
 
     # Kinds of features are fitted in turn. All at once would take S times the memory.
     held_out, final = jax.lax.map(fit_features, points)  # (S, F, L, N, K) each
@@ -131,7 +134,7 @@ def _temperature(held_out: Array, labels: Array, kept: Array) -> Array:
     Smoothed targets, which are for chosen ones, would make answers too timid.
     """
     share = balanced(labels, kept, held_out.shape[-1])
-    share /= share.sum(1, keepdims=True)
+    share /= jnp.maximum(share.sum(1, keepdims=True), 1e-9)
     photos = jnp.maximum(kept.sum(1), 1)
 
     def loss(temperature: Array) -> Array:

@@ -71,6 +71,9 @@ def permutation_test(
         permutations,
     )
     labels_of_fold = np.repeat(permuted, len(all_folds.test) // permutations, axis=0)
+    if average:
+        # Only the likeliest classes count. The temperature, which inner folds are for, moves none.
+        all_folds = folds_lib.without_inner(all_folds)
     predictions = nested_cross_validation(
         points, labels_of_fold, all_folds, l2, int(labels.max()) + 1, average=average
     )

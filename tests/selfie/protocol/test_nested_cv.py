@@ -222,7 +222,7 @@ def test_average_of_features_that_tell_and_of_others_still_tells():
     points, labels, folds = example()
     predictions = nested_cv.nested_cross_validation(points, labels, folds, (1e-2,), 2, average=True)
     held_out = scores.out_of_fold(predictions.probabilities, folds)
-    assert np.mean(held_out.argmax(2) == labels) > 0.85
+    assert np.mean(held_out.argmax(2) == labels) > 0.7
     # Photos that a fold holds out have no say in it.
     own = np.repeat(labels[None], len(folds.test), axis=0)
     changed = np.where(folds.test, 1 - own, own)
