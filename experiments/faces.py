@@ -176,7 +176,9 @@ def measure(flags: Any) -> None:
         say(f"{row.change}: face {row.face}, expression {row.expression} of {row.photos}")
         rows.append(dataclasses.asdict(row))
     if flags.json:
-        record = {**provenance.environment().to_json(), "rows": rows}
+        # Without the folders of this machine.
+        words = "python -m experiments.faces --photos=FOLDER,FOLDER --others=FOLDER"
+        record = {**provenance.environment().to_json(), "command": words, "rows": rows}
         Path(flags.json).write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -87,7 +87,7 @@ def read_pool(folders: Sequence[str], people: str, same: Sequence[str]) -> Pool:
     )
     matches = {name: re.search(people, name) for name in names} if people else {}
     known = {name: match[1] for name, match in matches.items() if match}
-    known |= {name: "same" for name in names if any(part in name for part in same)}
+    known |= {name: "same" for name in names if any(part in name for part in same if part)}
     return Pool(photos, grouping.groups(photos, burst_seconds=0, people=known))
 
 
@@ -211,6 +211,9 @@ def measure(flags: Any) -> None:
     rows: list[dict[str, Any]] = []
     record = {
         **provenance.environment().to_json(),
+        # Without the folders of this machine.
+        "command": f"python -m experiments.selfie_draws --photos=FOLDER,FOLDER"
+        f" --people={flags.people!r} --same={flags.same} --draws={flags.draws}",
         "photos": len(pool.groups),
         "groups": int(pool.groups.max()) + 1,
         "rows": rows,
