@@ -23,6 +23,7 @@ from sklearn import metrics
 
 from cifsel.config import SELFIE, Parser, path
 from cifsel.data.photos import crops, grouping, labelled
+from cifsel.models import classifier
 from cifsel.runtime import command
 from cifsel.runtime.terminal import say
 from cifsel.selfie.protocol import folds as folds_lib
@@ -93,15 +94,16 @@ def read_pool(folders: Sequence[str], people: str, same: Sequence[str]) -> Pool:
 
 def features_of(pool: Pool, model: str, crop: str, settings: ProbeSettings, cache: Path) -> Any:
     """Coordinates (S, N, N) of all photos, from the cache if they are there."""
-    backbone = pretrained.pretrained_backbones(
-        "imagenet", imagenet_model=model, weights_dir=None, image_size=DEFAULTS["image_size"]
-    )[0]
-    places = layer_features.layers_and_grids(backbone.model, settings.depths, settings.grids)
+    built = classifier.build(model, num_classes=2)
+    places = layer_features.layers_and_grids(built, settings.depths, settings.grids)
     parts = [f"{layer}x{grid}" for layer, grid in places]
     file = cache / f"{model}-{crop}-{len(pool.groups)}.npz"
     kept = dict(np.load(file)) if file.exists() else {}
     missing = [place for place, part in zip(places, parts, strict=True) if part not in kept]
     if missing:
+        backbone = pretrained.pretrained_backbones(
+            "imagenet", imagenet_model=model, weights_dir=None, image_size=DEFAULTS["image_size"]
+        )[0]
         cropper = crops.Cropper(crop, DEFAULTS["crop_margin"], fallback=True)
         shown = cropper.show(pool.photos.images, pool.photos.names, backbone.image_size)
         say(f"{crop}: {sum(face is None for face in shown.faces)} photos without a face")

@@ -263,13 +263,13 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
     outputs = _batched(functools.partial(cells, variables))
     kernel64, bias64 = np.asarray(trained.kernel, np.float64), np.asarray(trained.bias, np.float64)
     evidence = gradcam.of_cells(model, view, meta.places)
-    channels = features.cell_channels(model, trained.variables, meta.image_size, meta.places)
 
     def judge(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, typical = outputs(shown), trained.typical
         distances = np.zeros(len(shown))
         if typical is not None:
-            distances = typical.distances(features.without_cells(values, meta.places, channels))
+            pooled = features.without_cells(values, meta.places, trained.channels)
+            distances = typical.distances(pooled)
         # In double precision on the host, where accelerators would round.
         return values @ kernel64 + bias64, distances
 

@@ -31,6 +31,7 @@ class SelfieModel:
       kernel: of the head, from the outputs of `features.cells` to logits.
       bias: of the head.
       typical: the features of the photos that it was made from. None if they are not known.
+      channels: of each place of `meta`, for `typical`.
       digest: of the checkpoint's files.
     """
 
@@ -41,6 +42,7 @@ class SelfieModel:
     kernel: Float32[jax.Array, "d k"]
     bias: Float32[jax.Array, " k"]
     typical: Typical | None = None
+    channels: tuple[int, ...] = ()
     digest: str = ""
 
 
@@ -67,12 +69,12 @@ def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:
         "kernel": jax.ShapeDtypeStruct(kernel_shape, jnp.float32),
         "bias": jax.ShapeDtypeStruct((num_classes,), jnp.float32),
     }
-    typical = {
+    typical_arrays = {
         name: jax.ShapeDtypeStruct(typical_shape, jnp.float32) for name in ("mean", "spread")
     }
     parts = backbone | {"head": head}
     if meta.unlike_from is not None:
-        parts |= {"typical": typical}
+        parts |= {"typical": typical_arrays}
     tree = jax.tree.map(jnp.asarray, checkpoints.model(parts))
     kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
     if kernel.shape != kernel_shape:  # orbax checks only arrays that were saved from JAX.
@@ -84,4 +86,5 @@ def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:
     mean, spread = (np.asarray(tree["typical"][name]) for name in ("mean", "spread"))
     if mean.shape != typical_shape or spread.shape != typical_shape:
         raise ValueError(f"typical has shape {mean.shape}, not {typical_shape}")
-    return dataclasses.replace(restored, typical=Typical(mean, spread))
+    typical = Typical(mean, spread)
+    return dataclasses.replace(restored, typical=typical, channels=tuple(channels))
