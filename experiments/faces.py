@@ -122,7 +122,8 @@ def found(images: Sequence[np.ndarray]) -> tuple[list[bool], list[np.ndarray | N
     names = [""] * len(images)
     faces = crops.Cropper("face", fallback=True).show(images, names, 16).faces
     marked = [landmarks.find_face(image) for image in images]
-    return [face is not None for face in faces], [face and face.points for face in marked]
+    points = [None if face is None else face.points for face in marked]
+    return [face is not None for face in faces], points
 
 
 def rows_of(images: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Iterator[Row]:
