@@ -58,15 +58,15 @@ def compute_learning_curve(
     Returns:
       A point for each of `SHARES`, without those that come to the same number of photos.
     """
+    if average:
+        # Inner folds are for confidence, which moves no answer.
+        folds = folds_lib.without_inner(folds)
     curve: list[CurvePoint] = []
     for share in SHARES:
         fewer = folds_lib.thinned(folds, labels, groups, share, seed)
         photos = float(fewer.train.sum(1).mean())
         if curve and photos == curve[-1].photos:
             continue
-        if average:
-            # Only the likeliest classes count, which the temperature does not move.
-            fewer = folds_lib.without_inner(fewer)
         predictions = nested_cross_validation(
             points, labels, fewer, l2, int(labels.max()) + 1, average=average
         )

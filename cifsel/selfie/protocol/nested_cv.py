@@ -60,8 +60,8 @@ def nested_cross_validation(
       folds: F of them.
       l2: L penalties.
       num_classes: K.
-      average: average the logits of all kinds of features, and do not choose among them. Then
-        folds may have no inner folds, and all have the usual temperature.
+      average: average the logits of all kinds of features, and do not choose among them. Where the
+        inner folds are empty, the temperature is the usual one.
     """
     count, inner_folds = folds.inner.shape[:2]
     block = max(1, _FITS // (inner_folds + 1))

@@ -62,7 +62,10 @@ def permutation_test(
     rng = np.random.default_rng([seed, 2])
     permuted = np.stack([_permuted(labels, groups, rng) for _ in range(permutations)])
     by_permutation = [
-        folds_lib.repeated(own, groups, folds=folds, repeats=1, seed=seed + number)
+        # Averages need no inner folds here. Those are for confidence, which moves no answer.
+        folds_lib.repeated(
+            own, groups, folds=folds, repeats=1, seed=seed + number, with_inner=not average
+        )
         for number, own in enumerate(permuted)
     ]
     all_folds = Folds(
@@ -71,9 +74,6 @@ def permutation_test(
         permutations,
     )
     labels_of_fold = np.repeat(permuted, len(all_folds.test) // permutations, axis=0)
-    if average:
-        # Only the likeliest classes count. The temperature, which inner folds are for, moves none.
-        all_folds = folds_lib.without_inner(all_folds)
     predictions = nested_cross_validation(
         points, labels_of_fold, all_folds, l2, int(labels.max()) + 1, average=average
     )
