@@ -47,7 +47,7 @@ def metrics_json(
         "seconds": {"all": outcome.seconds},
         "config": config,
         **outcome.provenance.to_json(),
-        "final": dataclasses.asdict(outcome.final),
+        "final": _with_list(dataclasses.asdict(outcome.final)),
         "sets": [
             dataclasses.asdict(made) | {"likely_coverage": list(made.likely_coverage)}
             for made in outcome.sets
@@ -84,9 +84,14 @@ def _candidate_json(candidate: CandidateScores) -> dict[str, Any]:
         "crop": candidate.crop,
         "kfold": _scores_json(candidate.kfold),
         "leave_one_out": None if leave_one_out is None else _scores_json(leave_one_out),
-        "choices": [dataclasses.asdict(choice) for choice in candidate.choices],
+        "choices": [_with_list(dataclasses.asdict(choice)) for choice in candidate.choices],
         "losses": [dataclasses.asdict(loss) for loss in candidate.losses],
     }
+
+
+def _with_list(content: dict[str, Any]) -> dict[str, Any]:
+    """The same with its layers, if it has any, as a list, which JSON gives back."""
+    return content | {"layers": list(content["layers"])} if "layers" in content else content
 
 
 def _scores_json(scores: Scores) -> dict[str, Any]:

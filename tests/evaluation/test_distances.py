@@ -44,8 +44,8 @@ def test_the_limit_is_of_photos_that_are_held_out_with_their_group():
 def test_of_new_photos_like_these_one_in_n_plus_1_is_further():
     rng = np.random.default_rng(1)
     further = []
-    for _ in range(60):
+    for _ in range(30):
         photos = rng.normal(size=(124, 40)) * rng.gamma(5, 1, (124, 1))
         limit = familiarity.largest_distance(photos[:24], np.arange(24))
         further.append((Typical.of(photos[:24]).distances(photos[24:]) > limit).mean())
-    assert np.mean(further) == pytest.approx(1 / 25, abs=0.015)
+    assert np.mean(further) == pytest.approx(1 / 25, abs=0.02)
