@@ -172,13 +172,15 @@ def measure(flags: Any) -> None:
     """Measures all and writes the record."""
     read = [labelled.load_photos(folder) for folder in flags.photos.split(",")]
     others = labelled.load_photos(flags.others, skip_unreadable=True).images[:: flags.step]
+    images = [image for own in read for image in own.images][:: flags.every]
     rows = []
-    for row in rows_of([image for own in read for image in own.images], others):
+    for row in rows_of(images, others):
         say(f"{row.change}: face {row.face}, expression {row.expression} of {row.photos}")
         rows.append(dataclasses.asdict(row))
     if flags.json:
         # Without the folders of this machine.
         words = "python -m experiments.faces --photos=FOLDER,FOLDER --others=FOLDER"
+        words += f" --every={flags.every} --step={flags.step}"
         record = {**provenance.environment().to_json(), "command": words, "rows": rows}
         Path(flags.json).write_text(json.dumps(record, indent=1) + "\n")
 
@@ -189,6 +191,7 @@ def main() -> None:
     add = parser.add_argument
     add("--photos", required=True, metavar="FOLDERS", help="folders with commas between them")
     add("--others", required=True, type=path, metavar="FOLDER", help="photos without faces")
+    add("--every", type=int, default=1, metavar="N", help="every N-th photo, default: 1")
     add("--step", type=int, default=4, metavar="N", help="every N-th of them, default: 4")
     add("--json", type=path, metavar="FILE", help="the record, default: none")
     flags = parser.parse_args()
