@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cifsel.data.photos import crops, landmarks
+from cifsel.data.photos import crops, landmarks, mtcnn
 from cifsel.errors import UserError
 
 # Of the photo, by eye: the eye on the left, the eye on the right, nose, corners of the mouth.
@@ -39,6 +39,11 @@ def test_points_follow_the_photo(astronaut):
     mirrored = landmarks.find_face(np.asarray(ImageOps.mirror(picture)))
     back = mirrored.points[[1, 0, 2, 4, 3]]
     assert abs(np.stack([512 - back[:, 0], back[:, 1]], 1) - expected).max() < 5
+    # So far that it is only found in a photo that is turned back.
+    askew = landmarks.find_face(np.asarray(picture.rotate(50)))
+    cos, sin = np.cos(np.radians(50)), np.sin(np.radians(50))
+    moved = (expected - 256) @ np.array([(cos, -sin), (sin, cos)]) + 256
+    assert abs(askew.points - moved).max() < 12
     wide = np.pad(astronaut, ((0, 0), (300, 100), (0, 0)), "edge")
     assert abs(landmarks.find_face(wide).points - (300, 0) - expected).max() < 5
 
@@ -48,7 +53,7 @@ def test_face_is_found(astronaut, change):
     picture = Image.fromarray(astronaut)
     changed = {
         "turned": picture.rotate(25),
-        "dark": picture.point(lambda level: level // 5),
+        "dark": picture.point(lambda level: level // 12),
         "grey": picture.convert("L").convert("RGB"),
         "close": picture.crop((170, 60, 280, 190)),
     }[change]
@@ -80,19 +85,19 @@ def test_expression_crop_is_grey_aligned_and_names_photos_without_a_face(astrona
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(landmarks.importlib.util, "find_spec", lambda name: None)
-    landmarks.load_networks.cache_clear()
+    monkeypatch.setattr(mtcnn.importlib.util, "find_spec", lambda name: None)
+    mtcnn.load_networks.cache_clear()
     with pytest.raises(UserError) as caught:
         crops.Cropper("expression", fallback=True).show([np.zeros((9, 9, 3), np.uint8)], ["a"], 24)
     expected = "crop='expression' needs mtcnn: pip install 'cifsel[expression]'"
     assert str(caught.value) == expected
-    landmarks.load_networks.cache_clear()
+    mtcnn.load_networks.cache_clear()
 
 
 @pytest.mark.slow
 def test_finds_what_the_package_finds_with_tensorflow(astronaut):
-    mtcnn = pytest.importorskip("mtcnn")
-    found = mtcnn.MTCNN().detect_faces(astronaut, min_face_size=40)
+    package = pytest.importorskip("mtcnn")
+    found = package.MTCNN().detect_faces(astronaut, min_face_size=40)
     best = max(found, key=lambda face: face["box"][2])
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
     expected = np.array([best["keypoints"][name] for name in names])
