@@ -169,6 +169,14 @@ def test_metadata(tiny_selfie, tiny_task1):
     assert (texts["sure_from"], texts["input_size"]) == ("null", "20")
 
 
+def test_the_page_says_what_an_expression_crop_is(tiny_selfie):
+    crop = {"kind": "expression", "margin": 0.9, "fallback": True, "whole": False}
+    described = dataclasses.replace(metadata.of(tiny_selfie, "onnx"), crop=crop)
+    page = " ".join(usage.page("it.onnx", described).split())
+    assert "the lower part of faces, moved to one place, in grey levels of mean 128" in page
+    assert "Without a face: the middle square" in page
+
+
 def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
     calibrated = dataclasses.replace(tiny_selfie, set_from={0.8: 0.25, 0.9: 0.125})
     described = metadata.of(calibrated, "onnx")
