@@ -42,5 +42,5 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     # Fewer repetitions than for photos, as drawn faces are only there to show how it goes.
     c.selfie.repeats = 2
     c.selfie.permutations = 10
-    c.selfie.tuned_layers = 0
+    c.selfie.compare_crops = False
     return c

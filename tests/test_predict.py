@@ -182,17 +182,18 @@ def test_json_and_csv_agree(run, tmp_path):
         "seen_in_training": False,
         "held_out": None,
         "seen_as": None,
+        "unlike": False,
     }
     assert (records[1]["label"], records[1]["unsure"]) == ("happy", True)
     rows = list(csv.reader(io.StringIO(run(*paths, "--csv")[0])))
     assert rows[0] == ["photo", "label", "probability", "unsure", "probability of happy",
                        "probability of sad", "seen in training", "held-out label",
-                       "held-out probability", "seen as"]  # fmt: skip
+                       "held-out probability", "seen as", "unlike"]  # fmt: skip
     for row, record in zip(rows[1:], records, strict=True):
         shares = [record["probability"], record["unsure"], *record["probabilities"].values()]
         assert row[:2] == [record["photo"], record["label"]]
-        assert [json.loads(cell) for cell in row[2:-4]] == shares
-        assert row[-4:] == ["false", "", "", ""]
+        assert [json.loads(cell) for cell in row[2:-5]] == shares
+        assert row[-5:] == ["false", "", "", "", "false"]
     lines = run(*paths, "--jsonl")[0].splitlines()
     assert [json.loads(line) for line in lines] == records
 
@@ -576,6 +577,7 @@ def checkpoint(variables_of, tmp_path_factory):
         "crop": {"kind": "none", "margin": 1.2, "fallback": False},
         "temperature": 1.0,
         "sure_from": None,
+        "unlike_from": None,
     }
     with Checkpoints(epath.Path(folder)) as saved:
         saved.save(0, model=tree | {"head": {"kernel": kernel, "bias": kernel[0]}}, meta=meta)

@@ -29,6 +29,12 @@ _PHOTOS = (
         0,
         1e9,
     ),
+    Choice(
+        "hold_out",
+        "photos",
+        "'photos': what is asked is other photos, 'days': other days. A day stays together",
+        choices=("photos", "days"),
+    ),
     Place("people_csv", None, "file of 'photo,person' lines. A person's photos stay together"),
     Text(
         "people_pattern", None, "regular expression that finds the person in a path: '/([a-z]+)_'"
@@ -36,9 +42,10 @@ _PHOTOS = (
     Choice(
         "crop",
         "none",
-        "'none' shows the middle square, 'face' the largest face",
-        choices=("none", "face"),
+        "'none': the middle square, 'face': the largest face, 'expression': its mouth, aligned",
+        choices=("none", "face", "expression"),
     ),
+    Bool("compare_crops", True, "score other crops beside it, where what finds faces is installed"),
     Float("crop_margin", 0.9, "side of the crop as a multiple of the head's box", 0.5, 4.0),
     Bool(
         "crop_fallback", False, "show the middle square where no face is found, instead of stopping"
@@ -60,12 +67,26 @@ _SOURCE = (
 )
 
 _PROTOCOL = (
-    Numbers("depths", (0.4, 0.6, 0.8, 1.0), "layers to take features from. 1: the last", 0.0, 1.0),
-    Numbers("grids", (1, 3, 7), "cells per side over which a layer's output is averaged", 1, 32),
+    Choice(
+        "layers",
+        "average",
+        "'average' the logits of all layers, or 'choose' layer, grid and penalty in each fold",
+        choices=("average", "choose"),
+    ),
+    Numbers(
+        "depths",
+        (0.3, 0.4, 0.5, 0.6, 0.7),
+        "layers to take features from. 1: the last",
+        0.0,
+        1.0,
+    ),
+    Int("grid", 7, "cells per side over which a layer's output is averaged, for 'average'", 1, 32),
+    Float("penalty", 1e-2, "for features of mean square norm 1, for 'average'", 1e-6, 1e3),
+    Numbers("grids", (1, 3, 7), "cells per side to choose from, for 'choose'", 1, 32),
     Numbers(
         "l2",
         (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-        "penalties, for features of mean square norm 1",
+        "penalties to choose from, for 'choose' and for fine-tuning",
         1e-6,
         1e3,
     ),
@@ -73,7 +94,7 @@ _PROTOCOL = (
     Int("repeats", 10, "repetitions of the cross-validation", 1, 1_000),
     Int("permutations", 100, "trials with shuffled labels", 2, 100_000, zero="none"),
     Int("leave_one_out", 100, "most photos for which each is also held out by itself", 0, 5_000),
-    Int("tuned_layers", 2, "last layers to fine-tune for comparison. 0: no fine-tuning", 0, 1_000),
+    Int("tuned_layers", 0, "last layers to fine-tune for comparison. 0: no fine-tuning", 0, 1_000),
 )
 
 _OUTPUT = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Num
 
@@ -86,6 +87,34 @@ def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> F
         return jnp.concatenate([pool(maps, grid) for maps, (_, grid) in pairs], axis=1)
 
     return _averaged(apply, view)
+
+
+def cell_channels(
+    model: Classifier, variables: Tree, image_size: int, places: Sequence[tuple[str, int]]
+) -> list[int]:
+    """The number of channels of each place of `cells`. Nothing is computed."""
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    names = [layer for layer, _ in places]
+    maps = jax.eval_shape(
+        lambda variables, image: layer_maps(model, variables, image, names), variables, image
+    )
+    return [shape.shape[-1] for shape in maps]
+
+
+def without_cells(
+    outputs: Float[np.ndarray, "n d"], places: Sequence[tuple[str, int]], channels: Sequence[int]
+) -> Float[np.ndarray, "n c"]:
+    """Averages outputs of `cells` over the cells. The channels of all places are in a row.
+
+    Args:
+      outputs: of `cells`.
+      places: as `cells` takes them.
+      channels: as `cell_channels` returns them.
+    """
+    widths = [grid**2 * own for (_, grid), own in zip(places, channels, strict=True)]
+    parts = np.split(outputs, np.cumsum(widths)[:-1], axis=1)
+    pairs = zip(parts, channels, strict=True)
+    return np.concatenate([part.reshape(len(part), -1, own).mean(1) for part, own in pairs], axis=1)
 
 
 def layer_maps(

@@ -30,9 +30,9 @@ class Metadata:
         true class with this probability. The likeliest class is always in the set.
       input_size: side in pixels of the images that it takes.
       crop: the part of a photo that it must be shown: 'kind' is 'none' for the middle square, or
-        'face'. 'margin' is the side of the square around a face, in sides of the face. 'fallback'
-        allows the middle square for a photo without a face. 'whole' asks for the whole photo, with
-        grey beside it.
+        'face', or 'expression' for its lower part. 'margin' is the side of the square around a
+        face, in sides of the face. 'fallback' allows the middle square for a photo without a face.
+        'whole' asks for the whole photo, with grey beside it.
       checkpoint_sha256: hash of the hashes of the checkpoint's files.
       licence: of the weights.
       weights: 'float32' or 'int8'.

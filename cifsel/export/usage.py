@@ -108,6 +108,14 @@ def _input(metadata: Metadata) -> str:
             f"- It was trained on faces. Cut a square around the largest face, {crop['margin']:g}"
             f" times the side of the face. Without a face: {else_}"
         )
+    elif crop["kind"] == "expression":
+        else_ = "the middle square" if crop["fallback"] else "refuse the photo"
+        lines.append(
+            "- It was trained on the lower part of faces, moved to one place, in grey levels of"
+            " mean 128 and standard deviation 56, as `lower_face` of"
+            " cifsel/data/photos/expression.py makes it."
+            f" Without a face: {else_}"
+        )
     elif crop["whole"]:
         lines.append("- It was trained on whole photos, with grey beside them to make a square")
     if metadata.set_from:

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import io
 import itertools
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -52,12 +52,14 @@ class Answer:
       problem: why there is no answer. '' if there is one, or if the photo has only been checked.
       seen: the photo of training that this is, or is a copy of. None for a photo that the model has
         not seen.
+      unlike: whether the photo is unlike those that the model was made from.
     """
 
     photo: str
     probabilities: Float[np.ndarray, " k"]
     problem: str = ""
     seen: Match | None = None
+    unlike: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +108,10 @@ def answer_photos(
                 answered.append(not photo.problem and (skip or not failed))
             crops = [photo.crop for photo in itertools.compress(batch, answered)]
             paths = itertools.compress(pictures[start : start + size], answered)
-            rows = iter(_probabilities(crops, predictor, paths, explain))
+            rows = _judged(crops, predictor, paths, explain)
             for item, photo, has in zip(items[start : start + size], batch, answered, strict=True):
-                shares = next(rows) if has else np.empty(0)
-                yield Answer(item.photo, shares, photo.problem, photo.seen)
+                shares, unlike = next(rows) if has else (np.empty(0), False)
+                yield Answer(item.photo, shares, photo.problem, photo.seen, unlike)
 
 
 def _prepare(item: Source, predictor: Predictor) -> _Prepared:
@@ -126,20 +128,23 @@ def _prepare(item: Source, predictor: Predictor) -> _Prepared:
         return _Prepared(none, search.reason(error, name), match)
 
 
-def _probabilities(
+def _judged(
     crops: Sequence[UInt8[np.ndarray, "s s 3"]],
     predictor: Predictor,
     pictures: Iterable[AnyPath],
     explain: str,
-) -> Float[np.ndarray, "n k"]:
-    """The probabilities of the classes, after the pictures that explain them are written."""
+) -> Iterator[tuple[Float[np.ndarray, " k"], bool]]:
+    """The probabilities of each image, and whether it is unlike those of training.
+
+    Before, the pictures that explain them are written.
+    """
     if not crops:
-        return np.empty((0, 0))
+        return iter(())
     shown = np.stack(crops)
-    probabilities = predictor.probabilities(shown)
+    probabilities, unlike = predictor.judged(shown)
     if explain:
         _write_pictures(predictor.explain(shown, probabilities.argmax(1)), pictures)
-    return probabilities
+    return zip(probabilities, unlike.tolist(), strict=True)
 
 
 def _picture_paths(items: Sequence[Source], explain: str) -> list[AnyPath]:

@@ -41,7 +41,7 @@ def as_csv(
     """Yields a header, and a line for each photo that has an answer."""
     is_selfie = predictor.task == SELFIE
     shares = [f"probability of {name}" for name in predictor.class_names]
-    extra = ["seen in training", "held-out label", "held-out probability", "seen as"]
+    extra = ["seen in training", "held-out label", "held-out probability", "seen as", "unlike"]
     extra = extra if is_selfie else []
     unsure = ["unsure"] if is_selfie else []
     classes = [] if predictor.set_from is None else ["set"]
@@ -51,7 +51,7 @@ def as_csv(
         if not answer.problem:
             cells = _to_object(answer, predictor)
             known = [cells.pop("seen_in_training"), *_cells(cells.pop("held_out"))] if extra else []
-            known += [cells.pop("seen_as") or ""] if extra else []
+            known += [cells.pop("seen_as") or "", cells.pop("unlike")] if extra else []
             probabilities = cells.pop("probabilities").values()
             if classes:
                 cells["set"] = "; ".join(cells["set"])
@@ -105,6 +105,7 @@ def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
             share = round(made.held_out.probability, 6)
             content["held_out"] = {"label": made.held_out.label, "probability": share}
         content["seen_as"] = made.seen_as
+        content["unlike"] = made.unlike
     return content
 
 

@@ -13,6 +13,7 @@ from cifsel.workdir.model_meta import SELFIE
 
 TOP = 5  # classes in a line of text
 SAME, COPY = "same", "copy"
+UNLIKE = "unlike the photos it was made from"
 _SEEN_WORDS = {SAME: "seen in training", COPY: "much like a photo of training"}
 
 
@@ -46,6 +47,8 @@ class Prediction:
       classes: the classes that hold the true one with the probability that was asked for, the
         likeliest first. None if no such set was asked for.
       seen_as: 'same' for a photo of training, 'copy' for a copy of one. None for a new photo.
+      unlike: whether the image is unlike those that the model was made from, so that its
+        probabilities say little. None for task 1, which does not know.
     """
 
     image: str
@@ -57,6 +60,7 @@ class Prediction:
     held_out: HeldOut | None
     classes: tuple[str, ...] | None = None
     seen_as: str | None = None
+    unlike: bool | None = None
 
     @property
     def words(self) -> str:
@@ -66,12 +70,16 @@ class Prediction:
         """
         if self.classes is not None:
             said = [_with_percent(name, self.probabilities[name]) for name in self.classes]
-            return " or ".join(said) + self._seen_words
+            return " or ".join(said) + self._seen_words + self._unlike_words
         ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
         likeliest = [_with_percent(name, share) for name, share in ranked[:TOP]]
         if self.unsure is not None:
             likeliest = [f"unsure ({likeliest[0]})" if self.unsure else likeliest[0]]
-        return ", ".join(likeliest) + self._seen_words
+        return ", ".join(likeliest) + self._seen_words + self._unlike_words
+
+    @property
+    def _unlike_words(self) -> str:
+        return f"  ({UNLIKE})" if self.unlike else ""
 
     @property
     def _seen_words(self) -> str:
@@ -103,6 +111,7 @@ def of_answer(answer: Answer, predictor: Predictor) -> Prediction:
         held_out=held_out,
         classes=_set(answer, predictor),
         seen_as=seen_as,
+        unlike=answer.unlike if is_selfie else None,
     )
 
 

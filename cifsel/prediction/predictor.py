@@ -16,7 +16,7 @@ from etils import epath
 from jaxtyping import Bool, Float, Int, UInt8
 
 from cifsel import workdir
-from cifsel.data.photos.crops import Cropper
+from cifsel.data.photos.crops import NONE, Cropper
 from cifsel.errors import UserError
 from cifsel.evaluation import features, inference, scoring
 from cifsel.prediction import gradcam, trained_model
@@ -56,6 +56,10 @@ class Predictor:
       set_from: the least probability of a class in an answer's set of classes. None for answers
         without sets.
       digest: of the checkpoint's files. Answers of the same digest are the same.
+      judge: as `logits`, and also returns how far each image is from those of training (n,). None
+        where that is not known.
+      unlike_from: the least distance of an image that is unlike those of training. None where that
+        is not known.
     """
 
     task: str
@@ -71,6 +75,8 @@ class Predictor:
     seen: tuple[SeenPhoto, ...] = ()
     set_from: float | None = None
     digest: str = ""
+    judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    unlike_from: float | None = None
 
     def show(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], names: Sequence[str]
@@ -83,7 +89,7 @@ class Predictor:
 
         Raises:
           NoFaceError: a photo has no face, and the model was trained on faces.
-          UserError: OpenCV is not installed, which finds faces.
+          UserError: what finds faces is not installed.
         """
         shown = self.cropper.show(images, names, self.size)
         if self.needs_face:
@@ -95,6 +101,18 @@ class Predictor:
     def probabilities(self, shown: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, "n k"]:
         """The probabilities of the classes, float64, of images of `show`."""
         return scoring.softmax(self.logits(shown) / self.temperature)
+
+    def judged(
+        self, shown: UInt8[np.ndarray, "n s s 3"]
+    ) -> tuple[Float[np.ndarray, "n k"], Bool[np.ndarray, " n"]]:
+        """The probabilities of images of `show`, and which images are unlike those of training.
+
+        None is, where that is not known.
+        """
+        if self.judge is None or self.unlike_from is None:
+            return self.probabilities(shown), np.zeros(len(shown), bool)
+        logits, distances = self.judge(shown)
+        return scoring.softmax(logits / self.temperature), distances > self.unlike_from
 
     def unsure(self, probabilities: Float[np.ndarray, "n k"]) -> Bool[np.ndarray, " n"]:
         """Which answers are not reliable. Task 1's checkpoints do not say, so none of theirs."""
@@ -245,6 +263,16 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
     outputs = _batched(functools.partial(cells, variables))
     kernel64, bias64 = np.asarray(trained.kernel, np.float64), np.asarray(trained.bias, np.float64)
     evidence = gradcam.of_cells(model, view, meta.places)
+
+    def judge(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, typical = outputs(shown), trained.typical
+        distances = np.zeros(len(shown))
+        if typical is not None:
+            pooled = features.without_cells(values, meta.places, trained.channels)
+            distances = typical.distances(pooled)
+        # In double precision on the host, where accelerators would round.
+        return values @ kernel64 + bias64, distances
+
     return Predictor(
         task=SELFIE,
         class_names=meta.class_names,
@@ -254,12 +282,13 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
         temperature=meta.temperature,
         # `needs_face` refuses a photo without a face, in words that fit a photo.
         cropper=Cropper(meta.crop.kind, meta.crop.margin, fallback=True),
-        needs_face=meta.crop.kind == "face" and not meta.crop.fallback,
-        # In double precision on the host, where accelerators would round.
-        logits=lambda shown: outputs(shown) @ kernel64 + bias64,
+        needs_face=meta.crop.kind != NONE and not meta.crop.fallback,
+        logits=lambda shown: judge(shown)[0],
         evidence=functools.partial(evidence, variables, trained.kernel),
         seen=meta.seen,
         digest=trained.digest,
+        judge=judge,
+        unlike_from=meta.unlike_from,
     )
 
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float32
 
 from cifsel.evaluation import features
+from cifsel.evaluation.distances import Typical
 from cifsel.models import classifier
 from cifsel.models.classifier import Classifier
 from cifsel.runtime import compiling
@@ -28,6 +30,8 @@ class SelfieModel:
       view: how photos are shown to it.
       kernel: of the head, from the outputs of `features.cells` to logits.
       bias: of the head.
+      typical: the features of the photos that it was made from. None if they are not known.
+      channels: of each place of `meta`, for `typical`.
       digest: of the checkpoint's files.
     """
 
@@ -37,6 +41,8 @@ class SelfieModel:
     view: features.View
     kernel: Float32[jax.Array, "d k"]
     bias: Float32[jax.Array, " k"]
+    typical: Typical | None = None
+    channels: tuple[int, ...] = ()
     digest: str = ""
 
 
@@ -56,16 +62,29 @@ def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:
     # Shapes alone: nothing is computed or compiled only to be replaced.
     whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
     backbone = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
-    outputs = jax.eval_shape(features.cells(model, view, meta.places), backbone, images)
-    kernel_shape = (outputs.shape[1], num_classes)
+    channels = features.cell_channels(model, backbone, size, meta.places)
+    cells = sum(grid**2 * own for (_, grid), own in zip(meta.places, channels, strict=True))
+    kernel_shape, typical_shape = (cells, num_classes), (sum(channels),)
     head = {
         "kernel": jax.ShapeDtypeStruct(kernel_shape, jnp.float32),
         "bias": jax.ShapeDtypeStruct((num_classes,), jnp.float32),
     }
-    tree = jax.tree.map(jnp.asarray, checkpoints.model(backbone | {"head": head}))
+    typical_arrays = {
+        name: jax.ShapeDtypeStruct(typical_shape, jnp.float32) for name in ("mean", "spread")
+    }
+    parts = backbone | {"head": head}
+    if meta.unlike_from is not None:
+        parts |= {"typical": typical_arrays}
+    tree = jax.tree.map(jnp.asarray, checkpoints.model(parts))
     kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
     if kernel.shape != kernel_shape:  # orbax checks only arrays that were saved from JAX.
         raise ValueError(f"head has shape {kernel.shape}, not {kernel_shape}")
     variables = {kind: tree[kind] for kind in backbone}
-    return SelfieModel(meta, model, variables, view, kernel, bias)
+    restored = SelfieModel(meta, model, variables, view, kernel, bias)
+    if meta.unlike_from is None:
+        return restored
+    mean, spread = (np.asarray(tree["typical"][name]) for name in ("mean", "spread"))
+    if mean.shape != typical_shape or spread.shape != typical_shape:
+        raise ValueError(f"typical has shape {mean.shape}, not {typical_shape}")
+    typical = Typical(mean, spread)
+    return dataclasses.replace(restored, typical=typical, channels=tuple(channels))

@@ -1,17 +1,21 @@
 """Reads the photos, groups those that belong together, and cuts them to what a model is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import UInt8
+from ml_collections import ConfigDict
 
 from cifsel.data import drawn_faces
 from cifsel.data.photos import grouping, labelled
-from cifsel.data.photos.crops import Cropper
+from cifsel.data.photos.crops import CROPS, NONE, Cropper
+from cifsel.errors import UserError
 from cifsel.runtime.terminal import count, say
 from cifsel.selfie.protocol import folds
-from cifsel.selfie.protocol.photo_set import PhotoSet
+from cifsel.selfie.protocol.photo_set import DAYS, PEOPLE, PHOTOS, PhotoSet
 
+# Crops are compared for up to so many photos, if a face is found in such a share of them.
+MOST_COMPARED, LEAST_FACES = 200, 0.8
 # Photos as a model is shown them.
 Images = UInt8[np.ndarray, "n s s 3"]
 
@@ -46,6 +50,7 @@ def prepare_photos(
     burst_seconds: float,
     people_csv: str | None,
     people_pattern: str | None,
+    hold_out: str = PHOTOS,
 ) -> tuple[PhotoSet, Images]:
     """Groups the photos, and cuts them to what a model is shown.
 
@@ -57,6 +62,7 @@ def prepare_photos(
       people_csv: a file that names the person on each photo. None without one.
       people_pattern: a regular expression that finds the person in a photo's name. None without
         one.
+      hold_out: PHOTOS, or DAYS to keep all photos of a day together.
 
     Raises:
       UserError: there are too few groups of a class, people are not named as they must be, or no
@@ -68,9 +74,20 @@ def prepare_photos(
         grouping.check_people(people, decoded.names, people_csv)
     elif people_pattern:
         people = grouping.people_from_names(decoded.names, people_pattern)
-    groups = grouping.groups(decoded, burst_seconds=burst_seconds, people=people)
+    if hold_out == DAYS:
+        _check_times(decoded)
+    groups = grouping.groups(
+        decoded, burst_seconds=burst_seconds, people=people, by_day=hold_out == DAYS
+    )
     folds.check(
-        decoded.labels, groups, decoded.class_names, lambda label: _advice(decoded, label, people)
+        decoded.labels,
+        groups,
+        decoded.class_names,
+        lambda label: (
+            "add photos of other days, or give --config.hold_out=photos"
+            if hold_out == DAYS
+            else _advice(decoded, label, people)
+        ),
     )
     shown = cropper.show(decoded.images, decoded.names, image_size)
     photos = PhotoSet(
@@ -83,6 +100,7 @@ def prepare_photos(
         copies=tuple(grouping.near_duplicates(decoded.images)),
         crop=cropper.kind,
         faces=shown.faces,
+        asked=PEOPLE if people else hold_out,
     )
     say(
         f"{count(photos.group_count, 'group')}, each held out as a whole;"
@@ -90,6 +108,52 @@ def prepare_photos(
         f" shown at {image_size} px, crop {cropper.kind}"
     )
     return photos, shown.images
+
+
+def other_crops(
+    config: ConfigDict, decoded: labelled.Photos, images: Images, image_size: int
+) -> Iterator[tuple[str, Images]]:
+    """Yields the other crops of the photos, by name, and says why one is left out.
+
+    The middle of a photo stands in for a face that is not found.
+
+    Args:
+      config: of the run.
+      decoded: the photos.
+      images: the photos as they are shown with the crop of the run.
+      image_size: side in pixels at which they are shown.
+    """
+    if not config.compare_crops or len(decoded.images) > MOST_COMPARED:
+        return
+    for kind in CROPS:
+        if kind == config.crop:
+            continue
+        try:
+            shown = Cropper(kind, config.crop_margin, fallback=True).show(
+                decoded.images, decoded.names, image_size
+            )
+        except UserError as error:
+            say(f"not compared with crop={kind}: {error}")
+            continue
+        faces = sum(face is not None for face in shown.faces)
+        if kind != NONE and faces < LEAST_FACES * len(decoded.images):
+            photos = count(len(decoded.images), "photo")
+            say(f"not compared with crop={kind}: a face was found in {faces} of {photos}")
+        elif np.array_equal(shown.images, images):
+            say(f"not compared with crop={kind}: it shows the same")
+        else:
+            yield kind, shown.images
+
+
+def _check_times(decoded: labelled.Photos) -> None:
+    """Raises UserError unless all photos say when they were taken."""
+    untimed = [name for name, time in zip(decoded.names, decoded.taken, strict=True) if not time]
+    if untimed:
+        raise UserError(
+            f"config.hold_out is 'days', but {len(untimed)} of {count(len(decoded.names), 'photo')}"
+            f" do not say when they were taken, such as {untimed[0]}: leave them out, or give"
+            " --config.hold_out=photos"
+        )
 
 
 def _advice(decoded: labelled.Photos, label: int, people: Mapping[str, str] | None) -> str:

@@ -4,21 +4,20 @@ import dataclasses
 import time
 from typing import Any
 
-import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import workdir
 from cifsel.config.validation import validate
-from cifsel.data.photos.crops import Cropper
+from cifsel.data.photos.crops import NONE, Cropper
 from cifsel.data.photos.labelled import Photos
 from cifsel.prediction import seen
 from cifsel.runtime import remote
 from cifsel.runtime.terminal import count, say, working
 from cifsel.selfie import serialization
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.photos import Images, prepare_photos, read_photos
+from cifsel.selfie.photos import Images, other_crops, prepare_photos, read_photos
 from cifsel.selfie.protocol import folds
 from cifsel.selfie.protocol.candidate_finetune import (
     cross_validate_finetuning,
@@ -41,7 +40,7 @@ from cifsel.selfie.protocol.learning_curve import CurvePoint, compute_learning_c
 from cifsel.selfie.protocol.permutation import PermutationTest, permutation_test
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone, pretrained_backbones
-from cifsel.selfie.report import sentences
+from cifsel.selfie.report import cautions, sentences
 from cifsel.selfie.showing import show_again, show_outcome, write_report
 from cifsel.workdir import lock, provenance
 from cifsel.workdir.model_meta import SeenPhoto
@@ -93,6 +92,7 @@ def _evaluate_and_train(
         burst_seconds=config.burst_seconds,
         people_csv=config.people_csv,
         people_pattern=config.people_pattern,
+        hold_out=config.hold_out,
     )
     workdir.write_json(target / workdir.CONFIG, settings)
 
@@ -149,11 +149,11 @@ def cross_validate_candidates(
     """Scores all candidates by nested cross-validation.
 
     Returns:
-      The probe of the user's backbone, fine-tuning it, the probes of other backbones, and the
-      probe of whole photos where they are cropped.
+      The probe of the user's backbone, fine-tuning it, the probes of other backbones, and probes
+      of other crops.
     """
     own = backbones[0]
-    settings = ProbeSettings(tuple(config.depths), tuple(config.grids), tuple(config.l2))
+    settings = probe_settings(config)
     repeated = folds.repeated(
         photos.labels, photos.groups, folds=config.folds, repeats=config.repeats, seed=config.seed
     )
@@ -163,27 +163,30 @@ def cross_validate_candidates(
             photos.labels, photos.groups, folds=config.folds, seed=config.seed
         )
 
-    def probe(backbone: PretrainedBackbone, images: Images) -> Candidate:
+    def probe(backbone: PretrainedBackbone, images: Images, crop: str) -> Candidate:
         return cross_validate_probe(
-            photos, images, backbone, settings, repeated=repeated, leave_one_out=one_by_one
+            photos,
+            images,
+            backbone,
+            settings,
+            crop=crop,
+            repeated=repeated,
+            leave_one_out=one_by_one,
         )
 
     with working(f"cross-validating, {count(config.repeats, 'repetition')}"):
-        candidates = [probe(backbone, images) for backbone in backbones]
-    if config.crop != "none":
-        uncropped = Cropper("none").show(decoded.images, decoded.names, own.image_size).images
-        if np.array_equal(uncropped, images):
-            say("not compared with whole photos: the crop changes none of them")
-        else:
-            renamed = dataclasses.replace(own, name=f"{own.name}, without the crop")
-            candidates.append(probe(renamed, uncropped))
+        candidates = [probe(backbone, images, config.crop) for backbone in backbones]
+    for crop, other_images in other_crops(config, decoded, images, own.image_size):
+        words = f"crop={crop}" if crop != NONE else "without the crop"
+        renamed = dataclasses.replace(own, name=f"{own.name}, {words}")
+        candidates.append(probe(renamed, other_images, crop))
     if config.tuned_layers:
         fine_tuned = cross_validate_finetuning(
             photos,
             images,
             own,
             tuned_layers=config.tuned_layers,
-            l2=settings.l2,
+            l2=tuple(config.l2),
             repeated=repeated,
         )
         candidates.insert(1, fine_tuned)
@@ -197,19 +200,29 @@ def cross_validate_candidates(
     return candidates
 
 
+def probe_settings(config: ConfigDict) -> ProbeSettings:
+    """The features and penalties of the probes."""
+    depths = tuple(config.depths)
+    if config.layers == "average":
+        return ProbeSettings(depths, (config.grid,), (config.penalty,), average=True)
+    return ProbeSettings(depths, tuple(config.grids), tuple(config.l2), average=False)
+
+
 def run_permutation_test(
     config: ConfigDict, photos: PhotoSet, probe: Candidate
 ) -> PermutationTest | None:
     """Tests whether the probe's accuracy is more than luck. None without permutations."""
     if not config.permutations:
         return None
+    settings = probe_settings(config)
     with working(f"dealing out the labels anew, {count(config.permutations, 'time')}"):
         return permutation_test(
             stacked_points(probe.features),
             photos.labels,
             photos.groups,
             folds=config.folds,
-            l2=config.l2,
+            l2=settings.l2,
+            average=settings.average,
             observed=probe.scores.kfold.balanced_accuracy,
             permutations=config.permutations,
             seed=config.seed,
@@ -220,13 +233,15 @@ def run_learning_curve(
     config: ConfigDict, photos: PhotoSet, probe: Candidate
 ) -> tuple[CurvePoint, ...]:
     """Computes the probe's accuracy by the number of photos."""
+    settings = probe_settings(config)
     with working("learning from fewer photos"):
         return compute_learning_curve(
             stacked_points(probe.features),
             photos.labels,
             photos.groups,
             probe.folds,
-            l2=config.l2,
+            l2=settings.l2,
+            average=settings.average,
             seed=config.seed,
         )
 
@@ -247,7 +262,7 @@ def train_final(
             l2=tuple(config.l2),
             nothing_held_out=nothing_held_out,
         )
-    return train_final_probe(candidate, photos, config.l2, nothing_held_out)
+    return train_final_probe(candidate, photos, probe_settings(config), nothing_held_out)
 
 
 def report_outcome(
@@ -259,7 +274,7 @@ def report_outcome(
         outcome,
         config_lib.to_json(config),
         sentence=sentences.summary(outcome),
-        notes=sentences.warnings(outcome),
+        notes=cautions.warnings(outcome),
     )
     workdir.write_json(target / workdir.METRICS, metrics)
     show_outcome(target, outcome)

@@ -47,7 +47,7 @@ def metrics_json(
         "seconds": {"all": outcome.seconds},
         "config": config,
         **outcome.provenance.to_json(),
-        "final": dataclasses.asdict(outcome.final),
+        "final": _with_list(dataclasses.asdict(outcome.final)),
         "sets": [
             dataclasses.asdict(made) | {"likely_coverage": list(made.likely_coverage)}
             for made in outcome.sets
@@ -69,6 +69,7 @@ def _photos_json(photos: PhotoSet) -> dict[str, Any]:
         "copies": [[photos.names[i], photos.names[j], exact] for i, j, exact in photos.copies],
         "crop": photos.crop,
         "faces": [None if face is None else list(face) for face in photos.faces],
+        "asked": photos.asked,
     }
 
 
@@ -80,11 +81,17 @@ def _candidate_json(candidate: CandidateScores) -> dict[str, Any]:
         "model": candidate.model,
         "alpha": candidate.alpha,
         "method": candidate.method,
+        "crop": candidate.crop,
         "kfold": _scores_json(candidate.kfold),
         "leave_one_out": None if leave_one_out is None else _scores_json(leave_one_out),
-        "choices": [dataclasses.asdict(choice) for choice in candidate.choices],
+        "choices": [_with_list(dataclasses.asdict(choice)) for choice in candidate.choices],
         "losses": [dataclasses.asdict(loss) for loss in candidate.losses],
     }
+
+
+def _with_list(content: dict[str, Any]) -> dict[str, Any]:
+    """The same with its layers, if it has any, as a list, which JSON gives back."""
+    return content | {"layers": list(content["layers"])} if "layers" in content else content
 
 
 def _scores_json(scores: Scores) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def save_checkpoint(
     meta = SelfieMeta(
         l2=settings.l2,
         temperature=settings.temperature,
-        places=((settings.layer, settings.grid),),
+        places=tuple((layer, settings.grid) for layer in settings.layers),
         method=settings.method,
         backbone=Backbone(backbone.model_name, backbone.alpha),
         class_names=tuple(class_names),
@@ -139,7 +146,8 @@ def save_checkpoint(
         resize=RESIZE,
         mirror=True,
         crop=Crop(cropper.kind, cropper.margin, cropper.fallback),
-        sure_from=settings.sure_from,
+        sure_from=settings.sure.least if settings.sure else None,
+        unlike_from=settings.unlike_from,
         init_from=backbone.origin,
         config=config,
         seen=seen,
@@ -148,6 +156,7 @@ def save_checkpoint(
         "params": classifier.params,
         "batch_stats": classifier.batch_stats,
         "head": {"kernel": classifier.kernel, "bias": classifier.bias},
+        "typical": {"mean": classifier.typical.mean, "spread": classifier.typical.spread},
     }
     with Checkpoints(folder) as checkpoints:
         if checkpoints.latest is not None:

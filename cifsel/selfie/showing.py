@@ -14,7 +14,7 @@ from cifsel.runtime.terminal import duration, say, show_table, working
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.photos import Images, read_photos
 from cifsel.selfie.reading import outcome_from_json
-from cifsel.selfie.report import page, sentences
+from cifsel.selfie.report import cautions, page, sentences
 from cifsel.workdir import summaries
 from cifsel.workdir.summaries import Writer
 
@@ -40,17 +40,16 @@ def write_report(
 def show_outcome(target: epath.Path, outcome: Outcome) -> None:
     """Shows the outcome on the terminal."""
     say(sentences.summary(outcome))
-    for warning in sentences.warnings(outcome):
+    for warning in cautions.warnings(outcome):
         say(warning)
     final = outcome.final
-    sure_from = final.sure_from
     show_table(
         "task 2",
         {
             "model": outcome.chosen_candidate.name,
-            "features": f"{final.layer}, grid {final.grid}",
+            "features": sentences.place(final.layers, final.grid),
             "sure from": (
-                "never: no confidence was reliable" if sure_from is None else f"{sure_from:.0%}"
+                f"{final.sure.least:.0%}" if final.sure else "never: no confidence was reliable"
             ),
             "report": str(target / "report.html"),
             "predict": f"python -m cifsel.predict --checkpoint={target} photo.jpg",

@@ -21,6 +21,7 @@ METHOD = Choice("method", "probe", "how the head was trained", choices=("probe",
 L2 = Float("l2", 1.0, "penalty", 0, 1e6)
 TEMPERATURE = Float("temperature", 1.0, "by which logits are divided", 1e-3, 1e3)
 SHARE = Float("share", 0.0, "a share or probability", 0, 1)
+DISTANCE = Float("distance", 1.0, "in standard deviations", 0, 1e6)
 GRID = Int("grid", 1, "cells per side", 1, 32)
 SWITCH = Bool("switch", False, "yes or no")
 TEXT = Text("text", "", "any text")

@@ -90,7 +90,7 @@ class Crop:
     """Which part of a photo the model is shown.
 
     Attributes:
-      kind: 'none' for the middle square, 'face' for the largest face.
+      kind: one of `data.photos.CROPS`.
       margin: side of the square around a face, in sides of the face.
       fallback: use the middle square where no face is found. Otherwise refuse the photo.
     """
@@ -133,6 +133,8 @@ class SelfieMeta:
       mirror: outputs are averaged over each photo and its mirror image.
       crop: the part of a photo that is shown.
       sure_from: the least highest probability of a reliable answer. None if none is.
+      unlike_from: the least distance of a photo that is unlike those of training, by
+        `evaluation.distances`. None if that is not known.
       init_from: where the backbone's weights came from.
       config: of the run, JSON-ready.
       seen: the photos that it has learned from.
@@ -149,6 +151,7 @@ class SelfieMeta:
     mirror: bool
     crop: Crop
     sure_from: float | None
+    unlike_from: float | None
     init_from: str
     config: Mapping[str, Any]
     seen: tuple[SeenPhoto, ...] = ()
@@ -190,6 +193,7 @@ class SelfieMeta:
                 schema.value(crop, "fallback", schema.SWITCH),
             ),
             sure_from=schema.value_or_none(content, "sure_from", schema.SHARE),
+            unlike_from=schema.value_or_none(content, "unlike_from", schema.DISTANCE),
             init_from=schema.value(content, "init_from", schema.TEXT),
             config=schema.config(content, schema.SELFIE_CONFIG),
             seen=_seen(content.get("seen", []), len(names)),

@@ -13,13 +13,14 @@ from pathlib import Path
 from cifsel.config import arguments
 from cifsel.runtime import command, terminal
 from experiments import RESULTS
-from experiments.tables import ablation, export, headlines, own_images, speed, task1, tpu
+from experiments.tables import ablation, export, headlines, own_images, selfie, speed, task1, tpu
 from experiments.tables.markdown import Section, with_sections
 
 ROOT = RESULTS.parents[1]
 PAGES = {
     "task1": task1.page,
     "own_images": own_images.page,
+    "selfie": selfie.page,
     "ablation": ablation.page,
     "speed": speed.page,
     "tpu": tpu.page,
@@ -30,6 +31,7 @@ SECTIONS: dict[str, Section] = {
     "task1": task1.summary,
     "accuracies": task1.accuracies,
     "own-images": lambda _: own_images.summary(),
+    "selfie": lambda _: selfie.curve(),
     "goals": lambda _: task1.goals(),
     "speed": lambda _: speed.ratios(),
     "exports": lambda _: export.summary(),

@@ -51,6 +51,7 @@ def save_selfie(folder, variables, width, places, *, model="mobilenet", size=SIZ
         "crop": {"kind": "none", "margin": 1.2, "fallback": False},
         "temperature": 1.6,
         "sure_from": 0.7,
+        "unlike_from": None,
     }
     with Checkpoints(epath.Path(folder)) as saved:
         saved.save(0, model=tree, meta=meta)

@@ -72,6 +72,7 @@ def tiny_selfie(build_tiny, variables_of):
         mirror=True,
         crop=Crop("face", 1.5, fallback=False),
         sure_from=0.7,
+        unlike_from=None,
         init_from="imagenet",
         config={},
     )
@@ -166,6 +167,14 @@ def test_metadata(tiny_selfie, tiny_task1):
     texts = metadata.of(tiny_task1(features.View(32, "bicubic", False), 20), "keras").to_texts()
     assert json.loads(texts["class_names"]) == list(NAMES)
     assert (texts["sure_from"], texts["input_size"]) == ("null", "20")
+
+
+def test_the_page_says_what_an_expression_crop_is(tiny_selfie):
+    crop = {"kind": "expression", "margin": 0.9, "fallback": True, "whole": False}
+    described = dataclasses.replace(metadata.of(tiny_selfie, "onnx"), crop=crop)
+    page = " ".join(usage.page("it.onnx", described).split())
+    assert "the lower part of faces, moved to one place, in grey levels of mean 128" in page
+    assert "Without a face: the middle square" in page
 
 
 def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):

@@ -218,3 +218,21 @@ def test_all_files_that_cannot_be_used_are_told_at_once(predictor, pixels, tmp_p
         pytest.raises(UserError, match="image 0: damaged"),
     ):
         predictor.predict(cut)
+
+
+def test_images_unlike_those_of_training_are_marked():
+    """Here those are unlike that are brighter than half."""
+
+    def judge(shown):
+        return colours(shown), shown.mean((1, 2, 3))
+
+    images = [np.full((20, 20, 3), level, np.uint8) for level in (100, 200)]
+    model = make(judge=judge, unlike_from=128.0)
+    like, unlike = ImagePredictor(model).predict(images)
+    assert (like.unlike, unlike.unlike) == (False, True)
+    assert unlike.words.endswith("  (unlike the photos it was made from)")
+    assert "unlike" not in like.words
+    assert like.probabilities == ImagePredictor(make()).predict(images)[0].probabilities
+    # Where nothing is known of that, nothing is marked. Task 1 does not know.
+    assert [own.unlike for own in ImagePredictor(make(judge=judge)).predict(images)] == [False] * 2
+    assert [own.unlike for own in ImagePredictor(make("task1")).predict(images)] == [None] * 2

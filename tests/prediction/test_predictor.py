@@ -39,6 +39,7 @@ META = {
     "crop": {"kind": "none", "margin": 1.2, "fallback": False},
     "temperature": 1.6,
     "sure_from": 0.7,
+    "unlike_from": None,
 }
 WIDTH = 4 * 6  # of LAYER's channels, in 2 x 2 cells
 NAMES = [f"class_{i}" for i in range(7)]

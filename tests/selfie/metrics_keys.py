@@ -8,7 +8,7 @@ SCORES = (
     "examples repeats right accuracy accuracy_interval balanced_accuracy auc log_loss confusion"
     " probabilities"
 )
-CANDIDATE = "name source model alpha method kfold leave_one_out choices losses"
+CANDIDATE = "name source model alpha method crop kfold leave_one_out choices losses"
 KEYS = {
     "": (
         "name recipe task photos candidates chosen differences permutation learning_curve"
@@ -17,12 +17,12 @@ KEYS = {
     ),
     "photos": (
         "count class_names per_class names labels groups group_count taken skipped copies crop"
-        " faces"
+        " faces asked"
     ),
     "candidates[]": CANDIDATE,
     "candidates[].kfold": SCORES,
     "candidates[].leave_one_out": SCORES,
-    "candidates[].choices[]": "layer grid l2 share",
+    "candidates[].choices[]": "layers grid l2 share",
     "candidates[].losses[]": "epochs loss",
     "differences[]": "name against mean low high p",
     "sets[]": "wanted threshold calibrated_on likely_coverage single",
@@ -30,7 +30,8 @@ KEYS = {
     "learning_curve[]": "photos accuracy low high",
     "seconds": "all",
     "devices": "backend kind count processor cores",
-    "final": "layer grid method l2 temperature sure_from",
+    "final": "layers grid method l2 temperature sure unlike_from",
+    "final.sure": "least share right",
 }
 # The choices of a candidate that is fine-tuned.
 TUNED_CHOICES = "candidates[].choices[]", "epochs share"

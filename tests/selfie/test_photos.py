@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from cifsel.data.photos import crops
 from cifsel.data.photos.crops import Cropper
 from cifsel.data.photos.labelled import Photos
 from cifsel.errors import UserError
-from cifsel.selfie.photos import prepare_photos
+from cifsel.selfie.photos import other_crops, prepare_photos
+from configs import selfie as selfie_config
 
 RESET = datetime(2000, 1, 1)
 RNG = np.random.default_rng(0)
@@ -28,16 +30,21 @@ def photos(taken, per_class=5, images=None):
     )
 
 
-def prepare(decoded, burst_seconds=60.0, people_pattern=None):
-    prepared, _ = prepare_photos(
+def prepared(decoded, burst_seconds=60.0, people_pattern=None, hold_out="photos"):
+    photos, _ = prepare_photos(
         decoded,
         Cropper("none"),
         32,
         burst_seconds=burst_seconds,
         people_csv=None,
         people_pattern=people_pattern,
+        hold_out=hold_out,
     )
-    return prepared.group_count
+    return photos
+
+
+def prepare(*arguments, **options):
+    return prepared(*arguments, **options).group_count
 
 
 def refusal(*arguments, **options):
@@ -73,3 +80,59 @@ def test_copies_and_people_do_not_ask_for_times():
     assert message.endswith(": add photos that are no copies of these")
     message = refusal(photos([None] * 10), people_pattern="^([ab])/")
     assert message.endswith(": add photos of other people")
+
+
+def test_days_are_held_out_whole_and_the_question_is_known():
+    taken = [RESET + timedelta(days=i % 5, hours=3 * (i // 5)) for i in range(10)]
+    by_day = prepared(photos(taken), hold_out="days")
+    assert by_day.groups.tolist() == [0, 1, 2, 3, 4] * 2
+    assert (by_day.asked, by_day.day_counts) == ("days", [5, 5])
+    # Midnight divides, and half a day does not.
+    late = [RESET + timedelta(days=i, hours=23, minutes=59) for i in range(5)]
+    early = [RESET + timedelta(days=i + 6, minutes=1) for i in range(5)]
+    assert prepare(photos(late + early), hold_out="days") == 10
+    alone = prepared(photos(taken))
+    assert (alone.asked, alone.group_count) == ("photos", 10)
+    people = prepared(photos(taken), people_pattern="/([0-9])")
+    assert people.asked == "people"
+
+
+def test_days_need_times_and_enough_days():
+    message = refusal(photos([None, *[RESET] * 9]), hold_out="days")
+    assert "config.hold_out is 'days', but 1 of 10 photos do not say when" in message
+    assert "such as a/0" in message
+    few = [RESET + timedelta(days=i % 3) for i in range(10)]
+    message = refusal(photos(few), hold_out="days")
+    assert "come from 3 occasions or people; expected 4 or more" in message
+    assert message.endswith("add photos of other days, or give --config.hold_out=photos")
+
+
+def crops_of(monkeypatch, finds, **fields):
+    """The other crops of ten photos, of which a crop finds faces in so many."""
+    decoded = photos([None] * 10)
+    config = selfie_config.get_config()
+    config.update(fields)
+
+    def show(self, images, names, size):
+        if self.kind not in finds:
+            raise UserError("not installed")
+        faces = [(0, 0, 9, 9)] * finds[self.kind] + [None] * (10 - finds[self.kind])
+        levels = {"none": 0, "face": 1, "expression": 2}
+        return crops.Shown(np.full((10, size, size, 3), levels[self.kind], np.uint8), tuple(faces))
+
+    monkeypatch.setattr(Cropper, "show", show)
+    own = np.zeros((10, 8, 8, 3), np.uint8)
+    return [kind for kind, _ in other_crops(config, decoded, own, 8)]
+
+
+def test_other_crops_are_compared_where_faces_are_found(monkeypatch, capsys):
+    assert crops_of(monkeypatch, {"face": 10, "expression": 8}) == ["face", "expression"]
+    assert crops_of(monkeypatch, {"face": 7, "expression": 8}) == ["expression"]
+    assert "crop=face: a face was found in 7 of 10 photos" in capsys.readouterr().out
+    assert crops_of(monkeypatch, {"face": 10}) == ["face"]
+    assert "not compared with crop=expression: not installed" in capsys.readouterr().out
+    everything = {"none": 0, "face": 10, "expression": 10}
+    # The photos are shown as the middle is, so that the crop changes none.
+    assert crops_of(monkeypatch, everything, crop="expression") == ["face"]
+    assert "crop=none: it shows the same" in capsys.readouterr().out
+    assert crops_of(monkeypatch, everything, compare_crops=False) == []

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.slow
 MODEL, SIZE = "efficientnetv2-mini", 64
 QUICK = {
     "image_size": SIZE,
+    "layers": "choose",
     "depths": (0.5, 1.0),
     "grids": (1, 3),
     "l2": (1e-3, 1e-1),
@@ -154,12 +155,13 @@ def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
     monkeypatch.setenv("CIFSEL_WEIGHTS", str(tmp_path))
     made = predictor.load(str(moved))
     assert made.class_names == ("happy", "sad")
-    assert made.sure_from == metrics["final"]["sure_from"]
+    sure = metrics["final"]["sure"]
+    assert made.sure_from == (sure and sure["least"])
     drawn = drawn_faces.draw_faces(per_class=8)
     shown = made.show(drawn.images, drawn.names)
     # The same by other means: scikit-learn on the chosen features, scaled as the penalty expects.
     final, trained = metrics["final"], trained_model.restore(epath.Path(task1 / "run"))
-    places = [(final["layer"], final["grid"])]
+    places = [(layer, final["grid"]) for layer in final["layers"]]
     cells = features.cells(trained.model, features.View(SIZE, "bicubic", mirror=True), places)
     x = np.asarray(cells(trained.variables, jnp.asarray(shown)), np.float64)
     x -= x.mean(0)
@@ -168,6 +170,29 @@ def test_checkpoint_is_enough_by_itself_and_has_the_head_that_was_chosen(
     peer = LogisticRegression(C=2 / (final["l2"] * len(x)), tol=1e-8, max_iter=10_000)
     margin = peer.fit(x, drawn.labels).decision_function(x) / final["temperature"]
     expected = 1 / (1 + np.exp(-margin))
+    assert expected.std() > 0.02
+    np.testing.assert_allclose(made.probabilities(shown)[:, 1], expected, atol=2e-3)
+
+
+def test_the_mean_of_layers_is_one_head_on_all_of_them(task1, faces, tmp_path, without_report):
+    """By default: the logits of scikit-learn on each layer alone, averaged."""
+    fields = {"layers": "average", "depths": (0.0, 1.0), "grid": 2, "penalty": 0.03}
+    metrics = run(settings(task1, faces, **fields, **LEAST), tmp_path)
+    final, candidate = metrics["final"], metrics["candidates"][0]
+    assert (final["layers"], final["grid"], final["l2"]) == (["first", "second"], 2, 0.03)
+    assert [choice["share"] for choice in candidate["choices"]] == [1.0]
+    made, trained = predictor.load(str(tmp_path)), trained_model.restore(epath.Path(task1 / "run"))
+    drawn = drawn_faces.draw_faces(per_class=8)
+    shown, margins = made.show(drawn.images, drawn.names), []
+    for layer in final["layers"]:
+        view = features.View(SIZE, "bicubic", mirror=True)
+        cells = features.cells(trained.model, view, [(layer, 2)])
+        x = np.asarray(cells(trained.variables, jnp.asarray(shown)), np.float64)
+        x -= x.mean(0)
+        x /= np.sqrt((x**2).sum(1).mean())
+        peer = LogisticRegression(C=2 / (0.03 * len(x)), tol=1e-8, max_iter=10_000)
+        margins.append(peer.fit(x, drawn.labels).decision_function(x))
+    expected = 1 / (1 + np.exp(-np.mean(margins, axis=0) / final["temperature"]))
     assert expected.std() > 0.02
     np.testing.assert_allclose(made.probabilities(shown)[:, 1], expected, atol=2e-3)
 
@@ -216,6 +241,20 @@ def test_photos_of_training_are_told_with_their_held_out_answers(finished, faces
     assert seen.find(image, ()) is None
     with Checkpoints(epath.Path(folder), read_only=True) as saved:
         assert len(json.dumps(saved.meta()["seen"])) < 16 * 150
+
+
+def test_photos_unlike_those_of_training_are_marked(finished, faces):
+    folder, metrics = finished
+    made = predictor.load(str(folder))
+    assert made.unlike_from == metrics["final"]["unlike_from"]
+    drawn = drawn_faces.draw_faces(per_class=8)
+    shown = made.show(drawn.images, drawn.names)
+    probabilities, unlike = made.judged(shown)
+    # Those of training are nearer than each was when it was held out.
+    assert not unlike.any()
+    np.testing.assert_allclose(probabilities, made.probabilities(shown))
+    noise = np.random.default_rng(0).integers(0, 2, shown[:3].shape).astype(np.uint8) * 255
+    assert made.judged(noise)[1].all()
 
 
 def test_checkpoint_of_other_photos_is_not_kept(finished, task1, faces, tmp_path):
@@ -293,7 +332,9 @@ def test_people_are_held_out_together_and_save_photos_adds_them(task1, faces, tm
         ({"init_from": ""}, ["config.init_from", "imagenet"]),
         ({"init_from": "/nowhere"}, ["/nowhere", "is not there"]),
         ({"photos": "/nowhere"}, ["/nowhere", "no such folder"]),
-        ({"crop": "nose"}, ["config.crop", "'nose'", "none, face"]),
+        ({"crop": "nose"}, ["config.crop", "'nose'", "none, face, expression"]),
+        ({"layers": "mean"}, ["config.layers", "'mean'", "average, choose"]),
+        ({"hold_out": "days"}, ["hold_out", "16 of 16 photos do not say when"]),
         ({"grids": ()}, ["config.grids"]),
         ({"l2": (0.0,)}, ["config.l2", "1e-06"]),
         ({"folds": 1}, ["config.folds", "3 to 20"]),

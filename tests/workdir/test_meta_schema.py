@@ -33,12 +33,13 @@ PHOTOS = SelfieMeta(
     mirror=True,
     crop=Crop("none", 1.0, False),
     sure_from=None,
+    unlike_from=2.5,
     init_from="run",
     config=config_lib.to_json(selfie.get_config()),
     seen=(SeenPhoto("0123", 1, (0.25, 0.75), "0123456789abcdef"),),
 )
 ODD = [None, "x", -1, 10**9, 1.5, math.nan, math.inf, [], {}, [[]], [1], True, "x\x1b", {"a": {}}]
-MAY_BE_NULL = {"weights", "l2", "sure_from"}
+MAY_BE_NULL = {"weights", "l2", "sure_from", "unlike_from"}
 # Values above that these fields accept.
 ACCEPTED = {
     "fingerprint": ["x", "x\x1b"],
@@ -49,6 +50,7 @@ ACCEPTED = {
     "crop.margin": [1.5],
     "temperature": [1.5],
     "l2": [1.5],
+    "unlike_from": [1.5],
     "config": [{}, {"a": {}}],
     "seen": [[]],
     "weights.file": ["x", "x\x1b"],

@@ -1,6 +1,9 @@
 from .crops import CROPS as CROPS
+from .crops import EXPRESSION as EXPRESSION
+from .crops import FACE as FACE
 from .crops import MAX_MARGIN as MAX_MARGIN
 from .crops import MIN_MARGIN as MIN_MARGIN
+from .crops import NONE as NONE
 from .crops import Box as Box
 from .crops import Cropper as Cropper
 from .crops import Shown as Shown

@@ -1,4 +1,4 @@
-"""Crops photos of any size to the square images that a model takes: the middle, or the face."""
+"""Crops photos of any size to square images: the middle, the face, or the lower part of a face."""
 
 import dataclasses
 import importlib
@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from cifsel.data.photos import expression, landmarks
 from cifsel.errors import UserError
 from cifsel.runtime.terminal import count
 
 _GREY = (128, 128, 128)
-CROPS = ("none", "face")
+NONE, FACE, EXPRESSION = CROPS = ("none", "face", "expression")
 # A crop of less than the detected face, or of much more, is a mistake.
 MIN_MARGIN, MAX_MARGIN = 0.5, 4.0
 
@@ -77,7 +78,8 @@ class Cropper:
     """The way to cut photos to squares.
 
     Attributes:
-      kind: 'none' for the middle of each photo, or 'face'.
+      kind: 'none' for the middle of each photo, 'face' for a square around the face, or
+        'expression' for the lower part of the face, grey, upright and always in the same place.
       margin: side of the crop, as a multiple of the detected face's. The photo's sides limit it.
       fallback: take the middle of photos in which no face is found, and do not stop at them.
       whole: show all of a photo, with grey beside it, where its middle would be shown.
@@ -108,15 +110,22 @@ class Cropper:
           size: side of the results in pixels.
 
         Raises:
-          UserError: `kind` is 'face', and OpenCV 4 is not installed, or no face is found in some
-            photos and `fallback` is False.
+          UserError: what finds faces is not installed, or no face is found in some photos and
+            `fallback` is False.
         """
         faces: list[Box | None] = [None] * len(images)
-        if self.kind == "face":
+        marked: list[landmarks.Face | None] = [None] * len(images)
+        if self.kind == FACE:
             detect = _detector()
             faces = [_face(image, detect) for image in images]
+        elif self.kind == EXPRESSION:
+            marked = [landmarks.find_face(image) for image in images]
+            faces = [
+                None if face is None else _within(image, *(round(edge) for edge in face.box))
+                for image, face in zip(images, marked, strict=True)
+            ]
         lost = [name for name, face in zip(names, faces, strict=True) if face is None]
-        if lost and self.kind == "face" and not self.fallback:
+        if lost and self.kind != NONE and not self.fallback:
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             raise UserError(
                 f"no face found in {len(lost)} of {count(len(names), 'photo')}"
@@ -125,10 +134,13 @@ class Cropper:
             )
         squares = np.empty((len(images), size, size, 3), np.uint8)
         without_face = padded if self.whole else centre
-        for square, image, face in zip(squares, images, faces, strict=True):
-            square[:] = (
-                without_face(image, size) if face is None else self._around(image, face, size)
-            )
+        for square, image, face, points in zip(squares, images, faces, marked, strict=True):
+            if face is None:
+                square[:] = without_face(image, size)
+            elif points is None:
+                square[:] = self._around(image, face, size)
+            else:
+                square[:] = expression.lower_face(image, points.points, size)
         return Shown(squares, tuple(faces))
 
     def _around(
@@ -189,7 +201,8 @@ def _face(image: UInt8[np.ndarray, "h w 3"], detect: _Detector) -> Box | None:
             candidates = [face for face in faces if face[2] >= _NEAR * largest]
             # The rest of the key only makes the choice independent of the order.
             left, top, side, _ = max(candidates, key=lambda face: (face[3], face[2], face))
-            return _within(image, round(left / scale), round(top / scale), round(side / scale))
+            side = round(side / scale)
+            return _within(image, round(left / scale), round(top / scale), side, side)
     return None
 
 
@@ -211,9 +224,11 @@ def _at_angle(
     return faces
 
 
-def _within(image: UInt8[np.ndarray, "h w 3"], left: int, top: int, side: int) -> Box | None:
-    """Returns the part of a square that is in the image, if any."""
-    right, bottom = min(left + side, image.shape[1]), min(top + side, image.shape[0])
+def _within(
+    image: UInt8[np.ndarray, "h w 3"], left: int, top: int, width: int, height: int
+) -> Box | None:
+    """Returns the part of a box that is in the image, if any."""
+    right, bottom = min(left + width, image.shape[1]), min(top + height, image.shape[0])
     left, top = max(left, 0), max(top, 0)
     return (left, top, right - left, bottom - top) if left < right and top < bottom else None
 

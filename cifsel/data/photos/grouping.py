@@ -61,7 +61,11 @@ def near_duplicates(
 
 
 def groups(
-    photos: Photos, *, burst_seconds: float, people: Mapping[str, str] | None = None
+    photos: Photos,
+    *,
+    burst_seconds: float,
+    people: Mapping[str, str] | None = None,
+    by_day: bool = False,
 ) -> Int32[np.ndarray, " n"]:
     """Numbers groups of photos. A split must not divide a group.
 
@@ -70,6 +74,7 @@ def groups(
       burst_seconds: photos taken within this time of each other belong together. 0 leaves times
           out. Zones of time count if both photos have one. Otherwise local times are compared.
       people: name of a photo -> the person on it. Each photo that it lacks shows another person.
+      by_day: photos taken on the same day belong together.
 
     Returns:
       Numbers 0..G-1, in order of first appearance. Chains are one group: of three photos, each
@@ -85,11 +90,22 @@ def groups(
     for (i, first), (j, second) in itertools.combinations(timed, 2):
         if _seconds_between(first, second) <= burst_seconds:
             joined.append((i, j))
+    if by_day:
+        day_of = days(photos.taken)
+        joined += [
+            (i, j) for i, j in itertools.pairwise(np.argsort(day_of)) if day_of[i] == day_of[j]
+        ]
     first_of: dict[str, int] = {}
     for i, name in enumerate(photos.names):
         if people and name in people:
             joined.append((first_of.setdefault(people[name], i), i))
     return connected(np.array(joined, np.int64).reshape(-1, 2), len(photos.names))
+
+
+def days(taken: Sequence[datetime | None]) -> Int[np.ndarray, " n"]:
+    """Numbers the days on which photos were taken. A photo without a time has its own number."""
+    known = [time.toordinal() if time else -number for number, time in enumerate(taken, start=1)]
+    return np.array(known, np.int64)
 
 
 def connected(pairs: Int[np.ndarray, "pairs 2"], count: int) -> Int32[np.ndarray, " {count}"]:

@@ -36,7 +36,10 @@ from .permutation import permutation_test as permutation_test
 from .photo_set import PhotoSet as PhotoSet
 from .pretrained import PretrainedBackbone as PretrainedBackbone
 from .pretrained import pretrained_backbones as pretrained_backbones
+from .scores import Leaning as Leaning
 from .scores import Scores as Scores
+from .scores import Sure as Sure
+from .scores import leaning as leaning
 from .scores import out_of_fold as out_of_fold
 from .scores import score as score
-from .scores import sure_from as sure_from
+from .scores import sure as sure

@@ -1,13 +1,15 @@
 """A candidate by fine-tuning: the last layers of the backbone learn as well."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
 from jaxtyping import UInt8
 
+from cifsel.evaluation.distances import Typical
 from cifsel.runtime.terminal import count, say
+from cifsel.selfie.protocol import familiarity, scores
 from cifsel.selfie.protocol import folds as folds_lib
-from cifsel.selfie.protocol import scores
 from cifsel.selfie.protocol.candidates import (
     FINETUNE,
     Candidate,
@@ -57,6 +59,7 @@ def cross_validate_finetuning(
         model=backbone.model_name,
         alpha=backbone.alpha,
         method=FINETUNE,
+        crop=photos.crop,
         kfold=scores.score(probabilities, photos.labels, photos.groups),
         leave_one_out=None,
         choices=tuple(
@@ -100,20 +103,30 @@ def train_final_finetuned(
         l2=l2,
         folds=nothing_held_out,
     )
+    params = {"backbone": backbone.variables["params"]["backbone"] | tuned.backbone}
+    batch_stats = backbone.variables["batch_stats"]
+    changed = dataclasses.replace(
+        backbone, variables={"params": params, "batch_stats": batch_stats}
+    )
+    place = (last_layer.layer, last_layer.grid)
+    # Of the tuned network, as that is what sees new photos.
+    pooled = extract_features(changed, images, [place])[0].pooled
     return FinalClassifier(
         settings=FinalSettings(
-            layer=last_layer.layer,
+            layers=(last_layer.layer,),
             grid=last_layer.grid,
             method=FINETUNE,
             l2=None,
             temperature=float(tuned.temperature[0]),
             # Out of fold, as the final classifier has learned from every photo.
-            sure_from=scores.sure_from(candidate.probabilities, photos.labels),
+            sure=scores.sure(candidate.probabilities, photos.labels),
+            unlike_from=familiarity.largest_distance(pooled, photos.groups),
         ),
-        params={"backbone": backbone.variables["params"]["backbone"] | tuned.backbone},
-        batch_stats=backbone.variables["batch_stats"],
+        params=params,
+        batch_stats=batch_stats,
         kernel=tuned.kernel,
         bias=tuned.bias,
+        typical=Typical.of(pooled),
     )
 
 

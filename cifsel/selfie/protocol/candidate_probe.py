@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from cifsel.selfie.protocol import logistic, scores
+from cifsel.evaluation.distances import Typical
+from cifsel.selfie.protocol import familiarity, logistic, scores
 from cifsel.selfie.protocol.candidates import (
     PROBE,
     Candidate,
@@ -36,17 +37,20 @@ from cifsel.selfie.protocol.pretrained import PretrainedBackbone
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSettings:
-    """The settings that every fold of a probe chooses from.
+    """The features of a probe and its penalties.
 
     Attributes:
       depths: of the layers that features come from, from 0 for the first to 1 for the last.
       grids: numbers of cells along each side over which a layer's output is averaged.
       l2: penalties, for features of mean squared norm 1.
+      average: average the logits of all features, with the single penalty of `l2`. Else every fold
+        chooses one kind of features and a penalty.
     """
 
     depths: tuple[float, ...]
     grids: tuple[int, ...]
     l2: tuple[float, ...]
+    average: bool
 
 
 def cross_validate_probe(
@@ -55,16 +59,18 @@ def cross_validate_probe(
     backbone: PretrainedBackbone,
     settings: ProbeSettings,
     *,
+    crop: str,
     repeated: Folds,
     leave_one_out: Folds | None,
 ) -> Candidate:
-    """Scores a probe by nested cross-validation. Layer, grid and penalty are chosen in the folds.
+    """Scores a probe by nested cross-validation. What is chosen is chosen in the folds.
 
     Args:
       photos: labels and groups.
       images: the photos as the backbone is shown them.
       backbone: gives the features.
-      settings: to choose from.
+      settings: its features and penalties.
+      crop: how the photos were cut.
       repeated: the folds of repeated k-fold.
       leave_one_out: the folds of leave-one-out. None to go without it.
     """
@@ -74,7 +80,12 @@ def cross_validate_probe(
 
     def cross_validate(folds: Folds) -> NestedPredictions:
         return nested_cross_validation(
-            points, photos.labels, folds, settings.l2, photos.num_classes
+            points,
+            photos.labels,
+            folds,
+            settings.l2,
+            photos.num_classes,
+            average=settings.average,
         )
 
     predictions = cross_validate(repeated)
@@ -91,24 +102,28 @@ def cross_validate_probe(
         model=backbone.model_name,
         alpha=backbone.alpha,
         method=PROBE,
+        crop=crop,
         kfold=scores.score(probabilities, photos.labels, photos.groups),
         leave_one_out=leave_one_out_scores,
-        choices=_choices(predictions, layer_features, settings.l2),
+        choices=_choices(predictions, layer_features, settings),
         losses=(),
     )
     return Candidate(candidate_scores, backbone, repeated, probabilities, layer_features)
 
 
 def _choices(
-    predictions: NestedPredictions, places: Sequence[LayerFeatures], l2: Sequence[float]
+    predictions: NestedPredictions, places: Sequence[LayerFeatures], settings: ProbeSettings
 ) -> tuple[ProbeChoice, ...]:
     """Counts how often the folds chose each setting, the most frequent one first."""
+    if settings.average:
+        layers = tuple(place.layer for place in places)
+        return (ProbeChoice(layers, places[0].grid, settings.l2[0], share=1.0),)
     counts = Counter(zip(predictions.feature.tolist(), predictions.l2.tolist(), strict=True))
     return tuple(
         ProbeChoice(
-            layer=places[feature].layer,
+            layers=(places[feature].layer,),
             grid=places[feature].grid,
-            l2=l2[penalty],
+            l2=settings.l2[penalty],
             share=count / len(predictions.feature),
         )
         for (feature, penalty), count in counts.most_common()
@@ -116,36 +131,47 @@ def _choices(
 
 
 def train_final_probe(
-    candidate: Candidate, photos: PhotoSet, l2: Sequence[float], nothing_held_out: Folds
+    candidate: Candidate, photos: PhotoSet, settings: ProbeSettings, nothing_held_out: Folds
 ) -> FinalClassifier:
-    """Trains a probe on all photos. Layer, grid and penalty are chosen by cross-validation.
+    """Trains a probe on all photos. What is chosen is chosen by cross-validation.
 
     Args:
       candidate: from `cross_validate_probe`.
       photos: labels.
-      l2: the penalties to choose from.
+      settings: its features and penalties.
       nothing_held_out: a single fold that learns from all photos.
     """
     predictions = nested_cross_validation(
-        stacked_points(candidate.features), photos.labels, nothing_held_out, l2, photos.num_classes
+        stacked_points(candidate.features),
+        photos.labels,
+        nothing_held_out,
+        settings.l2,
+        photos.num_classes,
+        average=settings.average,
     )
-    place = candidate.features[int(predictions.feature[0])]
-    penalty = l2[int(predictions.l2[0])]
-    kernel, bias = _solve(place.rotated, photos.labels, penalty, photos.num_classes)
+    places = candidate.features
+    if not settings.average:
+        places = (places[int(predictions.feature[0])],)
+    penalty = settings.l2[int(predictions.l2[0])]
+    heads = [_solve(place.rotated, photos.labels, penalty, photos.num_classes) for place in places]
+    pooled = np.concatenate([place.pooled for place in places], axis=1)
     return FinalClassifier(
         settings=FinalSettings(
-            layer=place.layer,
-            grid=place.grid,
+            layers=tuple(place.layer for place in places),
+            grid=places[0].grid,
             method=PROBE,
             l2=penalty,
             temperature=float(predictions.temperature[0]),
             # Out of fold, as the final classifier has learned from every photo.
-            sure_from=scores.sure_from(candidate.probabilities, photos.labels),
+            sure=scores.sure(candidate.probabilities, photos.labels),
+            unlike_from=familiarity.largest_distance(pooled, photos.groups),
         ),
         params=candidate.backbone.variables["params"],
         batch_stats=candidate.backbone.variables["batch_stats"],
-        kernel=kernel,
-        bias=bias,
+        # One head on all features, whose logits are the mean of those of each.
+        kernel=np.concatenate([kernel for kernel, _ in heads]) / len(heads),
+        bias=np.mean([bias for _, bias in heads], axis=0),
+        typical=Typical.of(pooled),
     )
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cifsel.comparison import paired
+from cifsel.evaluation.distances import Typical
 from cifsel.selfie.protocol.folds import Folds
 from cifsel.selfie.protocol.layer_features import LayerFeatures
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
-from cifsel.selfie.protocol.scores import Scores
+from cifsel.selfie.protocol.scores import Scores, Sure
 
 Tree = Any
 # The methods: logistic regression on features, and fine-tuning of the last layers.
@@ -26,13 +27,13 @@ class ProbeChoice:
     """The settings that a share of the folds chose for a probe.
 
     Attributes:
-      layer: a name of `backbone.layer_names`.
-      grid: the number of cells along each side over which the layer's output is averaged.
+      layers: names of `backbone.layer_names`. The logits of several are averaged.
+      grid: the number of cells along each side over which a layer's output is averaged.
       l2: the penalty.
       share: of the folds.
     """
 
-    layer: str
+    layers: tuple[str, ...]
     grid: int
     l2: float
     share: float
@@ -64,6 +65,7 @@ class CandidateScores:
       model: one of `classifier.MODELS`.
       alpha: MobileNet's width multiplier.
       method: PROBE or FINETUNE.
+      crop: the part of a photo that it is shown, one of `crops.CROPS`.
       kfold: by repeated k-fold cross-validation.
       leave_one_out: with each group held out by itself. None if that was not done.
       choices: the settings that the folds chose.
@@ -75,6 +77,7 @@ class CandidateScores:
     model: str
     alpha: float
     method: str
+    crop: str
     kfold: Scores
     leave_one_out: Scores | None
     choices: tuple[ProbeChoice | EpochsChoice, ...]
@@ -110,20 +113,22 @@ class FinalSettings:
     """The settings of the classifier that has learned from all photos.
 
     Attributes:
-      layer: the layer that its features come from.
-      grid: the number of cells along each side over which that layer's output is averaged.
+      layers: the layers that its features come from. The logits of several are averaged.
+      grid: the number of cells along each side over which a layer's output is averaged.
       method: PROBE or FINETUNE.
       l2: the penalty of a probe. None for fine-tuning.
       temperature: by which it divides its logits.
-      sure_from: the confidence from which on its answers are called sure. None if none is.
+      sure: the confidence from which on its answers are called sure. None if none is.
+      unlike_from: the distance from which on a photo is called unlike those of training.
     """
 
-    layer: str
+    layers: tuple[str, ...]
     grid: int
     method: str
     l2: float | None
     temperature: float
-    sure_from: float | None
+    sure: Sure | None
+    unlike_from: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,6 +141,7 @@ class FinalClassifier:
       batch_stats: of the backbone.
       kernel: of the head, float32.
       bias: of the head, float32.
+      typical: the features of the photos that it has learned from.
     """
 
     settings: FinalSettings
@@ -143,6 +149,7 @@ class FinalClassifier:
     batch_stats: Tree
     kernel: Float[np.ndarray, "d k"]
     bias: Float[np.ndarray, " k"]
+    typical: Typical
 
 
 @dataclasses.dataclass(frozen=True)

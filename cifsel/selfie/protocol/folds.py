@@ -76,6 +76,7 @@ def repeated(
     folds: int,
     repeats: int,
     seed: int,
+    with_inner: bool = True,
 ) -> Folds:
     """Makes the folds of a repeated stratified k-fold cross-validation by groups.
 
@@ -85,11 +86,15 @@ def repeated(
       folds: k. Fewer folds are made where a class has fewer groups.
       repeats: the number of repetitions, each shuffled anew.
       seed: of the shuffling.
+      with_inner: make inner folds. Without, they are empty, so that confidence cannot be fitted.
     """
     test = np.concatenate(
         [_split(labels, groups, folds, [seed, repeat]) for repeat in range(repeats)]
     )
-    return Folds(test, _inner(labels, groups, test, folds, seed), repeats)
+    made = Folds(test, np.zeros((len(test), folds, len(labels)), bool), repeats)
+    if not with_inner:
+        return made
+    return dataclasses.replace(made, inner=_inner(labels, groups, test, folds, seed))
 
 
 def leave_one_out(
@@ -113,6 +118,11 @@ def first_repeat(folds: Folds) -> Folds:
     """Takes the folds of the first repetition."""
     count = len(folds.test) // folds.repeats
     return Folds(folds.test[:count], folds.inner[:count], 1)
+
+
+def without_inner(folds: Folds) -> Folds:
+    """The same folds with empty inner ones, for predictions whose confidence does not matter."""
+    return dataclasses.replace(folds, inner=np.zeros_like(folds.inner))
 
 
 def thinned(
@@ -147,8 +157,13 @@ def thinned(
                 wanted[classes] -= 1
             else:
                 left_out[number] |= groups == group
-    inner_folds = max(2, round(share * folds.inner.shape[1]))
-    return Folds(left_out, _inner(labels, groups, left_out, inner_folds, seed), folds.repeats)
+    if not folds.inner.any():
+        return Folds(left_out, folds.inner, folds.repeats)
+    most = folds.inner.shape[1]
+    inner = _inner(labels, groups, left_out, max(2, round(share * most)), seed)
+    # As many as `folds` has, of which the last ones are empty, so that nothing compiles anew.
+    padding = [(0, 0), (0, most - inner.shape[1]), (0, 0)]
+    return Folds(left_out, np.pad(inner, padding), folds.repeats)
 
 
 def _inner(

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -25,11 +24,13 @@ class LayerFeatures:
       layer: a name of `backbone.layer_names`.
       grid: the number of cells along each side over which the layer's output is averaged.
       rotated: the features.
+      pooled: the features averaged over all cells.
     """
 
     layer: str
     grid: int
     rotated: RotatedFeatures
+    pooled: Float[np.ndarray, "n c"]
 
 
 def layers_and_grids(
@@ -67,16 +68,21 @@ def extract_features(
         predictor.batch_size(),
         progress=f"features, {backbone.name}",
     )
-    shapes = [
-        jax.eval_shape(
-            features.cells(backbone.model, view, [place]), backbone.variables, images
-        ).shape
-        for place in places
-    ]
-    ends = np.cumsum([width for _, width in shapes])[:-1]
+    channels = features.cell_channels(
+        backbone.model, backbone.variables, backbone.image_size, places
+    )
+    widths = [grid**2 * own for (_, grid), own in zip(places, channels, strict=True)]
+    ends = np.cumsum(widths)[:-1]
     return tuple(
-        LayerFeatures(layer, grid, RotatedFeatures.of(part))
-        for (layer, grid), part in zip(places, np.split(concatenated, ends, axis=1), strict=True)
+        LayerFeatures(
+            layer,
+            grid,
+            RotatedFeatures.of(part),
+            features.without_cells(part, [(layer, grid)], [own]),
+        )
+        for (layer, grid), part, own in zip(
+            places, np.split(concatenated, ends, axis=1), channels, strict=True
+        )
     )
 
 

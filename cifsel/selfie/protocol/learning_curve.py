@@ -41,6 +41,7 @@ def compute_learning_curve(
     folds: Folds,
     *,
     l2: Sequence[float],
+    average: bool = False,
     seed: int,
 ) -> tuple[CurvePoint, ...]:
     """Computes the out-of-fold accuracy by the number of photos that were learned from.
@@ -51,18 +52,24 @@ def compute_learning_curve(
       groups: the groups to hold out together.
       folds: from `folds.repeated`.
       l2: penalties.
+      average: as in `nested_cross_validation`.
       seed: of the choice of photos that are left out.
 
     Returns:
       A point for each of `SHARES`, without those that come to the same number of photos.
     """
+    if average:
+        # Inner folds are for confidence, which moves no answer.
+        folds = folds_lib.without_inner(folds)
     curve: list[CurvePoint] = []
     for share in SHARES:
         fewer = folds_lib.thinned(folds, labels, groups, share, seed)
         photos = float(fewer.train.sum(1).mean())
         if curve and photos == curve[-1].photos:
             continue
-        predictions = nested_cross_validation(points, labels, fewer, l2, int(labels.max()) + 1)
+        predictions = nested_cross_validation(
+            points, labels, fewer, l2, int(labels.max()) + 1, average=average
+        )
         predicted = scores.out_of_fold(predictions.probabilities, folds).argmax(2)
         accuracy = float((predicted == labels).mean())
         low, high = scores.wilson_share(accuracy, len(np.unique(groups)))

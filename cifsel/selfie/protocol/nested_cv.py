@@ -1,4 +1,8 @@
-"""Nested cross-validation: settings are chosen without the photos that they are scored on."""
+"""Nested cross-validation: settings are chosen without the photos that they are scored on.
+
+Either each fold chooses one kind of features and a penalty. Or the logits of all kinds are
+averaged, and each fold only fits the temperature.
+"""
 
 import dataclasses
 import functools
@@ -13,7 +17,12 @@ from cifsel.selfie.protocol import logistic
 from cifsel.selfie.protocol.folds import Folds
 
 # The temperatures that are tried to calibrate the softmax.
-TEMPERATURES = np.geomspace(0.1, 10.0, 21).astype(np.float32)
+TEMPERATURES = np.geomspace(0.1, 10.0, 41).astype(np.float32)
+# Averaged logits usually ask for this temperature. It is the prior of each fit, and weighs as much
+# as so many photos. Without it, the temperatures of few photos differ by a factor of three.
+USUAL_TEMPERATURE, PRIOR_PHOTOS = 0.625, 2.4
+# About so many fits are computed at once. One number means that it compiles once.
+_FITS = 150
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,7 +32,7 @@ class NestedPredictions:
     Attributes:
       probabilities: float32, calibrated. Only those of the photos that a fold holds out are out of
         fold.
-      feature: the position of the features that each fold chose.
+      feature: the position of the features that each fold chose. 0 if their logits are averaged.
       l2: the position of the penalty that it chose.
       temperature: the temperature by which it divides its logits, float32.
     """
@@ -40,6 +49,8 @@ def nested_cross_validation(
     folds: Folds,
     l2: Sequence[float],
     num_classes: int,
+    *,
+    average: bool = False,
 ) -> NestedPredictions:
     """Chooses features, penalty and temperature on the training photos of each fold, and predicts.
 
@@ -49,41 +60,91 @@ def nested_cross_validation(
       folds: F of them.
       l2: L penalties.
       num_classes: K.
+      average: average the logits of all kinds of features, and do not choose among them. Where the
+        inner folds are empty, the temperature is the usual one.
     """
+    count, inner_folds = folds.inner.shape[:2]
+    block = max(1, _FITS // (inner_folds + 1))
     own = np.broadcast_to(labels, folds.test.shape)
-    arrays = (points, own, folds.train, folds.inner)
-    outputs = _predict_all_folds(
-        *map(jnp.asarray, arrays), jnp.asarray(l2, jnp.float32), num_classes=num_classes
-    )
-    return NestedPredictions(*map(np.asarray, outputs))
+    padding = [(0, -count % block), (0, 0)]
+    # Folds of the padding have no photos to learn from, so that their fits end at once.
+    train, rows = np.pad(folds.train, padding), np.pad(own, padding)
+    inner = np.pad(folds.inner, [padding[0], (0, 0), (0, 0)])
+    kinds, penalties = jnp.asarray(points), jnp.asarray(l2, jnp.float32)
+    outputs = [
+        _predict_block(
+            kinds,
+            *(jnp.asarray(array[start : start + block]) for array in (rows, train, inner)),
+            penalties,
+            num_classes=num_classes,
+            average=average,
+        )
+        for start in range(0, count, block)
+    ]
+    joined = [np.concatenate(parts)[:count] for parts in zip(*outputs, strict=True)]
+    return NestedPredictions(*joined)
 
 
-@functools.partial(jax.jit, static_argnames="num_classes")
-def _predict_all_folds(
-    points: Array, labels: Array, train: Array, inner: Array, l2: Array, *, num_classes: int
+@functools.partial(jax.jit, static_argnames=("num_classes", "average"))
+def _predict_block(
+    points: Array,
+    labels: Array,
+    train: Array,
+    inner: Array,
+    l2: Array,
+    *,
+    num_classes: int,
+    average: bool,
 ) -> tuple[Array, Array, Array, Array]:
     count, inner_folds, photos = inner.shape
-    repeated = jnp.repeat(labels, inner_folds, axis=0)
-    inner_train = (train[:, None] & ~inner).reshape(-1, photos)
-    weights = balanced(repeated, inner_train, num_classes)
+    # The fits of the inner folds of each fold, and then its own.
+    learned = jnp.concatenate([train[:, None] & ~inner, train[:, None]], 1).reshape(-1, photos)
+    repeated = jnp.repeat(labels, inner_folds + 1, axis=0)
+    weights = balanced(repeated, learned, num_classes)
 
     def fit_features(points: Array) -> tuple[Array, Array]:
         """Returns logits of the photos that inner folds hold out, and of all from all training."""
-        fit = functools.partial(logistic.solve, points, l2=l2, num_classes=num_classes)
-        within = logistic.logits(points, *fit(repeated, weights))
-        within = within.reshape(photos, num_classes, count, inner_folds, len(l2))
+        fitted = logistic.solve(points, repeated, weights, l2, num_classes=num_classes)
+        logits = logistic.logits(points, *fitted)
+        logits = logits.reshape(photos, num_classes, count, inner_folds + 1, len(l2))
         # Each training photo is held out by one of the inner folds.
+        within, own = logits[:, :, :, :-1], logits[:, :, :, -1]
         held_out = jnp.einsum("nkfjl,fjn->flnk", within, inner.astype(jnp.float32))
-        final = logistic.logits(points, *fit(labels, balanced(labels, train, num_classes)))
-        return held_out, jnp.moveaxis(final, (2, 3), (0, 1))
+        return held_out, jnp.moveaxis(own, (2, 3), (0, 1))
 
     # Kinds of features are fitted in turn. All at once would take S times the memory.
     held_out, final = jax.lax.map(fit_features, points)  # (S, F, L, N, K) each
+    if average:
+        held_out, final = (values.mean(0, keepdims=True) for values in (held_out, final))
     held_out = jnp.moveaxis(held_out, 0, 1).reshape(count, -1, photos, num_classes)
     final = jnp.moveaxis(final, 0, 1).reshape(count, -1, photos, num_classes)
-    best, temperature, _ = _best(held_out, labels, inner.any(1))
+    kept = inner.any(1)
+    if average:
+        best, temperature = jnp.zeros(count, jnp.int32), _temperature(held_out[:, 0], labels, kept)
+    else:
+        best, temperature, _ = _best(held_out, labels, kept)
     logits = final[jnp.arange(count), best] / temperature[:, None, None]
     return jax.nn.softmax(logits), best // len(l2), best % len(l2), temperature
+
+
+def _temperature(held_out: Array, labels: Array, kept: Array) -> Array:
+    """Fits the temperature (F,) of held-out logits (F, N, K), with a prior on its logarithm.
+
+    Nothing was chosen by these logits, so that they are no better than those of new photos.
+    Smoothed targets, which are for chosen ones, would make answers too timid.
+    """
+    share = balanced(labels, kept, held_out.shape[-1])
+    share /= jnp.maximum(share.sum(1, keepdims=True), 1e-9)
+    photos = jnp.maximum(kept.sum(1), 1)
+
+    def loss(temperature: Array) -> Array:
+        shares = jax.nn.log_softmax(held_out / temperature)
+        true = jnp.take_along_axis(shares, labels[..., None], axis=2)[..., 0]
+        off = jnp.log(temperature / USUAL_TEMPERATURE)
+        return PRIOR_PHOTOS / photos * off**2 - (true * share).sum(1)
+
+    losses = jax.lax.map(loss, jnp.asarray(TEMPERATURES))  # (T, F)
+    return jnp.asarray(TEMPERATURES)[losses.argmin(0)]
 
 
 def choose_setting(

@@ -38,6 +38,7 @@ def permutation_test(
     *,
     folds: int,
     l2: Sequence[float],
+    average: bool = False,
     observed: float,
     permutations: int,
     seed: int,
@@ -53,6 +54,7 @@ def permutation_test(
       groups: the groups to hold out together.
       folds: k of the cross-validation.
       l2: penalties.
+      average: as in `nested_cross_validation`.
       observed: balanced accuracy with the true labels, mean over the repetitions.
       permutations: how many, 2 or more.
       seed: of the permutations.
@@ -60,7 +62,10 @@ def permutation_test(
     rng = np.random.default_rng([seed, 2])
     permuted = np.stack([_permuted(labels, groups, rng) for _ in range(permutations)])
     by_permutation = [
-        folds_lib.repeated(own, groups, folds=folds, repeats=1, seed=seed + number)
+        # Averages need no inner folds here. Those are for confidence, which moves no answer.
+        folds_lib.repeated(
+            own, groups, folds=folds, repeats=1, seed=seed + number, with_inner=not average
+        )
         for number, own in enumerate(permuted)
     ]
     all_folds = Folds(
@@ -70,7 +75,7 @@ def permutation_test(
     )
     labels_of_fold = np.repeat(permuted, len(all_folds.test) // permutations, axis=0)
     predictions = nested_cross_validation(
-        points, labels_of_fold, all_folds, l2, int(labels.max()) + 1
+        points, labels_of_fold, all_folds, l2, int(labels.max()) + 1, average=average
     )
     predicted = scores.out_of_fold(predictions.probabilities, all_folds).argmax(2)
     accuracies = scores.balanced_accuracy(predicted, permuted)

@@ -8,6 +8,9 @@ from jaxtyping import Int
 
 from cifsel.data.photos.crops import Box
 
+# Which new photos the score is about: others of these people, of other days, or of other people.
+PHOTOS, DAYS, PEOPLE = "photos", "days", "people"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PhotoSet:
@@ -23,6 +26,7 @@ class PhotoSet:
       copies: (i, j, exact) for each pair of photos that are copies. Near copies are not exact.
       crop: the part of a photo that the model is shown, one of `crops.CROPS`.
       faces: the box of each face in its photo. None where none was found or looked for.
+      asked: PHOTOS, DAYS or PEOPLE.
     """
 
     class_names: tuple[str, ...]
@@ -34,6 +38,7 @@ class PhotoSet:
     copies: tuple[tuple[int, int, bool], ...]
     crop: str
     faces: tuple[Box | None, ...]
+    asked: str
 
     @property
     def count(self) -> int:
@@ -55,6 +60,20 @@ class PhotoSet:
     def group_count(self) -> int:
         """G."""
         return int(self.groups.max()) + 1
+
+    @property
+    def day_counts(self) -> list[int]:
+        """The number of days of each class on which its photos were taken, as far as is known."""
+        return [
+            len(
+                {
+                    time.date()
+                    for time, own in zip(self.taken, self.labels, strict=True)
+                    if time and own == k
+                }
+            )
+            for k in range(self.num_classes)
+        ]
 
     @property
     def majority_share(self) -> float:

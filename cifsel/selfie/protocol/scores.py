@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import stats
 from sklearn import metrics
 
 from cifsel.evaluation import scoring
@@ -123,9 +124,22 @@ def wilson_share(share: float, trials: int) -> tuple[float, float]:
     return scoring.wilson(min(share * trials, trials), trials)
 
 
-def sure_from(
-    probabilities: Float[np.ndarray, "r n k"], labels: Int[np.ndarray, " n"]
-) -> float | None:
+@dataclasses.dataclass(frozen=True)
+class Sure:
+    """The confidence from which on predictions are called sure, and what was found out of fold.
+
+    Attributes:
+      least: the confidence.
+      share: the share of predictions that reach it.
+      right: the share of those that were right.
+    """
+
+    least: float
+    share: float
+    right: float
+
+
+def sure(probabilities: Float[np.ndarray, "r n k"], labels: Int[np.ndarray, " n"]) -> Sure | None:
     """Finds the confidence from which on predictions may be called sure.
 
     Args:
@@ -149,4 +163,40 @@ def sure_from(
     holds = np.minimum.accumulate(share[ends]) >= SURE
     if not holds.any():
         return None
-    return float(ranked[ends[np.flatnonzero(holds)[-1]]])
+    end = int(ends[np.flatnonzero(holds)[-1]])
+    return Sure(float(ranked[end]), (end + 1) / len(order), float(share[end]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaning:
+    """A class that too many photos of other classes are taken for.
+
+    Attributes:
+      label: the class.
+      into: the number of photos of other classes that are taken for it.
+      out_of: the number of its photos that are taken for others.
+      p: the probability of a difference at least as large if both were equally likely.
+    """
+
+    label: int
+    into: int
+    out_of: int
+    p: float
+
+
+def leaning(confusion: Float[np.ndarray, "k k"]) -> Leaning | None:
+    """Finds the class that answers lean to, if that is more than chance (p below 0.05).
+
+    Args:
+      confusion: rows true, columns predicted.
+    """
+    wrong = confusion - np.diag(np.diag(confusion))
+    into, out_of = (np.round(wrong.sum(axis)).astype(int) for axis in (0, 1))
+    label = int((into - out_of).argmax())
+    total = int(into[label] + out_of[label])
+    if not total:
+        return None
+    # With two classes there is one question, else one for each class.
+    tests = 1 if len(confusion) == 2 else len(confusion)
+    p = min(1.0, tests * float(stats.binomtest(int(into[label]), total).pvalue))
+    return Leaning(label, int(into[label]), int(out_of[label]), p) if p < 0.05 else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cifsel.data.photos.crops import EXPRESSION, NONE
 from cifsel.reports.page import Table
 from cifsel.reports.style import display_name
 from cifsel.runtime.terminal import count, duration
@@ -23,7 +24,7 @@ def final_model_table(outcome: Outcome) -> Table:
     rows = [
         ("made from", f"{candidate.name} ({candidate.source})"),
         ("learned from", f"all {count(outcome.photos.count, 'photo')}"),
-        ("settings", setting(final.layer, final.grid, final.l2)),
+        ("settings", setting(final.layers, final.grid, final.l2)),
         ("its probabilities", _calibration(final.temperature, beats_guessing(outcome))),
     ]
     return Table(("the final model", ""), tuple(rows))
@@ -64,10 +65,14 @@ def photo_table(photos: PhotoSet) -> Table:
 
 
 def _crop(photos: PhotoSet) -> str:
-    if photos.crop == "none":
+    if photos.crop == NONE:
         return "the largest square in the middle of each photo"
     missed = [name for name, face in zip(photos.names, photos.faces, strict=True) if face is None]
-    shown = "the face, cut out with a margin"
+    shown = (
+        "the lower part of the face, moved to the same place, grey, with contrast made even"
+        if photos.crop == EXPRESSION
+        else "the face, cut out with a margin"
+    )
     return f"{shown}. No face was found in {_listed(missed)}." if missed else shown
 
 

@@ -17,7 +17,14 @@ from cifsel.reports.page import Gallery, Page, Tile
 from cifsel.reports.style import display_name, percent, shortened
 from cifsel.runtime import typed
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.report import description_tables, page_charts, score_tables, sentences
+from cifsel.selfie.protocol.candidates import ProbeChoice
+from cifsel.selfie.report import (
+    cautions,
+    description_tables,
+    page_charts,
+    score_tables,
+    sentences,
+)
 from cifsel.workdir import summaries
 
 # How many photos are shown, and their side in pixels, which is sharp on a phone.
@@ -33,6 +40,12 @@ SETTINGS = (
     " the number of parts to cut the picture into, the penalty (L2), and how long to learn"
     " (epochs). Shares that are spread widely mean that it makes little difference, or that the"
     " photos are too few to tell."
+)
+AVERAGED = (
+    "The answers of several layers of the network are averaged, at a fixed grid and penalty (L2)."
+    " Nothing is chosen by the photos, as so few cannot tell which is best (layers=average). The"
+    " temperature is fitted on the other photos alone, every time. So is how long to learn (epochs)"
+    " in fine-tuning."
 )
 PRIVATE = "Photos are not in this report. --config.save_photos=True adds them."
 PUBLIC = (
@@ -85,7 +98,7 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
         "title": sentences.title(outcome),
         "sentences": sentences.summary_sentences(outcome),
         "chosen": sentences.chosen_because(outcome),
-        "warnings": sentences.warnings(outcome),
+        "warnings": cautions.warnings(outcome),
         "how": HOW,
         "privacy": PRIVATE if pictures is None else PUBLIC,
         "scores": score_tables.score_tables(outcome),
@@ -95,10 +108,12 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
         "choices": score_tables.choice_table(outcome),
         "choices_charts": [chart.name for chart in choices],
         "trust_charts": [chart.name for chart in trust],
-        "settings": SETTINGS,
+        "settings": AVERAGED if is_averaged(outcome) else SETTINGS,
         "final": description_tables.final_model_table(outcome),
         "predict": f"{predict} --checkpoint={shlex.quote(str(folder))} photo.jpg",
-        "unsure": sentences.unsure(outcome.final.sure_from),
+        "unsure": sentences.unsure(outcome),
+        "unlike": sentences.unlike(outcome),
+        "by_class": score_tables.class_table(outcome),
         "sets": sentences.sets(outcome),
         "photos": description_tables.photo_table(outcome.photos),
         "candidates": description_tables.candidate_table(outcome.candidates),
@@ -108,6 +123,15 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
     galleries = () if pictures is None else (_gallery(outcome, pictures),)
     note = DRAWN if outcome.drawn else ""
     return Page("selfie", (*scores, *trust, *choices), galleries, texts, note)
+
+
+def is_averaged(outcome: Outcome) -> bool:
+    """Whether the probes average over layers."""
+    return any(
+        isinstance(choice, ProbeChoice) and len(choice.layers) > 1
+        for candidate in outcome.candidates
+        for choice in candidate.choices
+    )
 
 
 def _gallery(outcome: Outcome, pictures: Pictures) -> Gallery:

@@ -84,10 +84,13 @@ def choice_charts(outcome: Outcome) -> list[Chart]:
 
 
 def _shares(candidate: CandidateScores) -> dict[tuple[str, int], float]:
-    """Adds up the shares of the folds that chose a layer and grid, whatever the penalty."""
+    """Adds up the shares of the folds that chose a layer and grid, whatever the penalty.
+
+    It is empty where layers are averaged.
+    """
     shares: dict[tuple[str, int], float] = {}
     for choice in candidate.choices:
-        if isinstance(choice, ProbeChoice):
-            place = choice.layer, choice.grid
+        if isinstance(choice, ProbeChoice) and len(choice.layers) == 1:
+            place = choice.layers[0], choice.grid
             shares[place] = shares.get(place, 0.0) + choice.share
     return shares

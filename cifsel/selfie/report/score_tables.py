@@ -9,8 +9,8 @@ from cifsel.runtime.terminal import count
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
 from cifsel.selfie.protocol.photo_set import PhotoSet
-from cifsel.selfie.protocol.scores import Scores
-from cifsel.selfie.report.sentences import times
+from cifsel.selfie.protocol.scores import Scores, wilson_share
+from cifsel.selfie.report.sentences import place, times
 
 # How many wrong answers are listed, and how many settings of each candidate.
 MISTAKES, SETTINGS = 15, 3
@@ -41,10 +41,9 @@ def score_tables(outcome: Outcome) -> list[tuple[str, Table]]:
 
 def _score_row(name: str, notes: list[str], scores: Scores) -> tuple[str, ...]:
     low, high = scores.accuracy_interval
-    right = f"{scores.right:.1f}".removesuffix(".0")
     return (
         f"{name} ({', '.join(notes)})" if notes else name,
-        f"{right} of {scores.examples} ({percent(scores.accuracy)})",
+        f"{_number(scores.right)} of {scores.examples} ({percent(scores.accuracy)})",
         f"{percent(low)} to {percent(high)}",
         percent(scores.balanced_accuracy),
         f"{scores.auc:.2f}",
@@ -64,6 +63,30 @@ def _guessing_row(photos: PhotoSet) -> tuple[str, ...]:
         "0.50",
         f"{-(shares * np.log(np.maximum(shares, 1e-12))).sum():.2f}",
     )
+
+
+def class_table(outcome: Outcome) -> Table:
+    """Tells how often the chosen candidate is right about each class, and how often it says it."""
+    photos, confusion = outcome.photos, outcome.chosen_candidate.photo_by_photo.confusion
+    rows = []
+    for label, name in enumerate(photos.class_names):
+        of_class, right = photos.labels == label, float(confusion[label, label])
+        share = right / of_class.sum()
+        low, high = wilson_share(share, len(np.unique(photos.groups[of_class])))
+        rows.append(
+            (
+                display_name(name),
+                f"{_number(right)} of {of_class.sum()} ({percent(share)})",
+                f"{percent(low)} to {percent(high)}",
+                _number(float(confusion[:, label].sum())),
+            )
+        )
+    return Table(("class", "right", "95 % interval", "given as the answer"), tuple(rows))
+
+
+def _number(value: float) -> str:
+    """A whole number without digits, and a mean of several repetitions with one."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def difference_table(outcome: Outcome) -> Table | None:
@@ -130,7 +153,7 @@ def _choice_rows(candidate: CandidateScores) -> list[tuple[str, ...]]:
     return [
         (
             candidate.name,
-            setting(choice.layer, choice.grid, choice.l2)
+            setting(choice.layers, choice.grid, choice.l2)
             if isinstance(choice, ProbeChoice)
             else count(choice.epochs, "epoch"),
             percent(choice.share),
@@ -139,7 +162,7 @@ def _choice_rows(candidate: CandidateScores) -> list[tuple[str, ...]]:
     ]
 
 
-def setting(layer: str, grid: int, l2: float | None) -> str:
+def setting(layers: tuple[str, ...], grid: int, l2: float | None) -> str:
     """Writes the settings of a probe or, without a penalty, of fine-tuning."""
-    place = f"{layer}, grid {grid} × {grid}"
-    return place if l2 is None else f"{place}, L2 {l2:.2g}"
+    features = place(layers, grid)
+    return features if l2 is None else f"{features}, L2 {l2:.2g}"

@@ -3,11 +3,12 @@
 from cifsel.reports.style import display_name, percent
 from cifsel.runtime.terminal import count
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.protocol.candidates import FINETUNE, CandidateScores, Difference
+from cifsel.selfie.protocol.candidates import FINETUNE
+from cifsel.selfie.protocol.folds import LEAST_GROUPS
 from cifsel.selfie.protocol.learning_curve import still_rises
 from cifsel.selfie.protocol.permutation import PermutationTest
-from cifsel.selfie.protocol.photo_set import PhotoSet
-from cifsel.selfie.protocol.pretrained import IMAGENET
+from cifsel.selfie.protocol.photo_set import DAYS, PEOPLE, PhotoSet
+from cifsel.selfie.protocol.scores import SURE
 
 # Up to so many names are listed in a sentence or cell.
 LISTED = 5
@@ -46,10 +47,28 @@ def summary_sentences(outcome: Outcome) -> list[str]:
     return [
         *_against_guessing(outcome),
         f"{round(scores.right, 1):g} of {scores.examples} photos right {how}.",
-        f"The true rate is likely between {percent(low)} and {percent(high)}.",
+        f"On photos like these the true rate is likely between {percent(low)} and {percent(high)}.",
+        _question(outcome.photos),
         *_luck_in_brief(outcome),
         more,
     ]
+
+
+def _question(photos: PhotoSet) -> str:
+    """Says which new photos the score is about, and how to ask about others."""
+    if photos.asked == PEOPLE:
+        return "This is about people that it has never seen."
+    if photos.asked == DAYS:
+        return "This is about other days of these people."
+    days = photos.day_counts
+    if sum(days) and max(days) == 1 and all(photos.taken):
+        return "This is about other photos of these people on these days. Other days may be harder."
+    other = (
+        " --config.hold_out=days asks about other days."
+        if min(days) >= LEAST_GROUPS and all(photos.taken)
+        else ""
+    )
+    return f"This is about other photos of these people.{other}"
 
 
 def beats_guessing(outcome: Outcome) -> bool:
@@ -109,60 +128,6 @@ def chosen_because(outcome: Outcome) -> str:
     )
 
 
-def warnings(outcome: Outcome) -> list[str]:
-    """Warns of copies among the photos, of weights that did better, and of missing faces."""
-    photos = outcome.photos
-    return [*_about_copies(photos), *_about_imagenet(outcome), *_about_faces(photos)]
-
-
-def _about_copies(photos: PhotoSet) -> list[str]:
-    warnings = []
-    for i, j, exact in photos.copies:
-        are = f"{photos.names[i]} and {photos.names[j]} are"
-        kind = "the same picture" if exact else "near copies"
-        if photos.labels[i] != photos.labels[j]:
-            first, second = (display_name(photos.class_names[photos.labels[n]]) for n in (i, j))
-            warnings.append(
-                f"{are} {kind}, in two classes ({first} and {second}): one must be wrong"
-            )
-        else:
-            warnings.append(f"{are} {kind}: they were held out together")
-    return warnings
-
-
-def _about_imagenet(outcome: Outcome) -> list[str]:
-    chosen = outcome.chosen_candidate
-    if chosen.name.startswith(IMAGENET):  # They are in use already.
-        return []
-    by_name = {candidate.name: candidate for candidate in outcome.candidates}
-    return [
-        _imagenet_did_better(difference, by_name[difference.against])
-        for difference in outcome.differences
-        if difference.mean < 0 and difference.against.startswith(IMAGENET)
-    ]
-
-
-def _imagenet_did_better(difference: Difference, imagenet: CandidateScores) -> str:
-    sure = "clearly" if difference.p < 0.05 else "perhaps by chance"
-    # There is no field for the width of a network.
-    how = (
-        f": to use them, --config.init_from=imagenet --config.model={imagenet.model}"
-        if imagenet.alpha == 1.0
-        else ""
-    )
-    return (
-        "plain ImageNet weights did better on these photos than those of task 1, by"
-        f" {-100 * difference.mean:.0f} points, {sure} (p = {difference.p:.2g}){how}"
-    )
-
-
-def _about_faces(photos: PhotoSet) -> list[str]:
-    missing = sum(face is None for face in photos.faces)
-    if photos.crop != "face" or not missing:
-        return []
-    return [f"no face was found in {count(missing, 'photo')}, of which the middle was used"]
-
-
 def luck(test: PermutationTest, tested: str, num_classes: int) -> str:
     """Explains the permutation test: whether the accuracy is luck, and whether labels leak.
 
@@ -204,16 +169,29 @@ def more_photos(outcome: Outcome) -> str:
     )
 
 
-def unsure(sure_from: float | None) -> str:
-    """Explains which answers of the final model are unsure."""
-    if sure_from is None:
+def unsure(outcome: Outcome) -> str:
+    """Explains which answers of the final model are unsure, and what was found of the others."""
+    sure = outcome.final.sure
+    if sure is None:
         return (
-            "It will answer “unsure” to every photo, with the probability beside it: of the photos"
-            " that were held out, too many were wrong however sure the model was."
+            "It will answer “unsure” to every photo, with the probability beside it. No limit was"
+            f" found above which {percent(SURE)} of the photos that were held out were right."
         )
     return (
-        f"It answers “unsure” where its highest probability is below {percent(sure_from)}. Above"
-        " that, it was right often enough about photos that were held out."
+        f"It answers “unsure” where its highest probability is below {percent(sure.least)}. That"
+        f" limit is set so that {percent(SURE)} of the other answers are right. Of the photos that"
+        f" were held out, {percent(sure.share)} were above it, and {percent(sure.right)} of those"
+        " were right."
+    )
+
+
+def unlike(outcome: Outcome) -> str:
+    """Explains which photos are marked as unlike those of training."""
+    return (
+        "A photo is marked “unlike the photos it was made from” if it is further from them than any"
+        " of them was when it was held out. The distance is measured on what the network sees. Its"
+        " probabilities say nothing of such photos. About"
+        f" 1 in {outcome.photos.count + 1} photos like these is marked as well."
     )
 
 
@@ -233,6 +211,13 @@ def sets(outcome: Outcome) -> str:
         f" held-out photos, {percent(best.single)} have a set of one class. Photos of one occasion,"
         " which resemble each other, and other people or places are not new photos like these."
     )
+
+
+def place(layers: tuple[str, ...], grid: int) -> str:
+    """Says which features a probe looks at."""
+    if len(layers) == 1:
+        return f"{layers[0]}, grid {grid} × {grid}"
+    return f"mean over {len(layers)} layers, {layers[0]} to {layers[-1]}, grid {grid} × {grid}"
 
 
 def times(count: int) -> str:

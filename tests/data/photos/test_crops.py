@@ -76,7 +76,7 @@ def test_nothing_to_show():
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"kind": "eyes"}, "crop is 'eyes'; expected one of none, face"),
+        ({"kind": "eyes"}, "crop is 'eyes'; expected one of none, face, expression"),
         ({"kind": "face", "margin": 0.0}, "crop_margin is 0.0: give 0.5 to 4"),
         ({"kind": "face", "margin": float("nan")}, "crop_margin is nan"),
         ({"kind": "none", "margin": 100.0}, "crop_margin is 100.0"),

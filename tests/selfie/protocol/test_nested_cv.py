@@ -193,6 +193,43 @@ def test_chooses_the_features_that_tell_something():
     np.testing.assert_array_equal(turned.feature, 3 - predictions.feature)
 
 
+def test_average_is_the_mean_of_the_logits_at_a_temperature_of_the_inner_folds():
+    labels = np.random.default_rng(0).permutation(labels_of(9, 12))
+    points = points_of(signal(labels, 0.3, 0), signal(labels, 0.4, 1))
+    folds = folds_lib.repeated(labels, each_alone(labels), folds=3, repeats=1, seed=0)
+    predictions = nested_cv.nested_cross_validation(points, labels, folds, L2[:1], 2, average=True)
+    assert not predictions.feature.any()
+    for fold, (test, inner) in enumerate(zip(folds.test, folds.inner, strict=True)):
+
+        def mean(kept):
+            return np.mean([fitted(own, labels, kept, L2[0]) for own in points], axis=0)
+
+        held_out = sum(mean(~test & ~way) * way[:, None] for way in inner)
+        losses = []
+        for temperature in nested_cv.TEMPERATURES:
+            shares = np.log(scoring.softmax(held_out / temperature))[np.arange(len(labels)), labels]
+            of_class = [shares[~test & (labels == k)].mean() for k in (0, 1)]
+            prior = np.log(temperature / nested_cv.USUAL_TEMPERATURE) ** 2
+            weight = nested_cv.PRIOR_PHOTOS / (~test).sum()
+            losses.append(weight * prior - np.mean(of_class))
+        temperature = nested_cv.TEMPERATURES[np.argmin(losses)]
+        assert predictions.temperature[fold] == pytest.approx(temperature)
+        expected = scoring.softmax(mean(~test) / temperature)
+        np.testing.assert_allclose(predictions.probabilities[fold], expected, atol=2e-3)
+
+
+def test_average_of_features_that_tell_and_of_others_still_tells():
+    points, labels, folds = example()
+    predictions = nested_cv.nested_cross_validation(points, labels, folds, (1e-2,), 2, average=True)
+    held_out = scores.out_of_fold(predictions.probabilities, folds)
+    assert np.mean(held_out.argmax(2) == labels) > 0.7
+    # Photos that a fold holds out have no say in it.
+    own = np.repeat(labels[None], len(folds.test), axis=0)
+    changed = np.where(folds.test, 1 - own, own)
+    other = nested_cv.nested_cross_validation(points, changed, folds, (1e-2,), 2, average=True)
+    np.testing.assert_array_equal(other.probabilities, predictions.probabilities)
+
+
 @pytest.mark.slow
 def test_choose_setting_finds_what_a_finer_grid_finds():
     rng = np.random.default_rng(0)

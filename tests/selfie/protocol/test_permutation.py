@@ -76,9 +76,9 @@ def test_a_signal_is_more_than_luck():
 def test_what_is_held_out_of_each_dealing_is_as_without(groups, monkeypatch):
     seen, run = [], permutation.nested_cross_validation
 
-    def spy(features, labels, folds, *rest):
+    def spy(features, labels, folds, *rest, **options):
         seen.append((labels, folds))
-        return run(features, labels, folds, *rest)
+        return run(features, labels, folds, *rest, **options)
 
     monkeypatch.setattr(permutation, "nested_cross_validation", spy)
     run_test(points(0.0), groups, 0.5, permutations=5)

@@ -118,11 +118,24 @@ def test_by_repeat_takes_each_photo_from_where_it_was_held_out():
         np.testing.assert_array_equal(held_out[fold // 3, test], probabilities[fold, test])
 
 
+def least_sure(probabilities, labels):
+    sure = scores.sure(probabilities, labels)
+    if sure is None:
+        return None
+    # What it says of the answers above the limit is what is counted there.
+    reached = probabilities.max(2) >= sure.least
+    right = (probabilities.argmax(2) == labels)[reached]
+    assert sure.share == pytest.approx(reached.mean())
+    assert sure.right == pytest.approx(right.mean())
+    assert sure.right >= scores.SURE
+    return sure.least
+
+
 def sure_from(confidence, right):
     """Of one repetition of photos that are all of class 0."""
     own = np.where(right, confidence, 1 - np.asarray(confidence))
     probabilities = np.stack([own, 1 - own], 1)[None]
-    return scores.sure_from(probabilities, np.zeros(len(own), np.int32))
+    return least_sure(probabilities, np.zeros(len(own), np.int32))
 
 
 TEN = [0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.62, 0.58, 0.55]
@@ -170,10 +183,10 @@ def test_sure_is_nine_of_ten_and_no_less():
 def test_sure_from_counts_all_repetitions_and_any_class():
     labels = np.array([0, 1, 2])
     first = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.2, 0.2, 0.6]])
-    assert scores.sure_from(first[None], labels) == pytest.approx(0.6)
+    assert least_sure(first[None], labels) == pytest.approx(0.6)
     # Takes the last two classes for each other.
     other = np.array([[0.75, 0.1, 0.15], [0.2, 0.15, 0.65], [0.2, 0.58, 0.22]])
-    assert scores.sure_from(np.stack([first, other]), labels) == pytest.approx(0.7)
+    assert least_sure(np.stack([first, other]), labels) == pytest.approx(0.7)
 
 
 def test_equal_confidence_is_equally_sure():
@@ -191,3 +204,17 @@ def test_whoever_is_as_sure_was_right_nine_times_of_ten(pairs):
         sure = confidence >= threshold - 1e-9
         assert right[sure].mean() >= 0.9
         assert sure.mean() >= 0.2
+
+
+def test_answers_that_lean_to_a_class_are_told():
+    # 9 of 10 wrong answers are "sad": two-sided sign test.
+    leaning = scores.leaning(np.array([[11.0, 9], [1, 19]]))
+    assert (leaning.label, leaning.into, leaning.out_of) == (1, 9, 1)
+    assert leaning.p == pytest.approx(22 / 1024)
+    assert scores.leaning(np.array([[12.0, 7], [3, 17]])) is None
+    assert scores.leaning(np.array([[12.0, 0], [0, 12]])) is None
+    # Means of repetitions are rounded, and of three classes each is a test of its own.
+    assert scores.leaning(np.array([[11.2, 8.8], [1.3, 18.7]])).into == 9
+    three = np.array([[10.0, 5, 0], [0, 10, 0], [1, 4, 10]])
+    assert scores.leaning(three).label == 1
+    assert scores.leaning(three).p == pytest.approx(3 * 2 / 2**9)

@@ -16,7 +16,7 @@ from cifsel.selfie.protocol.candidates import (
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.selfie.protocol.photo_set import PhotoSet
-from cifsel.selfie.protocol.scores import Scores
+from cifsel.selfie.protocol.scores import Scores, Sure
 from cifsel.workdir.provenance import Devices, Provenance
 
 LAYERS = ("block2b", "block5e", "block6h", "top")
@@ -86,7 +86,13 @@ def make_outcome():
                 CurvePoint(0.8 * total, 0.71, 0.61, 0.83),
             ),
             final=FinalSettings(
-                layer="block5e", grid=3, method="probe", l2=0.01, temperature=1.31, sure_from=0.71
+                layers=("block5e",),
+                grid=3,
+                method="probe",
+                l2=0.01,
+                temperature=1.31,
+                sure=Sure(0.71, 0.625, 0.933),
+                unlike_from=1.9,
             ),
             seconds=124.6,
             provenance=PROVENANCE,
@@ -125,6 +131,7 @@ def _photos(classes, each):
         copies=((0, 1, False),),
         crop="face",
         faces=(((10, 10, 90, 90),) * (total - 1) + (None,)),
+        asked="photos",
     )
 
 
@@ -138,6 +145,7 @@ def _candidate(rng, photos, weights, method, *, skill, leave_one_out):
         model="efficientnetv2-b0",
         alpha=1.0,
         method=method,
+        crop="face",
         kfold=kfold,
         leave_one_out=one_by_one,
         choices=(EpochsChoice(20, 0.7), EpochsChoice(40, 0.3)) if fine_tuned else _choices(rng),
@@ -171,6 +179,6 @@ def _choices(rng):
     shares = rng.dirichlet([0.5] * 8)
     settings = [(layer, grid) for layer in LAYERS for grid in (1, 3, 7)][: len(shares)]
     return tuple(
-        ProbeChoice(layer, grid, 0.01, float(share))
+        ProbeChoice((layer,), grid, 0.01, float(share))
         for (layer, grid), share in zip(settings, shares, strict=True)
     )

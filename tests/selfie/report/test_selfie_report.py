@@ -12,7 +12,7 @@ from etils import epath
 from PIL import Image
 from recorder import Recorder
 
-from cifsel.selfie.report import page, sentences
+from cifsel.selfie.report import cautions, page, sentences
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_sentence_comes_first_and_all_figures_are_there(written, fields):
     assert {path.stem for path in (folder / "figures").iterdir()} == CHARTS
     assert writer.texts == {"report": text}
     content = (folder / "report.html").read_text()
-    warnings = sentences.warnings(outcome)
+    warnings = cautions.warnings(outcome)
     assert len(warnings) == 2
     plain = " ".join(html.unescape(re.sub(r"<[^>]+>", "", content)).replace("\xa0", " ").split())
     for said in (*sentences.summary_sentences(outcome), *warnings, outcome.provenance.command):

@@ -85,9 +85,25 @@ def test_luck_in_words(make_outcome, p, interval, expected):
     assert re.search(expected, sentences.luck(test, "a probe", 2))
 
 
-def test_when_it_is_unsure():
-    assert "below 71 %" in sentences.unsure(0.71)
-    assert "“unsure” to every photo" in sentences.unsure(None)
+def test_when_it_is_unsure_and_what_was_found_of_the_others(make_outcome):
+    outcome = make_outcome()
+    said = sentences.unsure(outcome)
+    for words in ("below 71 %", "set so that 90 % of the other answers are right"):
+        assert words in said
+    assert "62 % were above it, and 93 % of those were right" in said
+    final = dataclasses.replace(outcome.final, sure=None)
+    never = sentences.unsure(dataclasses.replace(outcome, final=final))
+    assert "“unsure” to every photo" in never
+    assert "above which 90 %" in never
+
+
+def test_each_class_is_scored_by_itself(make_outcome):
+    outcome = make_outcome()
+    confusion = np.array([[9.0, 3.0], [1.0, 11.0]])
+    scores = dataclasses.replace(outcome.chosen_candidate.leave_one_out, confusion=confusion)
+    table = rows(score_tables.class_table(with_candidate(outcome, 1, leave_one_out=scores)))
+    assert table["happy"] == ("9 of 12 (75 %)", "46 % to 91 %", "10")
+    assert table["sad"] == ("11 of 12 (92 %)", "65 % to 99 %", "14")
 
 
 def test_photos_are_described(make_outcome):
@@ -107,7 +123,7 @@ def test_photos_are_described(make_outcome):
 def test_a_fine_tuned_final_model_has_no_penalty(make_outcome):
     outcome = make_outcome()
     final = dataclasses.replace(
-        outcome.final, layer="top", grid=1, method="finetune", l2=None, temperature=0.8
+        outcome.final, layers=("top",), grid=1, method="finetune", l2=None, temperature=0.8
     )
     outcome = dataclasses.replace(outcome, chosen=2, final=final)
     better = dataclasses.replace(outcome.chosen_candidate.leave_one_out, accuracy_interval=(0.6, 1))

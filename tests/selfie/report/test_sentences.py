@@ -1,6 +1,7 @@
 """The sentences that a person is told."""
 
 import dataclasses
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from changes import with_candidate, with_photos
 from cifsel.selfie.protocol.candidates import Difference
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.photo_set import PhotoSet
-from cifsel.selfie.report import sentences
+from cifsel.selfie.report import cautions, sentences
 
 ONE_BY_ONE = {"examples": 24, "repeats": 1, "right": 22.000000000000004}
 ONE_BY_ONE |= {"accuracy_interval": (0.742, 0.977)}
@@ -26,6 +27,7 @@ PHOTOS = PhotoSet(
     copies=(),
     crop="none",
     faces=(None,) * 4,
+    asked="photos",
 )
 
 
@@ -65,8 +67,9 @@ def with_difference(outcome, mean, p, against="ImageNet weights, probe"):
 
 def test_sentence_of_photos_held_out_one_by_one(outcome):
     assert sentences.summary(outcome) == (
-        "22 of 24 photos right when each was held out. The true rate is likely between 74 % and"
-        " 98 %. Luck alone would hardly do as well (p = 0.0099). More photos would probably help."
+        "22 of 24 photos right when each was held out. On photos like these the true"
+        " rate is likely between 74 % and 98 %. This is about other photos of these people. Luck"
+        " alone would hardly do as well (p = 0.0099). More photos would probably help."
     )
 
 
@@ -74,9 +77,9 @@ def test_sentence_of_cross_validation_alone(outcome):
     outcome = with_candidate(outcome, 0, leave_one_out=None)
     outcome = dataclasses.replace(outcome, learning_curve=FLAT)
     assert sentences.summary(outcome) == (
-        "20.7 of 24 photos right in 10 x cross-validation. The true rate is likely between 66 % and"
-        " 95 %. Luck alone would hardly do as well (p = 0.0099). Nothing says that more photos"
-        " would help."
+        "20.7 of 24 photos right in 10 x cross-validation. On photos like these the true"
+        " rate is likely between 66 % and 95 %. This is about other photos of these people. Luck"
+        " alone would hardly do as well (p = 0.0099). Nothing says that more photos would help."
     )
 
 
@@ -147,12 +150,12 @@ def test_the_choice_has_a_reason(outcome):
 
 def test_nothing_to_warn_of(outcome):
     outcome = with_difference(with_difference(outcome, 0.0, 1.0), 0.2, 0.01)
-    assert sentences.warnings(outcome) == []
+    assert cautions.warnings(outcome) == []
 
 
 def test_warnings_name_photos_that_are_copies_and_in_two_classes(outcome):
     outcome = with_photos(outcome, copies=((0, 1, True), (1, 2, False)))
-    assert sentences.warnings(outcome) == [
+    assert cautions.warnings(outcome) == [
         "happy/a.jpg and happy/b.jpg are the same picture: they were held out together",
         "happy/b.jpg and very_sad/c.jpg are near copies, in two classes (happy and very sad): one"
         " must be wrong",
@@ -162,18 +165,18 @@ def test_warnings_name_photos_that_are_copies_and_in_two_classes(outcome):
 @pytest.mark.parametrize(("p", "sure"), [(0.04, "clearly"), (0.06, "perhaps by chance")])
 def test_warnings_say_that_imagenet_was_better_and_how_to_use_it(outcome, p, sure):
     outcome = with_difference(outcome, -0.125, p)
-    (warning,) = sentences.warnings(outcome)
+    (warning,) = cautions.warnings(outcome)
     assert "plain ImageNet weights did better" in warning
     assert f"by 12 points, {sure} (p = {p})" in warning
     assert warning.endswith("--config.init_from=imagenet --config.model=efficientnetv2-b3")
     # There is no field for another width.
-    (warning,) = sentences.warnings(with_candidate(outcome, 2, alpha=0.5))
+    (warning,) = cautions.warnings(with_candidate(outcome, 2, alpha=0.5))
     assert warning.endswith(f"(p = {p})")
 
 
 def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(outcome):
     worse = with_difference(outcome, -0.1, 0.2, "task-1 checkpoint, fine-tuned")
-    assert sentences.warnings(worse) == []
+    assert cautions.warnings(worse) == []
     # Nor if these are ImageNet's, which the user has chosen already.
     probe, fine_tuned, _ = outcome.candidates
     candidates = (
@@ -182,15 +185,58 @@ def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(outcome
     )
     outcome = dataclasses.replace(outcome, candidates=candidates)
     outcome = with_difference(outcome, -0.1, 0.2, "ImageNet weights, fine-tuned")
-    assert sentences.warnings(outcome) == []
+    assert cautions.warnings(outcome) == []
+
+
+def test_warnings_name_a_crop_that_did_better(outcome):
+    outcome = with_candidate(outcome, 2, crop="expression")
+    name = outcome.candidates[2].name
+    assert cautions.warnings(with_difference(outcome, 0.1, 0.2, name)) == []
+    (warning,) = cautions.warnings(with_difference(outcome, -0.125, 0.02, name))[-1:]
+    assert warning == (
+        "crop=expression did better on these photos by 12 points, clearly (p = 0.02): to use it,"
+        " --config.crop=expression"
+    )
+
+
+def test_warnings_say_to_which_class_answers_lean(outcome):
+    outcome = with_photos(outcome, groups=np.arange(4))
+    confusion = np.array([[20.0, 9.0], [1.0, 30.0]])
+    scores = dataclasses.replace(outcome.candidates[0].leave_one_out, confusion=confusion)
+    (warning,) = cautions.warnings(with_candidate(outcome, 0, leave_one_out=scores))
+    assert "lean to very sad: 9 photos of other classes were taken for it, and 1 the" in warning
+    assert "(p = 0.021)" in warning
+
+
+def test_the_question_that_was_answered_is_said(outcome):
+    def said(**photos):
+        return sentences.summary(with_photos(outcome, **photos))
+
+    days = [datetime(2026, 5, day, 12) for day in range(1, 9)]
+    people = "about other photos of these people."
+    assert people in said()
+    assert "hold_out" not in said()
+    assert "people that it has never seen" in said(asked="people")
+    assert "other days of these people" in said(asked="days")
+    assert "Other days may be harder" in said(taken=(days[0],) * 4)
+    eight = {
+        "names": tuple(f"{i}.jpg" for i in range(8)),
+        "labels": np.repeat([0, 1], 4),
+        "groups": np.arange(8),
+        "faces": (None,) * 8,
+    }
+    assert f"{people} --config.hold_out=days asks about other days." in said(
+        taken=tuple(days), **eight
+    )
+    assert "hold_out" not in said(taken=(days[0], *days[:7]), **eight)
 
 
 def test_warnings_count_the_photos_without_a_face(outcome):
-    assert sentences.warnings(outcome) == []  # No face was looked for.
+    assert cautions.warnings(outcome) == []  # No face was looked for.
     face = (0, 0, 9, 9)
 
     def warnings(*faces):
-        return sentences.warnings(with_photos(outcome, crop="face", faces=faces))
+        return cautions.warnings(with_photos(outcome, crop="face", faces=faces))
 
     assert warnings(face, face, None, None) == [
         "no face was found in 2 photos, of which the middle was used"
