@@ -13,9 +13,7 @@ import copy
 import errno
 import itertools
 import os
-import re
 import shutil
-import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -28,7 +26,7 @@ from cifsel.errors import UserError, one_line
 from cifsel.runtime import remote, sharding
 from cifsel.runtime.paths import is_file, is_folder
 from cifsel.runtime.terminal import say
-from cifsel.workdir import checksums
+from cifsel.workdir import checksums, orbax_errors
 
 Tree = Any
 FOLDER = "checkpoints"
@@ -207,9 +205,10 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
         except Exception as error:  # orbax raises many classes, and Exception itself.
+            orbax_errors.forget_other_arrays()
             raise UserError(
                 f"checkpoint {folder} cannot be restored: its part {item!r} is missing, damaged,"
-                f" or of another model ({_reason(error)})"
+                f" or of another model ({orbax_errors.reason(error)})"
             ) from error
 
     @contextlib.contextmanager
@@ -217,15 +216,13 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore's are ValueErrors.
-            # orbax leaves the arrays that it has not begun to write. Python says so of each, after
-            # the one line that says why.
-            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            orbax_errors.forget_other_arrays()
             far = remote.is_remote(self._folder)
             repair = "check the network" if far else "make room or repair the disk"
             raise UserError(
                 f"checkpoint {self._folder / str(self._writing)} could not be written"
-                f" ({_reason(error)}): {repair}, and give the same command again, which goes"
-                " on from the checkpoint before"
+                f" ({orbax_errors.reason(error)}): {repair}, and give the same command again, which"
+                " goes on from the checkpoint before"
             ) from error
 
     def _seal(self) -> None:
@@ -278,14 +275,6 @@ class Checkpoints:
 def _is_aside(path: epath.Path) -> bool:
     """Whether this is what an earlier process has renamed, or what another one is writing."""
     return path.name.startswith("damaged-") or ".orbax-checkpoint-tmp" in path.name
-
-
-def _reason(error: Exception) -> str:
-    """The operating system's reason in an error of TensorStore, else the whole message."""
-    code = re.search(r"os_error_code='(\d+)|OS error (\d+)", str(error))
-    if code:
-        return os.strerror(int(code[1] or code[2]))
-    return getattr(error, "strerror", None) or one_line(error)
 
 
 def _abstract(template: Tree) -> Tree:
