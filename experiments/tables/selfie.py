@@ -32,7 +32,7 @@ people. Weights are ImageNet's, at 224 px. Numbers are means over
 ## 24 photos
 
 *Claimed* is the accuracy with each photo of the draw held out, as the report gives it. *Confidence*
-is the mean of the highest probability. *choose* is `layers=choose`.
+is the mean of the highest probability.
 
 {details()}
 

@@ -1,6 +1,7 @@
 """Features of photos from inner layers of a backbone, averaged over the cells of a grid."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from cifsel.selfie.protocol.pretrained import PretrainedBackbone
 
 # Photos have the backbone's image size already, so that nothing is resized.
 RESIZE = "bicubic"
+# Pairs of a layer and a grid.
+Places = tuple[tuple[str, int], ...]
+_KNOWN_CHANNELS: dict[tuple[Classifier, int, Places], list[int]] = {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,16 +65,14 @@ def extract_features(
       places: layers and grids.
     """
     view = features.View(backbone.image_size, RESIZE, mirror=True)
-    forward = features.cells(backbone.model, view, places)
+    forward = _forward(backbone.model, view, tuple(places))
     concatenated = inference.map_batches(
         lambda batch: forward(backbone.variables, batch),
         images,
         predictor.batch_size(),
         progress=f"features, {backbone.name}",
     )
-    channels = features.cell_channels(
-        backbone.model, backbone.variables, backbone.image_size, places
-    )
+    channels = _channels(backbone, tuple(places))
     widths = [grid**2 * own for (_, grid), own in zip(places, channels, strict=True)]
     ends = np.cumsum(widths)[:-1]
     return tuple(
@@ -84,6 +86,22 @@ def extract_features(
             places, np.split(concatenated, ends, axis=1), channels, strict=True
         )
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _forward(model: Classifier, view: features.View, places: Places) -> features.Forward:
+    """The forward pass, which is traced and compiled once for all crops."""
+    return features.cells(model, view, places)
+
+
+def _channels(backbone: PretrainedBackbone, places: Places) -> list[int]:
+    """The number of channels of each place, which takes seconds to find out."""
+    key = backbone.model, backbone.image_size, places
+    if key not in _KNOWN_CHANNELS:
+        _KNOWN_CHANNELS[key] = features.cell_channels(
+            backbone.model, backbone.variables, backbone.image_size, places
+        )
+    return _KNOWN_CHANNELS[key]
 
 
 def stacked_points(places: Sequence[LayerFeatures]) -> Float[np.ndarray, "s n n"]:
