@@ -29,7 +29,7 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.image_size = 32
     c.init_head = "random"
     c.frozen_bn = False
-    c.epochs = 12
+    c.epochs = 8
     c.val_per_class = 20
     c.batch_size = 64
     c.learning_rate = 4e-3
@@ -41,6 +41,6 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.selfie.image_size = 64
     # Fewer repetitions than for photos, as drawn faces are only there to show how it goes.
     c.selfie.repeats = 2
-    c.selfie.permutations = 10
+    c.selfie.permutations = 39
     c.selfie.compare_crops = False
     return c

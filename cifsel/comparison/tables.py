@@ -50,11 +50,15 @@ def score_table(
     coarse = [score.coarse_accuracy for score in test if score.coarse_accuracy is not None]
     if len(coarse) == len(test):
         class_rows.append(row("right coarse label", coarse, lambda share: percent(share, 2)))
+    cleaned_rows = []
+    if not without_duplicate.all():
+        name = "test accuracy without duplicates in training"
+        cleaned_rows.append(row(name, cleaned, _with_interval))
     rows = [
         row("test accuracy (95 % interval)", test, lambda s: _with_interval(s.accuracy)),
         row("of each seed, %", test, lambda s: _by_seed(s.accuracy)),
         row("validation accuracy", val, lambda s: _with_interval(s.accuracy)),
-        row("test accuracy without duplicates in training", cleaned, _with_interval),
+        *cleaned_rows,
         *class_rows,
         row("loss, nats", test, lambda s: f"{s.loss:.4f}"),
         row("macro F1", test, lambda s: f"{s.macro_f1:.4f}"),

@@ -1,5 +1,7 @@
 """The sentences of task 2's report, for the person whose photos they are."""
 
+from typing import TypeGuard
+
 from cifsel.reports.style import display_name, percent
 from cifsel.runtime.terminal import count
 from cifsel.selfie.outcome import Outcome
@@ -77,9 +79,14 @@ def beats_guessing(outcome: Outcome) -> bool:
     if scores.auc <= 0.5:
         return False
     # The first candidate was tested, which need not be the chosen one.
-    if outcome.permutation is not None and outcome.chosen == 0:
+    if _can_tell(outcome.permutation) and outcome.chosen == 0:
         return outcome.permutation.p < 0.05
     return scores.accuracy_interval[0] > outcome.photos.majority_share
+
+
+def _can_tell(test: PermutationTest | None) -> TypeGuard[PermutationTest]:
+    """Whether a permutation test can give p < 0.05. With 19 permutations, p is 0.05 at least."""
+    return test is not None and len(test.accuracies) > 19
 
 
 def _against_guessing(outcome: Outcome) -> list[str]:
@@ -95,7 +102,7 @@ def _against_guessing(outcome: Outcome) -> list[str]:
 
 
 def _luck_in_brief(outcome: Outcome) -> list[str]:
-    if outcome.permutation is None:
+    if not _can_tell(outcome.permutation):
         return ["That is more than guessing."] if beats_guessing(outcome) else []
     p = outcome.permutation.p
     luck = "Luck alone would hardly do as well" if p < 0.05 else "Luck alone may well do as well"
