@@ -6,6 +6,7 @@ a typical colour that its images stray from. Position, size, rotation, backgroun
 vary a little. So a small network learns most of them in the few epochs of the quickstart.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,6 +28,8 @@ _Field = Float[np.ndarray, "*shape"]
 _Shape = Callable[[int, _Field, _Field, _Field, _Field], _Field]
 
 
+# A comparison asks for the images of its runs again.
+@functools.lru_cache(maxsize=1)
 def draw_classes(
     *, train_per_class: int, val_per_class: int, test_per_class: int, seed: int
 ) -> splits.Dataset:
@@ -61,6 +64,7 @@ def draw_classes(
     images = np.empty((per_class, len(names), _SIZE, _SIZE, 3), np.uint8)
     for label, (_, shape, count) in enumerate(classes):
         images[:, label] = _draw(shape, count, per_class, np.random.default_rng([seed, label]))
+    images.setflags(write=False)
     total = per_class * len(names)
     everything = splits.Split(
         images.reshape(total, _SIZE, _SIZE, 3),
