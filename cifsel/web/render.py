@@ -219,6 +219,8 @@ def answer(given: Answer, source: str) -> str:
     if made.held_out:
         seen = _SAME if made.seen_as == "same" else _COPY
         notes.append(f"{seen} Models that had not seen it said: {made.held_out.words}.")
+    if made.unlike:
+        notes.append("This photo is unlike those of training, so do not trust the answer.")
     if made.classes is not None:
         notes.append(f"Set of classes: {' or '.join(map(printable, made.classes))}.")
     if given.sets:

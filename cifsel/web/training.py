@@ -27,11 +27,10 @@ MOST_WAITING = 5
 _USUAL = (
     (8.0, "x cpu cpu"),
     (15.0, "crossvalidating repetitions"),
-    (60.0, "finetuning in folds"),
-    (120.0, "dealing out the labels anew times"),
-    (130.0, "learning from fewer photos"),
-    (150.0, "drawing the report"),
-    (180.0, ""),
+    (40.0, "dealing out the labels anew times"),
+    (45.0, "learning from fewer photos"),
+    (50.0, "drawing the report"),
+    (70.0, ""),
 )
 _USUAL_PHOTOS = 24
 

@@ -182,7 +182,11 @@ def test_an_answer_is_shown(visits):
     assert "1 %" in shown
     assert "what speaks for" in shown
     unsure = answer(
-        unsure=True, held_out=HeldOut(HOSTILE, 0.7), seen_as="same", classes=(HOSTILE, "sad")
+        unsure=True,
+        held_out=HeldOut(HOSTILE, 0.7),
+        seen_as="same",
+        classes=(HOSTILE, "sad"),
+        unlike=True,
     )
     shown = render.answer(Answer(unsure, None, "coverage is 0.99"), "")
     check(shown)
@@ -191,6 +195,7 @@ def test_an_answer_is_shown(visits):
         "learned from this very photo",
         "Set of classes: &lt;img",
         "coverage is 0.99",
+        "unlike those of training",
     ):
         assert words in shown
 
