@@ -24,7 +24,7 @@ ADVICE = Advice(
     memory="close other programs, or use a machine with more memory",
     stopped="",
 )
-# As in `cifsel.export.formats`, which imports JAX. A test compares the two.
+# As in `cifsel.prediction.exports.formats`, which imports JAX. A test compares the two.
 _FORMATS = ("onnx", "stablehlo", "keras", "tflite")
 
 
@@ -34,7 +34,7 @@ def run(flags: argparse.Namespace) -> None:
     # From here on with JAX, for which a mistake in the flags should not wait.
     import jax
 
-    from cifsel.export import formats, output, source
+    from cifsel.prediction.exports import formats, output, source
     from cifsel.runtime import cache
 
     # Exports promise what a CPU computes, in float32.

@@ -35,7 +35,7 @@ def run(flags: argparse.Namespace) -> None:
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-    from cifsel.export import source
+    from cifsel.prediction.exports import source
     from cifsel.runtime import cache
 
     cache.keep_compiled()
@@ -60,7 +60,7 @@ def run(flags: argparse.Namespace) -> None:
 
 def _compared(restored: Any, photos: dict[str, list[np.ndarray]], file: Path) -> dict[str, Any]:
     """The record of a checkpoint, without int8 and speed. Writes the ONNX file for them."""
-    from cifsel.export import formats, onnx_format
+    from cifsel.prediction.exports import formats, onnx_format
     from cifsel.workdir import provenance
 
     made = restored.predictor
@@ -100,7 +100,7 @@ def _compared(restored: Any, photos: dict[str, list[np.ndarray]], file: Path) ->
 
 def _int8(restored: Any, file: Path) -> dict[str, Any] | None:
     """Accuracy and size before and after quantisation. None without validation images."""
-    from cifsel.export import int8, metadata
+    from cifsel.prediction.exports import int8, metadata
 
     try:
         described = metadata.of(restored, "onnx")
@@ -118,7 +118,7 @@ def _int8(restored: Any, file: Path) -> dict[str, Any] | None:
 
 def _speed(restored: Any, file: Path) -> dict[str, Any]:
     """Seconds of forward passes of a batch, in turns, each the median of all turns."""
-    from cifsel.export import onnx_format, parity
+    from cifsel.prediction.exports import onnx_format, parity
 
     answers = onnx_format.answers(file.read_bytes())
     images = parity.images_for_check(restored.predictor.size)[:_BATCH]

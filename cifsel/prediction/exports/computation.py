@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float32, Num
 
 from cifsel.evaluation import features
-from cifsel.export.source import Source
+from cifsel.prediction.exports.source import Source
 from cifsel.prediction.selfie_model import SelfieModel
 from cifsel.prediction.trained_model import TrainedModel
 

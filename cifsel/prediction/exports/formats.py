@@ -3,7 +3,7 @@
 import dataclasses
 
 from cifsel.errors import UserError
-from cifsel.export import (
+from cifsel.prediction.exports import (
     computation,
     int8,
     keras_layout,
@@ -12,9 +12,9 @@ from cifsel.export import (
     parity,
     stablehlo,
 )
-from cifsel.export.output import Export
-from cifsel.export.parity import Answers
-from cifsel.export.source import Source
+from cifsel.prediction.exports.output import Export
+from cifsel.prediction.exports.parity import Answers
+from cifsel.prediction.exports.source import Source
 
 FORMATS = ("onnx", "stablehlo", "keras", "tflite")
 
@@ -61,7 +61,7 @@ def _converted(source: Source, form: str, described: metadata.Metadata) -> tuple
         content = stablehlo.convert(computation.probabilities(source), size)
         return content, stablehlo.answers(content)
     # Keras starts TensorFlow, which takes seconds.
-    from cifsel.export import keras_model, tflite
+    from cifsel.prediction.exports import keras_model, tflite
 
     model = keras_model.build(source)
     if form == "keras":

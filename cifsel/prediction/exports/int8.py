@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 from cifsel import build
 from cifsel.errors import UserError
-from cifsel.export import extras, onnx_format
-from cifsel.export.metadata import Metadata
-from cifsel.export.source import Source
+from cifsel.prediction.exports import extras, onnx_format
+from cifsel.prediction.exports.metadata import Metadata
+from cifsel.prediction.exports.source import Source
 from cifsel.prediction.trained_model import TrainedModel
 from cifsel.runtime.terminal import image_bar
 

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 from jaxtyping import Float32
 
-from cifsel.export.source import Source, weights_of
 from cifsel.models.weights import keras_h5, layer_order
+from cifsel.prediction.exports.source import Source, weights_of
 
 # Names of our models -> functions of keras.applications.
 APPLICATIONS = {"mobilenet": "MobileNet"} | {

@@ -15,11 +15,11 @@ from jaxtyping import Float32
 
 from cifsel.errors import UserError
 from cifsel.evaluation import features
-from cifsel.export import keras_layout
-from cifsel.export.computation import resize_matrix
-from cifsel.export.parity import Answers
-from cifsel.export.source import Source
 from cifsel.models.classifier import preprocess
+from cifsel.prediction.exports import keras_layout
+from cifsel.prediction.exports.computation import resize_matrix
+from cifsel.prediction.exports.parity import Answers
+from cifsel.prediction.exports.source import Source
 from cifsel.prediction.trained_model import TrainedModel
 
 

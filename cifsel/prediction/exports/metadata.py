@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 from typing import Any
 
-from cifsel.export.source import Source
+from cifsel.prediction.exports.source import Source
 
 _LICENCE = (
     "Apache-2.0 for cifsel and for the published Keras weights. Who made the classifier decides on"

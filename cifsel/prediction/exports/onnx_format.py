@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel.export import extras
-from cifsel.export.computation import Computation
-from cifsel.export.metadata import Metadata
-from cifsel.export.parity import Answers
+from cifsel.prediction.exports import extras
+from cifsel.prediction.exports.computation import Computation
+from cifsel.prediction.exports.metadata import Metadata
+from cifsel.prediction.exports.parity import Answers
 
 # onnxruntime knows it from 1.20 on.
 OPSET = 21

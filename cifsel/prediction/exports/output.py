@@ -9,8 +9,8 @@ from etils import epath
 
 from cifsel import workdir
 from cifsel.errors import UserError
-from cifsel.export import usage
-from cifsel.export.metadata import Metadata
+from cifsel.prediction.exports import usage
+from cifsel.prediction.exports.metadata import Metadata
 from cifsel.runtime import regular
 
 _MAX_BYTES = 4_000_000_000

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifsel.export.computation import Computation
-from cifsel.export.parity import Answers
+from cifsel.prediction.exports.computation import Computation
+from cifsel.prediction.exports.parity import Answers
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from cifsel.export import extras
-from cifsel.export.parity import Answers
+from cifsel.prediction.exports import extras
+from cifsel.prediction.exports.parity import Answers
 
 
 def convert(model: Any) -> bytes:

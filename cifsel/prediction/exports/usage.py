@@ -1,8 +1,8 @@
 """The page beside an export, which says how it is used in ten lines of Python."""
 
 from cifsel.errors import printable
-from cifsel.export import keras_layout
-from cifsel.export.metadata import Metadata
+from cifsel.prediction.exports import keras_layout
+from cifsel.prediction.exports.metadata import Metadata
 
 # What each format needs to be read.
 _PACKAGES = {

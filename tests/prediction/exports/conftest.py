@@ -7,7 +7,7 @@ import pytest
 from etils import epath
 
 from cifsel import config as config_lib
-from cifsel.export import __main__ as export
+from cifsel import export
 from cifsel.models import classifier
 from cifsel.runtime import command
 from cifsel.workdir.checkpoints import Checkpoints

@@ -12,10 +12,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifsel import build
+from cifsel import export as export_command
 from cifsel.errors import UserError
 from cifsel.evaluation import features
-from cifsel.export import __main__ as export_command
-from cifsel.export import (
+from cifsel.models import classifier
+from cifsel.models.weights import h5_file, keras_h5
+from cifsel.prediction import coverage, predictor
+from cifsel.prediction.exports import (
     computation,
     formats,
     int8,
@@ -26,10 +29,7 @@ from cifsel.export import (
     stablehlo,
     usage,
 )
-from cifsel.export.source import Source
-from cifsel.models import classifier
-from cifsel.models.weights import h5_file, keras_h5
-from cifsel.prediction import coverage, predictor
+from cifsel.prediction.exports.source import Source
 from cifsel.prediction.selfie_model import SelfieModel
 from cifsel.prediction.trained_model import TrainedModel
 from cifsel.workdir.model_meta import Backbone, Crop, SelfieMeta
@@ -305,7 +305,7 @@ def test_flags_that_do_not_fit(run, tmp_path):
 
 def test_what_is_missing_is_one_line(run, tiny_task1, monkeypatch, tmp_path):
     source = tiny_task1(features.View(32, "bicubic", mirror=False), 20)
-    monkeypatch.setattr("cifsel.export.source.load", lambda _: source)
+    monkeypatch.setattr("cifsel.prediction.exports.source.load", lambda _: source)
     monkeypatch.setitem(sys.modules, "jax2onnx", None)
     said, status = run("--checkpoint=x", "--format=onnx", f"--output={tmp_path}/it.onnx")
     assert status == 2
@@ -316,7 +316,7 @@ def test_what_is_missing_is_one_line(run, tiny_task1, monkeypatch, tmp_path):
 def test_the_command_says_how_close_it_is(run, tiny_task1, monkeypatch, tmp_path):
     source = tiny_task1(features.View(32, "bicubic", mirror=False), 20)
     source = dataclasses.replace(source, computes_in="bfloat16")
-    monkeypatch.setattr("cifsel.export.source.load", lambda _: source)
+    monkeypatch.setattr("cifsel.prediction.exports.source.load", lambda _: source)
     path = tmp_path / "it.bin"
     said, status = run("--checkpoint=x", "--format=stablehlo", f"--output={path}")
     assert status == 0

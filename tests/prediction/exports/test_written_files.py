@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifsel.export import keras_layout, source
 from cifsel.models import efficientnet_v2
 from cifsel.prediction import predictor
+from cifsel.prediction.exports import keras_layout, source
 
 pytestmark = [
     pytest.mark.slow,
