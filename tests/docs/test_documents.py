@@ -63,6 +63,15 @@ def test_readme_names_every_file_and_package_of_the_top():
     assert there <= named
 
 
+def test_the_top_is_small_and_so_is_each_file():
+    top = ROOT / "cifsel"
+    assert len([path for path in top.glob("*.py") if path.name != "__init__.py"]) <= 10
+    assert len(list(top.glob("*/__init__.py"))) <= 13
+    for folder in ("cifsel", "configs", "experiments"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert len(path.read_text().splitlines()) <= 300, path
+
+
 def test_every_package_has_an_api_page():
     packages = {f"cifsel.{path.parent.name}" for path in (ROOT / "cifsel").glob("*/__init__.py")}
     listed = re.findall(
