@@ -122,6 +122,8 @@ def bulk_section() -> str:
 {record["photos"]} drawn JPEGs. Decoding and the forward pass share the cores of a CPU. Then
 `predict` can at best be as quick as both in turn. [bulk.json](bulk.json) is the record.
 
+{machine_lines("bulk")}
+
 {bulk.table([bulk.Speed(**speed) for speed in record["speeds"]])}"""
 
 

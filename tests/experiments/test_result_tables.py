@@ -72,7 +72,9 @@ def dates(name):
     record = records.read(name)
     if isinstance(record, list):
         return {run["finished"][:10] for run in record}
-    return {record["date"] if "date" in record else record["finished"][:10]}
+    if "date" in record:
+        return {record["date"]}
+    return {record.get("environment", record)["finished"][:10]}
 
 
 @pytest.mark.parametrize("name", sorted(set(records.read("machines")) - {"preflight"}))
