@@ -32,9 +32,9 @@ class Findings:
         return mask
 
 
-def are_drawn(candidates: Sequence[Candidate]) -> bool:
-    """Whether the images are drawn. Those of a class resemble each other, but none is a copy."""
-    return candidates[0].runs[0].metrics.dataset == "drawn"
+def may_have_copies(candidates: Sequence[Candidate]) -> bool:
+    """Whether to search for copies. Drawn images resemble each other, but none is a copy."""
+    return candidates[0].runs[0].metrics.dataset != "drawn"
 
 
 def examine_test_images(dataset: Dataset, candidates: Sequence[Candidate]) -> Findings:
@@ -42,7 +42,7 @@ def examine_test_images(dataset: Dataset, candidates: Sequence[Candidate]) -> Fi
     runs = [run for candidate in candidates for run in candidate.runs]
     probabilities = [scoring.softmax(run.logits["test"]) for run in runs]
     return Findings(
-        [] if are_drawn(candidates) else _duplicates(dataset),
+        _duplicates(dataset) if may_have_copies(candidates) else [],
         find_label_errors(probabilities, dataset.test.labels),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cifsel.comparison import tables
 from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.examples import Examples
-from cifsel.comparison.findings import Findings, are_drawn
+from cifsel.comparison.findings import Findings, may_have_copies
 from cifsel.comparison.report_charts import make_charts
 from cifsel.comparison.verdict import Verdict, sentence_on_test, sentence_on_validation
 from cifsel.data.splits import Dataset
@@ -72,7 +72,6 @@ def make_report(
     # The same order everywhere, so that each candidate keeps its colour.
     ordered = [*pair, *(candidate for candidate in candidates if candidate not in pair)]
     runs = [run for candidate in ordered for run in candidate.runs]
-    drawn = are_drawn(candidates)
     examples = Examples(dataset, pair)
     galleries = (
         examples.confusions(0),
@@ -81,7 +80,7 @@ def make_report(
         examples.disagreements(1),
         examples.gradcams(),
         examples.label_errors(findings.label_errors, len(runs)),
-        *([] if drawn else [examples.duplicates(findings.duplicates)]),
+        *([examples.duplicates(findings.duplicates)] if may_have_copies(candidates) else []),
     )
     without_duplicate = findings.without_duplicate(len(dataset.test))
     return Report(
@@ -96,7 +95,7 @@ def make_report(
         versions=tables.version_table(ordered),
         warnings=tuple(tables.warnings(candidates)),
         title=_title(candidates),
-        drawn=drawn,
+        drawn=candidates[0].runs[0].metrics.dataset == "drawn",
     )
 
 
