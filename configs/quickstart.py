@@ -31,7 +31,6 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.frozen_bn = False
     c.epochs = 8
     c.val_per_class = 20
-    c.test_examples = 2_000
     c.batch_size = 64
     c.learning_rate = 4e-3
     c.warmup_epochs = 1.0

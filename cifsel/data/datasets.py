@@ -64,7 +64,7 @@ def _whole(spec: DatasetSpec) -> splits.Dataset:
         return drawn_images.draw_classes(
             train_per_class=100,
             val_per_class=spec.val_per_class,
-            test_per_class=50,
+            test_per_class=40,
             seed=spec.seed,
         )
     if spec.name == "folder":
