@@ -97,7 +97,12 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 @pytest.mark.slow
 def test_finds_what_the_package_finds_with_tensorflow(astronaut):
     package = pytest.importorskip("mtcnn")
-    found = package.MTCNN().detect_faces(astronaut, min_face_size=40)
+    try:
+        found = package.MTCNN().detect_faces(astronaut, min_face_size=40)
+    except ValueError as error:
+        # The package reduces a photo until less than a pixel is left of it.
+        assert "empty output" in str(error)
+        pytest.skip("this version of Keras refuses the smallest pictures of mtcnn")
     best = max(found, key=lambda face: face["box"][2])
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
     expected = np.array([best["keypoints"][name] for name in names])
