@@ -11,6 +11,15 @@ from typing import Any
 import pytest
 
 WIDTHS = (390, 1280, 1920)
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
 A4_WIDTH = 688  # CSS pixels between the margins of 14 mm
 
 # Faults of a page with everything unfolded: overflow, clipped texts, and contrast below WCAG's 4.5.
@@ -153,16 +162,7 @@ def browser() -> Iterator[Browser]:
     webdriver = pytest.importorskip("selenium.webdriver", reason="drives Chromium")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-first-run",
-        "--hide-scrollbars",
-    ):
+    for argument in (*FLAGS, "--hide-scrollbars"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_binary))

@@ -5,6 +5,7 @@ import shutil
 import time
 
 import pytest
+from browser import FLAGS
 from etils import epath
 from PIL import Image
 from serving import running
@@ -19,17 +20,7 @@ from configs import effnet
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 MODEL, SIZE = "efficientnetv2-mini", 64
 WIDTH, HEIGHT = 320, 240
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-)
+FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +131,7 @@ def chromium(tmp_path_factory):
     film(path, drawn_faces.draw_faces(12))
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for flag in (*FLAGS, f"--use-file-for-fake-video-capture={path}"):
+    for flag in (*FLAGS, *FAKE_CAMERA, f"--use-file-for-fake-video-capture={path}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(driver_binary)

@@ -91,8 +91,8 @@ def _about_leaning(outcome: Outcome) -> list[str]:
     name = display_name(photos.class_names[leaning.label])
     return [
         f"its answers lean to {name}: {leaning.into} photos of other classes were taken for it, and"
-        f" {leaning.out_of} the other way round (p = {leaning.p:.2g}). Take what it says with a"
-        f" grain of salt where it says {name}"
+        f" {leaning.out_of} the other way round (p = {leaning.p:.2g}). Trust it less where"
+        f" it says {name}"
     ]
 
 
