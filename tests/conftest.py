@@ -22,7 +22,14 @@ if XLA_FLAGS not in os.environ.get("XLA_FLAGS", ""):  # The workers of `-n` have
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
 
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
-pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model", "tiny_commands"]
+pytest_plugins = [
+    "bounded_reader",
+    "browser",
+    "gs",
+    "made_up_run",
+    "tiny_model",
+    "tiny_commands",
+]
 
 JAX_SETTINGS = {
     # Programs that one test has compiled are there for all others, however small they are.
@@ -109,6 +116,16 @@ def not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     from cifsel.runtime import ending
 
     monkeypatch.setattr(ending, "watch", lambda: None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_published_model() -> Iterator[None]:
+    """A published model would take the place of the tiny ones, in the quickstart for one."""
+    from cifsel.prediction import published
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "FOLDERS", ())
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from cifsel.comparison.results import best_run
 from cifsel.comparison.runs import read_run
 from cifsel.data import drawn_faces
 from cifsel.data.photos import grouping, labelled
-from cifsel.prediction import predictor
+from cifsel.prediction import restoring
 from cifsel.reports import style
 from cifsel.runtime import remote
 from cifsel.selfie import run as selfie_run
@@ -168,7 +168,7 @@ def test_two_runs_are_compared_and_the_pointer_leads_to_one(compared, gs):
     assert len(gs.names("compared/figures/")) > 3
     assert len([name for name in gs.names("compared/") if "tfevents" in name]) == 1
     best = workdir.read_json(epath.Path(folder) / workdir.BEST)
-    assert str(predictor.run_of(epath.Path(folder))) == best["run"]
+    assert str(restoring.run_of(epath.Path(folder))) == best["run"]
     assert best["run"] in (RUN, f"{BUCKET}/other")
 
 

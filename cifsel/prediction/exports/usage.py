@@ -11,6 +11,7 @@ _PACKAGES = {
     "keras": "keras tensorflow pillow",
     "keras-h5": "keras tensorflow",
     "tflite": "tensorflow pillow",
+    "cifsel": "cifsel",
 }
 _PHOTO = """\
 import json, numpy as np
@@ -41,6 +42,12 @@ import tensorflow; model = tensorflow.lite.Interpreter("{file}").get_signature_r
 }
 _PRINT = """\
 print(dict(zip(json.load(open("{file}.json"))["class_names"], answers[0].tolist())))
+"""
+_CIFSEL = """\
+import cifsel
+model = cifsel.load("{file}")
+(answer,) = model.predict(["photo.jpg"])
+print(answer.label, answer.probability)
 """
 _WEIGHTS = """\
 import keras
@@ -83,6 +90,8 @@ A {of} that cifsel {metadata.cifsel_version} exported as {metadata.format}, with
 
 def code(file: str, metadata: Metadata) -> str:
     """The ten lines of Python. The arguments are those of `page`."""
+    if metadata.format == "cifsel":
+        return _CIFSEL.format(file=file)
     if metadata.format != "keras-h5":
         lines = _PHOTO + _MODEL[metadata.format] + _PRINT
         return lines.format(file=file, size=metadata.input_size)
@@ -97,6 +106,11 @@ def _input(metadata: Metadata) -> str:
     """A list of what goes in and comes out."""
     if metadata.format == "keras-h5":
         return "- Weights of the backbone, in the layout of keras.applications"
+    if metadata.format == "cifsel":
+        return (
+            f"- A model file of cifsel, with kernels in {metadata.weights}. The format is"
+            " safetensors, and its header has the classes, the preprocessing and the record"
+        )
     size, crop = metadata.input_size, metadata.crop
     lines = [
         f"- Input: `images`, uint8 RGB of shape (batch, {size}, {size}, 3), for any batch",
