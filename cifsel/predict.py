@@ -2,11 +2,13 @@
 
     python -m cifsel.predict --checkpoint=/tmp/selfie photo.jpg more_photos/ photos.zip --json
     python -m cifsel.predict --checkpoint=/tmp/task1 'holiday/*.jpg' --explain=/tmp/seen
+    python -m cifsel.predict photo.jpg
 
-With a model of own photos it says "unsure" where an answer is not reliable. '-' reads paths from
-standard input, one a line. Nothing is written or sent anywhere unless asked for. Exit codes: 0
-done, 1 a defect of the program, 2 a photo, the checkpoint or the machine cannot be used, 75 try
-again, 130 Ctrl-C, 141 nobody reads the output.
+Without --checkpoint it uses the model that cifsel comes with, if it comes with one. With a model of
+own photos it says "unsure" where an answer is not reliable. '-' reads paths from standard input,
+one a line. Nothing is written or sent anywhere unless asked for. Exit codes: 0 done, 1 a defect of
+the program, 2 a photo, the checkpoint or the machine cannot be used, 75 try again, 130 Ctrl-C, 141
+nobody reads the output.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from etils import epath
 from cifsel.config import arguments
 from cifsel.data.photos import search
 from cifsel.errors import UserError
+from cifsel.prediction import published
 from cifsel.runtime import command, remote, terminal
 from cifsel.runtime.failures import Advice
 from cifsel.runtime.terminal import count
@@ -225,6 +228,8 @@ def _load(checkpoint: str) -> "Predictor":
     from cifsel.prediction import predictor
     from cifsel.runtime import cache, libtpu
 
+    if checkpoint == published.path():
+        terminal.say(f"the model is {checkpoint}")
     libtpu.quiet()
     cache.keep_compiled()  # Compiling takes half of the time until the first answer.
     return predictor.load(checkpoint)
@@ -235,7 +240,7 @@ def parser() -> argparse.ArgumentParser:
     made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
-    made.add_checkpoint()
+    made.add_checkpoint(required=False, more=". Default: the model that cifsel comes with")
     words = "answer with sets of classes that hold the true one for this share of images"
     add("--coverage", type=float, metavar="SHARE", help=words)
     form = made.add_mutually_exclusive_group()
@@ -254,6 +259,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def parse() -> argparse.Namespace:
+    """Parses the command line. The model that cifsel comes with takes the place of no model."""
+    made = parser()
+    flags = made.parse_args()
+    if flags.checkpoint is None:
+        flags.checkpoint = published.path()
+        if not flags.checkpoint:
+            made.error("the following arguments are required: --checkpoint")
+    return flags
+
+
 def shard(given: str) -> Shard:
     """Type of --shard. Raises ArgumentTypeError unless it is such as 3/16."""
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", given, re.ASCII)
@@ -266,7 +282,7 @@ def shard(given: str) -> Shard:
 
 def main() -> None:
     """Parses the command line, and turns what can go wrong into one line and an exit code."""
-    flags = parser().parse_args()
+    flags = parse()
     command.start_terminal()
     advice = ADVICE
     if flags.output and (flags.jsonl or flags.csv):

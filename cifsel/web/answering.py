@@ -17,6 +17,7 @@ from cifsel.prediction import predictor as predictors
 from cifsel.prediction.image_predictor import ImagePredictor
 from cifsel.prediction.prediction import Prediction
 from cifsel.prediction.predictor import Predictor
+from cifsel.runtime.paths import is_file
 
 _MOST_MODELS = 4  # in memory, of up to 90 MB each
 
@@ -89,8 +90,8 @@ class Answerer:
 
     def _model(self, folder: str) -> Predictor:
         # A run may be deleted, and another one have its number.
-        metrics = Path(folder) / workdir.METRICS
-        key = folder, metrics.stat().st_mtime_ns if metrics.exists() else 0
+        stamped = Path(folder) if is_file(Path(folder)) else Path(folder) / workdir.METRICS
+        key = folder, stamped.stat().st_mtime_ns if stamped.exists() else 0
         if key not in self._models:
             self._models[key] = predictors.load(folder)
             while len(self._models) > _MOST_MODELS:
