@@ -165,12 +165,14 @@ def _meta(trained: TrainedModel | SelfieModel) -> dict[str, Any]:
     """The meta of the checkpoint without paths, which say nothing on other machines."""
     if trained.meta is None:
         raise UserError("this model is of no checkpoint: export one that a run has saved")
-    content = trained.meta.to_json()
-    fields = TASK1.fields | SELFIE.fields
-    content["config"] = {
+    content, fields = trained.meta.to_json(), TASK1.fields | SELFIE.fields
+    config = {
         name: None if isinstance(fields.get(name), Place) else value
         for name, value in content["config"].items()
     }
+    if weights := content["config"].get("weights"):  # 'imagenet', 'none', or the path of a file
+        config["weights"] = PurePath(weights).name
+    content["config"] = config
     if "init_from" in content:
         content["init_from"] = PurePath(content["init_from"]).name
     return content

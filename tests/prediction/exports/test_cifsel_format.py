@@ -89,7 +89,7 @@ def test_a_file_says_how_its_model_was_made_and_no_path_of_the_machine(files, fo
     assert (record["seed"], record["finished"]) == (0, metrics["finished"])
     assert re.fullmatch("[0-9a-f]{64}", record["checkpoint_sha256"])
     assert record["rounding"]["images"] == 100
-    assert file.meta.config["data_dir"] is None
+    assert (file.meta.config["data_dir"], file.meta.config["weights"]) == (None, "imagenet")
     assert b"/secret" not in files[FLOAT16].read_bytes()
     # RGB in 0..255 becomes -1..1 for MobileNet.
     assert file.facts.preprocessing == {
