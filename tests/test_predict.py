@@ -126,7 +126,8 @@ def test_without_a_checkpoint_the_model_that_cifsel_comes_with_answers(
         predict.main()
         assert asked.pop() == str(folder / published.NAME)
     assert capsys.readouterr().out == 2 * f"{path}  sad 90 %, happy 10 %\n"
-    assert run(path, checkpoint="selfie")[0] == f"{path}  sad 90 %\n"
+    run(path, checkpoint="/tmp/mine")
+    assert asked == ["/tmp/mine"]
 
 
 def test_python_too_takes_the_model_that_cifsel_comes_with(monkeypatch, tmp_path):

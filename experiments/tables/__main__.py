@@ -13,7 +13,17 @@ from pathlib import Path
 from cifsel.config import arguments
 from cifsel.runtime import command, terminal
 from experiments import RESULTS
-from experiments.tables import ablation, export, headlines, own_images, selfie, speed, task1, tpu
+from experiments.tables import (
+    ablation,
+    export,
+    headlines,
+    label_doubts,
+    own_images,
+    selfie,
+    speed,
+    task1,
+    tpu,
+)
 from experiments.tables.markdown import Section, with_sections
 
 ROOT = RESULTS.parents[1]
@@ -35,6 +45,8 @@ SECTIONS: dict[str, Section] = {
     "goals": lambda _: task1.goals(),
     "speed": lambda _: speed.ratios(),
     "exports": lambda _: export.summary(),
+    "model-files": lambda _: export.model_files(),
+    "label-doubts": lambda _: label_doubts.counts(),
     "time-to-result": lambda _: speed.times(),
 }
 _NOTE = "<!-- Written by `python -m experiments.tables` from the records. Do not edit. -->\n\n"
