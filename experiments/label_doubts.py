@@ -109,7 +109,7 @@ def record(runs: Sequence[Any], review: Any) -> dict[str, Any]:
     everything, rows = np.ones(len(labels), bool), []
     for threshold in THRESHOLDS:
         found, looked_at, rejected = suspects.counts(threshold, everything)
-        row = {"threshold": threshold, "suspects": found}
+        row: dict[str, Any] = {"threshold": threshold, "suspects": found}
         row |= {"looked_at": looked_at, "rejected": rejected}
         if looked_at:
             row["interval"] = scoring.wilson(rejected, looked_at)

@@ -236,8 +236,9 @@ def _read_model_file(path: Path) -> None:
 
 
 def _read_reviewed(path: Path) -> None:
-    images = {"ids": np.arange(9), "labels": np.zeros(9, np.int64)}
-    reviewed.match(reviewed.read(str(path)), str(path), **images, class_names=("ant",))
+    ids, labels = np.arange(9), np.zeros(9, np.int64)
+    rows = reviewed.read(str(path))
+    reviewed.match(rows, str(path), ids=ids, labels=labels, class_names=("ant",))
 
 
 def _read_pointer(path: Path) -> None:
