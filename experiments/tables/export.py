@@ -33,13 +33,7 @@ CIFAR-100 were trained on few images, since only the differences matter.
 {summary()}
 
 {quantised()}
-## Model files of cifsel
-
-Differences are the largest of all probabilities, on test images of CIFAR-100.
-
-{model_files()}
-
-## Speed
+{_of_model_files()}## Speed
 
 Milliseconds per image of `cifsel.predict` and of onnxruntime, in batches of four, in turns.
 
@@ -92,7 +86,7 @@ def quantised() -> str:
 
 
 def model_files() -> str:
-    """One row per model and kind of weights of a model file."""
+    """One row per model and kind of weights of a model file. '' if none was measured."""
     rows = [
         (
             *_words(record),
@@ -109,7 +103,13 @@ def model_files() -> str:
         *("model", "trained on", "size", "weights", "file", "validation accuracy"),
         *("largest difference", "same answers"),
     )
-    return table(header, rows)
+    return table(header, rows) if rows else ""
+
+
+def _of_model_files() -> str:
+    words = "Differences are the largest of all probabilities, on test images of CIFAR-100."
+    rows = model_files()
+    return f"## Model files of cifsel\n\n{words}\n\n{rows}\n\n" if rows else ""
 
 
 def speed() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cifsel.comparison import label_errors
-from experiments import RESULTS, label_doubts
+from experiments import label_doubts
 
 IMAGES = 1_000
 
@@ -50,7 +50,9 @@ def test_what_a_half_chose_is_counted_on_the_other():
 
 
 def test_the_threshold_of_the_program_is_that_of_the_record():
-    record = json.loads((RESULTS / "label_doubts.json").read_text())
+    if not label_doubts.RECORD.exists():
+        pytest.skip("no record yet: it takes two runs that were tested on all images")
+    record = json.loads(label_doubts.RECORD.read_text())
     assert record["chosen"] == label_errors.MIN_PROBABILITY
     assert re.search(r"--config=configs/\w+\.py", record["runs"][0]["command"])
 
