@@ -19,6 +19,7 @@ from cifsel.models import classifier
 from cifsel.models.weights import h5_file, keras_h5
 from cifsel.prediction import coverage, predictor
 from cifsel.prediction.exports import (
+    cifsel_format,
     computation,
     formats,
     int8,
@@ -189,10 +190,11 @@ def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
 
 
 def test_the_command_knows_the_formats():
-    assert export_command._FORMATS == formats.FORMATS
+    known = (*formats.FORMATS, cifsel_format.NAME)
+    assert known == export_command._FORMATS
 
 
-@pytest.mark.parametrize("form", [*formats.FORMATS, "keras-h5"])
+@pytest.mark.parametrize("form", [*formats.FORMATS, "keras-h5", "cifsel"])
 def test_the_page_has_ten_lines_of_python(tiny_selfie, form):
     described = metadata.of(tiny_selfie, form)
     code = usage.code("it.bin", described)
@@ -200,7 +202,7 @@ def test_the_page_has_ten_lines_of_python(tiny_selfie, form):
     compile(code, "it", "exec")
     page = usage.page("it.bin", described)
     assert code in page
-    if form != "keras-h5":
+    if form not in ("keras-h5", "cifsel"):
         assert "1.5 times the side of the face. Without a face: refuse the photo" in page
         assert "unsure where the highest probability is below 0.7" in page
 
@@ -300,7 +302,10 @@ def test_flags_that_do_not_fit(run, tmp_path):
     assert (status, said.count("\n")) == (2, 1)
     assert "its name ends in .keras for the whole model, or in .h5" in said
     said, status = run("--checkpoint=x", "--format=keras", "--quantize=int8", "--output=it.keras")
-    assert (said, status) == ("error: --quantize=int8 is for --format=onnx, not keras\n", 2)
+    assert (said, status) == (
+        "error: --quantize=int8 is for --format=onnx and cifsel, not keras\n",
+        2,
+    )
 
 
 def test_what_is_missing_is_one_line(run, tiny_task1, monkeypatch, tmp_path):
