@@ -18,6 +18,7 @@ from cifsel.prediction.image_predictor import ImagePredictor
 from cifsel.prediction.prediction import Prediction
 from cifsel.prediction.predictor import Predictor
 from cifsel.runtime.paths import is_file
+from cifsel.web import crop_choice
 
 _MOST_MODELS = 4  # in memory, of up to 90 MB each
 
@@ -117,7 +118,7 @@ def sentence_of(run: Path) -> tuple[str, list[str]]:
       UserError: its metrics are damaged.
     """
     metrics = api.open_run(run).metrics
-    return str(metrics["sentence"]), [str(note) for note in metrics["notes"]]
+    return str(metrics["sentence"]), [crop_choice.for_page(note) for note in metrics["notes"]]
 
 
 def is_of(run: Path, photos: list[Path]) -> bool:

@@ -1,5 +1,6 @@
 """The page beside an export, which says how it is used in ten lines of Python."""
 
+from cifsel.data.photos import crops
 from cifsel.errors import printable
 from cifsel.prediction.exports import keras_layout
 from cifsel.prediction.exports.metadata import Metadata
@@ -21,6 +22,15 @@ photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 left, top, how = (width - side) // 2, (height - side) // 2, Image.Resampling
 square = photo.crop((left, top, left + side, top + side))
 square = square.resize(({size}, {size}), how.LANCZOS if side > {size} else how.BICUBIC)
+"""
+# No other package shows photos in the same way, and another way gives other answers.
+_CROPPED = """\
+import json, numpy as np
+from PIL import Image, ImageOps
+from cifsel.data.photos.crops import Cropper
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+cropper = Cropper("{kind}", margin={margin:g}, fallback={fallback}, whole={whole})
+(square,) = cropper.show([np.asarray(photo)], ["photo.jpg"], {size}).images
 """
 _MODEL = {
     "onnx": """\
@@ -74,7 +84,7 @@ def page(file: str, metadata: Metadata) -> str:
     return f"""# {printable(file)}
 
 A {of} that cifsel {metadata.cifsel_version} exported as {metadata.format}, with {metadata.model}.
-`pip install {_PACKAGES[metadata.format]}`, then:
+`pip install {_packages(metadata)}`, then:
 
 ```python
 {code(file, metadata)}```
@@ -93,13 +103,25 @@ def code(file: str, metadata: Metadata) -> str:
     if metadata.format == "cifsel":
         return _CIFSEL.format(file=file)
     if metadata.format != "keras-h5":
-        lines = _PHOTO + _MODEL[metadata.format] + _PRINT
-        return lines.format(file=file, size=metadata.input_size)
+        lines = (_CROPPED if _is_cropped(metadata) else _PHOTO) + _MODEL[metadata.format] + _PRINT
+        return lines.format(file=file, size=metadata.input_size, **metadata.crop)
     application = keras_layout.APPLICATIONS.get(metadata.model)
     if application is None:
         return _NAMES_OF_WEIGHTS.format(file=file)
     options = f", alpha={metadata.alpha:g}" if metadata.model == "mobilenet" else ""
     return _WEIGHTS.format(file=file, application=application, options=options)
+
+
+def _is_cropped(metadata: Metadata) -> bool:
+    return metadata.crop["kind"] != crops.NONE or metadata.crop["whole"]
+
+
+def _packages(metadata: Metadata) -> str:
+    packages = _PACKAGES[metadata.format]
+    if metadata.format == "keras-h5" or not _is_cropped(metadata):
+        return packages
+    kind = metadata.crop["kind"]
+    return f"{packages} cifsel" if kind == crops.NONE else f"{packages} 'cifsel[{kind}]'"
 
 
 def _input(metadata: Metadata) -> str:

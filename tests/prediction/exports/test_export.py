@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image
 
 from cifsel import build
 from cifsel import export as export_command
+from cifsel.data.photos import crops
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
@@ -176,6 +178,27 @@ def test_the_page_says_what_an_expression_crop_is(tiny_selfie):
     page = " ".join(usage.page("it.onnx", described).split())
     assert "the lower part of faces, moved to one place, in grey levels of mean 128" in page
     assert "Without a face: the middle square" in page
+
+
+@pytest.mark.parametrize(("kind", "whole"), [("expression", False), ("none", True)])
+def test_the_lines_show_a_photo_as_predict_does(tiny_selfie, tmp_path, monkeypatch, kind, whole):
+    """The middle of the photo, without a word, would give other answers."""
+    pytest.importorskip("mtcnn", reason="finds the points of a face")
+    crop = {"kind": kind, "margin": 0.9, "fallback": True, "whole": whole}
+    described = dataclasses.replace(metadata.of(tiny_selfie, "onnx"), crop=crop)
+    own = "cifsel" if whole else "'cifsel[expression]'"
+    assert f"`pip install onnxruntime pillow {own}`" in usage.page("it.onnx", described)
+    code = usage.code("it.onnx", described)
+    assert len(code.splitlines()) <= 10
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    lines = {}
+    exec(code.partition("import onnxruntime")[0], lines)
+    shown = crops.Cropper(kind, 0.9, fallback=True, whole=whole).show(
+        [np.asarray(Image.open("photo.jpg"))], ["photo.jpg"], described.input_size
+    )
+    np.testing.assert_array_equal(lines["square"], shown.images[0])
 
 
 def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
