@@ -2,13 +2,10 @@
 
     python -m cifsel.predict --checkpoint=/tmp/selfie photo.jpg more_photos/ photos.zip --json
     python -m cifsel.predict --checkpoint=/tmp/task1 'holiday/*.jpg' --explain=/tmp/seen
-    python -m cifsel.predict photo.jpg
 
-Without --checkpoint it uses the model that cifsel comes with, if it comes with one. With a model of
-own photos it says "unsure" where an answer is not reliable. '-' reads paths from standard input,
-one a line. Nothing is written or sent anywhere unless asked for. Exit codes: 0 done, 1 a defect of
-the program, 2 a photo, the checkpoint or the machine cannot be used, 75 try again, 130 Ctrl-C, 141
-nobody reads the output.
+With a model of own photos it says "unsure" where an answer is not reliable. '-' reads paths from
+standard input. Nothing is sent anywhere. Exit codes: 0 done, 1 a defect of the program, 2 a photo,
+the checkpoint or the machine cannot be used, 75 try again, 130 Ctrl-C, 141 nobody reads the output.
 """
 
 import argparse
