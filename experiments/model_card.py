@@ -7,14 +7,12 @@ The files are `experiments/models/*.safetensors`, written by
 `python -m cifsel.export --format=cifsel`. Together they have at most 15 MB.
 """
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cifsel.config import arguments
 from cifsel.errors import UserError, printable
-from cifsel.runtime import command, terminal
+from experiments import generated
 from experiments.tables.markdown import interval, percent, table
 from experiments.tables.task1_runs import MODELS
 
@@ -174,22 +172,12 @@ def _sets(coverage: Mapping[str, float]) -> str:
 
 def write(check: bool) -> None:
     """Writes the card, or exits with 1 if it is out of date."""
-    text, target = card(FOLDER), FOLDER / CARD
-    if target.exists() and target.read_text() == text:
-        return
-    terminal.answer(f"{FOLDER.name}/{CARD}")
-    if check:
-        sys.exit(1)
-    target.write_text(text)
+    generated.write({FOLDER / CARD: card(FOLDER)}, FOLDER.parent, check=check)
 
 
 def main() -> None:
     """Parses the command line, and writes or checks."""
-    parser = arguments.Parser("experiments.model_card", __doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1")
-    check = parser.parse_args().check
-    command.start_terminal()
-    command.guarded(lambda: write(check))
+    generated.main("experiments.model_card", __doc__, write)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cifsel import workdir
 from cifsel.data.photos.crops import CROPS
 from cifsel.errors import UserError
+from cifsel.selfie.report import cautions
 from cifsel.web import crop_choice, projects, render, training
 from cifsel.web import looks as looks_module
 from cifsel.web.exporting import export
@@ -237,6 +239,16 @@ def test_notes_of_the_report_are_in_the_words_of_the_page():
         "To see the face alone did better on these photos by 8 points: choose it above, and train"
         " again"
     )
+    # As the report says it, and not only as this test does.
+    outcome = SimpleNamespace(
+        candidates=[SimpleNamespace(name=crop, crop=crop) for crop in ("none", "expression")],
+        chosen_candidate=SimpleNamespace(crop="none"),
+        differences=[SimpleNamespace(against="expression", mean=-0.08, p=0.5)],
+    )
+    (note,) = cautions._about_crops(outcome)
+    assert "--config" in note
+    assert crop_choice.for_page(note).startswith("To see the lower face alone did better")
+    assert "--config" not in crop_choice.for_page(note)
     assert crop_choice.for_page("Two photos are alike.") == "Two photos are alike."
     assert crop_choice.offered()[0] == "none"
     assert set(crop_choice.offered()) <= set(CROPS) == set(crop_choice.WORDS)
