@@ -1,0 +1,225 @@
+"""Fine-tunes for task 2 over many draws, from ImageNet weights and from a checkpoint of task 1.
+
+    python -m experiments.selfie_tuning --photos=FOLDER,FOLDER --checkpoint=RUN \
+      --json=experiments/results/selfie_tuning.json
+
+The draws are those of `experiments.selfie_draws`, with 24 photos each. From each backbone there are
+three classifiers: the average over layers that task 2 makes by default, the linear probe of the
+last layer that fine-tuning starts from, and the fine-tuned last layers. All are tested on the
+photos of people that the draw does not have.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from sklearn import metrics
+
+from cifsel.config import Parser, path
+from cifsel.data.photos import crops
+from cifsel.runtime import command
+from cifsel.runtime.terminal import say
+from cifsel.selfie.protocol import folds as folds_lib
+from cifsel.selfie.protocol import layer_features, nested_cv, pretrained
+from cifsel.selfie.protocol.finetuning import fine_tune_in_folds, last_layers, layer_inputs
+from cifsel.selfie.protocol.logistic import RotatedFeatures
+from cifsel.selfie.protocol.pretrained import PretrainedBackbone
+from cifsel.workdir import provenance
+from experiments.selfie_draws import AVERAGE, Pool, draws, read_pool, rescaled
+
+_PHOTOS = 24
+_CROPS = (crops.NONE, crops.EXPRESSION)
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """The result of one draw, on the photos of others.
+
+    Attributes:
+      accuracy: of the answers.
+      recalls: accuracy by class.
+      auc: area under the ROC curve.
+      log_loss: in nats.
+      confidence: the mean of the highest probability.
+    """
+
+    accuracy: float
+    recalls: tuple[float, ...]
+    auc: float
+    log_loss: float
+    confidence: float
+
+    @classmethod
+    def of(cls, answers: np.ndarray, truth: np.ndarray) -> "Score":
+        """Scores probabilities (N, 2) against classes (N,)."""
+        predicted = answers.argmax(1)
+        return cls(
+            accuracy=float((predicted == truth).mean()),
+            recalls=tuple(float((predicted == k)[truth == k].mean()) for k in (0, 1)),
+            auc=float(metrics.roc_auc_score(truth, answers[:, 1])),
+            log_loss=float(metrics.log_loss(truth, answers)),
+            confidence=float(answers.max(1).mean()),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shown:
+    """All photos as one backbone sees them.
+
+    Attributes:
+      backbone: the network.
+      layers: its last ones, which are tuned.
+      maps: the inputs of these layers, of the photos and of their mirror images.
+      pooled: features (N, D) of the last layer, averaged over positions and both views.
+      points: coordinates (S, N, N) of the layers that task 2 averages over.
+    """
+
+    backbone: PretrainedBackbone
+    layers: tuple[str, ...]
+    maps: tuple[np.ndarray, np.ndarray]
+    pooled: np.ndarray
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, pool: Pool, backbone: PretrainedBackbone, crop: str, tuned_layers: int) -> "Shown":
+        """Computes all that classifiers are made from."""
+        cropper = crops.Cropper(crop, 1.0, fallback=True)
+        images = cropper.show(pool.photos.images, pool.photos.names, backbone.image_size).images
+        places = layer_features.layers_and_grids(backbone.model, AVERAGE.depths, AVERAGE.grids)
+        averaged = layer_features.extract_features(backbone, images, places)
+        layers = backbone.model.backbone.layer_names[-tuned_layers:]
+        forward = layer_inputs(backbone.model, layers)
+        pixels = images.astype(np.float32)
+        first, second = (
+            np.concatenate([np.asarray(forward(backbone.variables, image[None])) for image in view])
+            for view in (pixels, pixels[:, :, ::-1])
+        )
+        after = jax.jit(functools.partial(last_layers, backbone.model, layers))
+        pooled = np.mean([after(backbone.variables, maps) for maps in (first, second)], 0)
+        points = layer_features.stacked_points(averaged)
+        return cls(backbone, layers, (first, second), pooled, points)
+
+
+def average(shown: Shown, pool: Pool, chosen: np.ndarray) -> np.ndarray:
+    """Probabilities (N, 2) of all photos by the default of task 2."""
+    return _probe(rescaled(shown.points, chosen), pool, chosen, average=True)
+
+
+def probe(shown: Shown, pool: Pool, chosen: np.ndarray) -> np.ndarray:
+    """Probabilities (N, 2) of all photos by the probe that fine-tuning starts from."""
+    points = RotatedFeatures.of(shown.pooled).points[None]
+    return _probe(rescaled(points, chosen), pool, chosen, average=False)
+
+
+def _probe(points: np.ndarray, pool: Pool, chosen: np.ndarray, *, average: bool) -> np.ndarray:
+    own = np.flatnonzero(chosen)
+    labels = pool.photos.labels
+    everything = folds_lib.nothing_held_out(labels[own], pool.groups[own], folds=5, seed=0)
+    test, inner = np.ones((1, len(labels)), bool), np.zeros((1, 5, len(labels)), bool)
+    test[:, own], inner[:, :, own] = everything.test, everything.inner
+    folds = folds_lib.Folds(test, inner, 1)
+    made = nested_cv.nested_cross_validation(points, labels, folds, AVERAGE.l2, 2, average=average)
+    return made.probabilities[0]
+
+
+def tuned(shown: Shown, pool: Pool, chosen: np.ndarray) -> np.ndarray:
+    """Probabilities (N, 2) of all photos after fine-tuning on those chosen."""
+    own = np.flatnonzero(chosen)
+    labels, model = pool.photos.labels, shown.backbone.model
+    made = fine_tune_in_folds(
+        model,
+        shown.backbone.variables,
+        maps=(shown.maps[0][own], shown.maps[1][own]),
+        rotated=RotatedFeatures.of(shown.pooled[own]),
+        labels=labels[own],
+        folds=folds_lib.nothing_held_out(labels[own], pool.groups[own], folds=5, seed=0),
+        layers=shown.layers,
+        l2=AVERAGE.l2,
+        num_classes=2,
+    )
+    variables = {
+        "params": {"backbone": made.backbone},
+        "batch_stats": shown.backbone.variables["batch_stats"],
+    }
+    after = jax.jit(functools.partial(last_layers, model, shown.layers))
+    pooled = np.mean([after(variables, maps) for maps in shown.maps], 0)
+    logits = (pooled @ made.kernel + made.bias) / made.temperature[0]
+    return np.asarray(jax.nn.softmax(logits))
+
+
+METHODS = {"average": average, "probe": probe, "fine-tuned": tuned}
+
+
+def rows_of(
+    pool: Pool, backbones: Sequence[PretrainedBackbone], count: int, tuned_layers: int
+) -> Iterator[dict[str, Any]]:
+    """Yields a row for each backbone, crop and method."""
+    for backbone in backbones:
+        for crop in _CROPS:
+            shown = Shown.of(pool, backbone, crop, tuned_layers)
+            for name, method in METHODS.items():
+                scores = [
+                    Score.of(method(shown, pool, chosen)[tested], pool.photos.labels[tested])
+                    for chosen, tested in draws(pool, _PHOTOS, count)
+                ]
+                yield {
+                    "model": backbone.model_name,
+                    "weights": backbone.name,
+                    "size": backbone.image_size,
+                    "crop": crop,
+                    "method": name,
+                    "draws": [dataclasses.asdict(score) for score in scores],
+                }
+                mean = np.mean([score.accuracy for score in scores])
+                say(f"{backbone.name}, {crop}, {name}: {mean:.1%}")
+
+
+def measure(flags: Any) -> None:
+    """Measures all, and writes the record after each row."""
+    pool = read_pool(flags.photos.split(","), flags.people, flags.same.split(","))
+    backbones = pretrained.pretrained_backbones(
+        flags.checkpoint, imagenet_model="", weights_dir=None, image_size=flags.image_size
+    )
+    rows: list[dict[str, Any]] = []
+    record = {
+        **provenance.environment().to_json(),
+        # Without the folders of this machine.
+        "command": f"python -m experiments.selfie_tuning --photos=FOLDER,FOLDER --checkpoint=RUN"
+        f" --people={flags.people!r} --same={flags.same} --draws={flags.draws}"
+        f" --image_size={flags.image_size} --tuned_layers={flags.tuned_layers}",
+        "photos": len(pool.groups),
+        "groups": int(pool.groups.max()) + 1,
+        "tuned_layers": flags.tuned_layers,
+        "rows": rows,
+    }
+    for row in rows_of(pool, backbones, flags.draws, flags.tuned_layers):
+        rows.append(row)
+        if flags.json:
+            Path(flags.json).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def main() -> None:
+    """Parses the command line and measures."""
+    parser = Parser("experiments.selfie_tuning", __doc__)
+    add = parser.add_argument
+    add("--photos", required=True, metavar="FOLDERS", help="folders with commas between them")
+    words = "fine-tuned run of task 1, or model file"
+    add("--checkpoint", required=True, type=path, metavar="PATH", help=words)
+    add("--people", default="", metavar="PATTERN", help="finds the person in a photo's name")
+    add("--same", default="", metavar="NAMES", help="parts of names of photos of one person")
+    add("--draws", type=int, default=12, metavar="N", help="draws of 24 photos, default: 12")
+    add("--image_size", type=int, default=224, metavar="PIXELS", help="default: 224")
+    add("--tuned_layers", type=int, default=3, metavar="N", help="last layers, default: 3")
+    add("--json", type=path, metavar="FILE", help="the record, default: none")
+    flags = parser.parse_args()
+    command.start_terminal()
+    command.guarded(lambda: measure(flags))
+
+
+if __name__ == "__main__":
+    main()
