@@ -19,16 +19,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from etils import epath
-
 from cifsel.config import arguments
-from cifsel.data.photos import search
 from cifsel.errors import UserError
-from cifsel.runtime import command, remote, terminal
+from cifsel.runtime import command, terminal
 from cifsel.runtime.failures import Advice
 from cifsel.runtime.terminal import count
 
 if TYPE_CHECKING:
+    from cifsel.data.photos.search import Item
     from cifsel.prediction.answer_file import AnswerFile
     from cifsel.prediction.answers import Answer
     from cifsel.prediction.predictor import Predictor
@@ -53,6 +51,8 @@ class Shard(NamedTuple):
 
 def run(flags: argparse.Namespace) -> None:
     """Finds the photos, answers for each, and prints the answers or writes them to a file."""
+    from cifsel.data.photos import search  # NumPy and Pillow, for which --help does not wait.
+
     form = _form(flags)
     with contextlib.ExitStack() as stack:
         items = search.find_photos(_paths(flags.photos), stack)
@@ -101,8 +101,10 @@ def _form(flags: argparse.Namespace) -> str:
     return form
 
 
-def _print(items: list[search.Item], predictor: "Predictor", flags: argparse.Namespace) -> None:
+def _print(items: list["Item"], predictor: "Predictor", flags: argparse.Namespace) -> None:
     """Prints the answers, or writes the JSON file."""
+    from etils import epath
+
     from cifsel import workdir
     from cifsel.prediction import formats
 
@@ -128,7 +130,7 @@ def _print(items: list[search.Item], predictor: "Predictor", flags: argparse.Nam
 
 def _write_lines(
     file: "AnswerFile",
-    items: list[search.Item],
+    items: list["Item"],
     predictor: "Predictor",
     flags: argparse.Namespace,
 ) -> None:
@@ -153,7 +155,7 @@ def _write_lines(
 
 @contextlib.contextmanager
 def _answering(
-    items: list[search.Item], predictor: "Predictor", flags: argparse.Namespace
+    items: list["Item"], predictor: "Predictor", flags: argparse.Namespace
 ) -> "Iterator[Iterator[Answer]]":
     """Gives the answers as they come."""
     from cifsel.prediction.answering import answering
@@ -174,8 +176,10 @@ def _paths(given: Sequence[str]) -> Iterator[str]:
             yield path
 
 
-def _missing(item: search.Item) -> str:
+def _missing(item: "Item") -> str:
     """Says that a photo is not there, '' if it is. Does not open it."""
+    from cifsel.runtime import remote
+
     if remote.is_remote(item.file.path):
         return item.file.problem  # The search has asked gs:// already.
     return "" if os.path.lexists(item.file.path) else "no such file"

@@ -20,7 +20,8 @@ from cifsel.evaluation import cost, prediction_sets, split_score
 from cifsel.evaluation.passes import Passes
 from cifsel.reports.run_report import RunReport, show_results
 from cifsel.runtime import command, remote, sharding
-from cifsel.runtime.terminal import say, working
+from cifsel.runtime.bars import working
+from cifsel.runtime.terminal import say
 from cifsel.training import diagnosis, loop, plan, probe, profiling, steps
 from cifsel.training.clock import Phases
 from cifsel.training.progress import Progress, Start

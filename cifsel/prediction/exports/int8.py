@@ -16,7 +16,7 @@ from cifsel.prediction.exports import extras, onnx_format
 from cifsel.prediction.exports.metadata import Metadata
 from cifsel.prediction.exports.source import Source
 from cifsel.prediction.trained_model import TrainedModel
-from cifsel.runtime.terminal import image_bar
+from cifsel.runtime.bars import image_bar
 
 # The largest loss of validation accuracy, as a share of the images.
 MAX_LOSS = 0.003
