@@ -591,8 +591,8 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     (path,) = put(tmp_path, **{"\udcff": 25})
     code = (
         "import sys; from cifsel import predict; predict.main();"
-        "needless = {'tensorflow', 'matplotlib', 'clu.metric_writers', 'tensorboard', 'fsspec', 'h5py',"
-        " 'scipy.stats', 'scipy.spatial', 'gcsfs'};"
+        "needless = {'tensorflow', 'matplotlib', 'clu.metric_writers', 'tensorboard', 'fsspec',"
+        " 'h5py', 'scipy.stats', 'scipy.spatial', 'gcsfs'};"
         "sys.exit(str(needless & set(sys.modules)))"
     )
     env = os.environ | {

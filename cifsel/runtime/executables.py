@@ -29,7 +29,7 @@ import cifsel
 _FOLDER = "executables"
 # Of cifsel, with all functions that are traced.
 _PACKAGES = ("data", "evaluation", "models", "training")
-_LEAST_SECONDS = 0.3  # of tracing and compiling, for which a file is worth its place
+_MOST_FILES = 100  # the newest, some hundred megabytes
 _ENDING = ".executable"
 Tree = Any
 
@@ -71,6 +71,8 @@ class Kept:
         if folder is None:
             return self._jitted
         made_from = f"{self._about} {key} {_surroundings()}"
+        if " at 0x" in made_from:  # An address names no object of another process.
+            return self._jitted
         file = folder / f"{hashlib.sha256(made_from.encode()).hexdigest()}{_ENDING}"
         trees = jax.tree.structure((arguments, {})), jax.tree.structure(self._like(*arguments))
         with contextlib.suppress(Exception):  # A file that cannot be used is made anew.
@@ -79,7 +81,8 @@ class Kept:
         lowered = self._jitted.lower(*arguments)
         with _without_cache():
             program = lowered.compile()
-        if time.perf_counter() - began >= _LEAST_SECONDS:
+        least = jax.config.jax_persistent_cache_min_compile_time_secs
+        if time.perf_counter() - began >= least:
             with contextlib.suppress(Exception):  # It only costs time.
                 _write(file, program, trees)
         return program
@@ -147,6 +150,9 @@ def _put(file: Path, content: bytes) -> None:
     temporary = file.with_suffix(f".{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(file)
+    newest_first = sorted(file.parent.iterdir(), key=lambda path: -path.stat().st_mtime)
+    for old in newest_first[_MOST_FILES:]:
+        old.unlink(missing_ok=True)
 
 
 def _folder() -> Path | None:

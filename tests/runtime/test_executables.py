@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from jax.experimental import serialize_executable
 
+from cifsel import build, get_config
+from cifsel.models import classifier
 from cifsel.runtime import executables
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A cache of its own, in which every program is worth its place."""
-    monkeypatch.setattr(executables, "_LEAST_SECONDS", 0.0)
+    """A cache of its own. By the settings of all tests, every program is worth its place."""
     monkeypatch.setattr(executables, "_folder", lambda: tmp_path / "executables")
     return tmp_path / "executables"
 
@@ -128,3 +129,54 @@ def test_shapes_are_kept(folder):
     assert len(calls) == 1
     assert first == again
     assert again["params"]["bias"] == jax.ShapeDtypeStruct((3,), jnp.bfloat16)
+
+
+def test_what_an_address_says_is_not_kept(folder):
+    kept, _ = made(about=repr(made))
+    assert kept(TREE, jnp.ones(4)) == 9.0
+    assert not folder.exists()
+
+
+def test_only_the_newest_are_kept(folder, monkeypatch):
+    monkeypatch.setattr(executables, "_MOST_FILES", 2)
+    for number in range(4):
+        made(f"program {number}")[0](TREE, jnp.ones(4))
+    assert len(list(folder.iterdir())) == 2
+
+
+OF_OPTIMIZER = {
+    "schedule": "constant",
+    "learning_rate": 0.5,
+    "warmup_epochs": 0.25,
+    "epochs": 9,
+    "backbone_rate": 0.7,
+    "layer_decay": 0.6,
+    "trainable_layers": 1,
+    "optimizer": "sgd",
+    "weight_decay": 0.3,
+    "clip_norm": 9.0,
+}
+
+
+def test_the_optimizer_says_all_that_it_is_made_from():
+    """Else a training step would be taken for another one."""
+    config, read = get_config("effnet"), set()
+
+    class Recording:
+        def __getattr__(self, name):
+            read.add(name)
+            return getattr(config, name)
+
+        def __getitem__(self, name):
+            read.add(name)
+            return config[name]
+
+    model = classifier.build("efficientnetv2-mini", num_classes=2)
+    shapes = jax.eval_shape(lambda key: classifier.initial(model, 32, key), jax.random.key(0))
+    params = shapes["params"]
+    before = build._optimizer(Recording(), model, params, 8).about
+    assert read == set(OF_OPTIMIZER)
+    assert build._optimizer(config, model, params, 9).about != before
+    for name, value in OF_OPTIMIZER.items():
+        changed = get_config("effnet", **{name: value})
+        assert build._optimizer(changed, model, params, 8).about != before, name
