@@ -36,6 +36,8 @@ ADVICE = Advice(
     memory="close other programs, or use a machine with more memory",
     stopped="",
 )
+# As in `cifsel.prediction.engines`, which imports JAX. A test compares the two.
+RUNTIMES = ("auto", "jax", "openvino", "onnxruntime")
 _NAME_WIDTH = 100  # characters of the column of names, at most
 
 
@@ -75,7 +77,7 @@ def run(flags: argparse.Namespace) -> None:
                 file.check_complete([] if flags.csv and flags.skip_unreadable else items)
                 terminal.say(f"{file.path} is finished: nothing to do")
                 return
-        predictor = _load(flags.checkpoint)
+        predictor = _load(flags.checkpoint, flags.runtime, len(items))
         if flags.coverage is not None:
             predictor = coverage.with_sets(predictor, flags.checkpoint, flags.coverage)
         if file:
@@ -139,7 +141,7 @@ def _write_lines(
 
     shard = str(flags.shard or "")
     missing = file.missing(items)
-    job = answer_file.Job(predictor.digest, _form(flags), flags.coverage, shard)
+    job = answer_file.Job(predictor.digest, _form(flags), flags.coverage, shard, predictor.runtime)
     if len(missing) < len(items):
         done = f"{len(items) - len(missing):,} of {count(len(items), 'photo')}"
         terminal.say(f"{done} answered already in {file.path}")
@@ -225,13 +227,13 @@ def _warned(answers: "Iterable[Answer]", _: int) -> "Iterator[Answer]":
         yield answer
 
 
-def _load(checkpoint: str) -> "Predictor":
-    from cifsel.prediction import predictor
+def _load(checkpoint: str, runtime: str, answers: int) -> "Predictor":
+    from cifsel.prediction import engines
     from cifsel.runtime import cache, libtpu
 
     libtpu.quiet()
     cache.keep_compiled()  # Compiling takes half of the time until the first answer.
-    return predictor.load(checkpoint)
+    return engines.load(checkpoint, runtime, answers)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -254,6 +256,8 @@ def parser() -> argparse.ArgumentParser:
     add("--shard", type=shard, metavar="PART", help=words)
     words = "write there what each answer was seen in"
     add("--explain", default="", type=arguments.path, metavar="DIR", help=words)
+    words = f"what computes, of {', '.join(RUNTIMES)}. Default: auto, the quickest that is there"
+    add("--runtime", default="auto", choices=RUNTIMES, metavar="NAME", help=words)
     add("--skip-unreadable", action="store_true", help="answer for the other photos")
     return made
 

@@ -46,7 +46,7 @@ class Cropper:
         return crops.Shown(crops.Cropper("none").show(images, names, size).images, faces)
 
 
-def made(checkpoint):
+def made(checkpoint, *_):
     """Stands in for what is restored; `--checkpoint=task1` gives one of task 1."""
     return predictor.Predictor(
         task=checkpoint,
@@ -134,7 +134,7 @@ def test_photos_of_training_are_marked_with_their_held_out_answer(
 ):
     a, b = put(tmp_path, a=25, b=134)
     photo = SeenPhoto(seen.digest(np.full((12, 16, 3), 25, np.uint8)), 1, (0.75, 0.25))
-    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, seen=(photo,)))
+    monkeypatch.setattr(predict, "_load", lambda *_: dataclasses.replace(model, seen=(photo,)))
     lines = run(a, b)[0].splitlines()
     assert lines == [
         f"{a}  sad 90 %  (seen in training; held out: happy 75 %)",
@@ -156,7 +156,7 @@ def test_copies_of_photos_of_training_are_marked_as_copies(run, model, monkeypat
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8).repeat(20, 0)
     pixels = pixels.repeat(20, 1)
     photo = SeenPhoto("0" * 32, 1, (0.75, 0.25), seen.look(pixels))
-    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, seen=(photo,)))
+    monkeypatch.setattr(predict, "_load", lambda *_: dataclasses.replace(model, seen=(photo,)))
     path = tmp_path / "copy.jpg"
     Image.fromarray(pixels).resize((100, 75)).save(path, quality=40)
     assert "  (much like a photo of training; held out: happy 75 %)\n" in run(path)[0]
@@ -464,7 +464,7 @@ def test_resume_is_for_the_same_job(run, model, tmp_path, monkeypatch):
         _, err, status = run(*changed, "--resume")
         assert status == 2
         assert err.startswith(f"error: output {file} is of another job (")
-    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, digest="other"))
+    monkeypatch.setattr(predict, "_load", lambda *_: dataclasses.replace(model, digest="other"))
     _, err, status = run(*given, "--resume")
     assert "(checkpoint: '' -> 'other')" in err
     assert file.read_bytes() == before

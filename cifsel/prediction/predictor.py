@@ -8,6 +8,7 @@ probability on its answers are reliable.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,11 @@ from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SeenPhoto
 
 TASK1 = "task1"
+JAX = "jax"
+
+
+# Images of `show` (B, s, s, 3) uint8 -> (B, ...) float32.
+Outputs = Callable[[jax.Array], Any]
 
 
 class NoFaceError(UserError):
@@ -60,6 +66,7 @@ class Predictor:
         where that is not known.
       unlike_from: the least distance of an image that is unlike those of training. None where that
         is not known.
+      runtime: what computes the forward pass: JAX, or one of `engines.ENGINES`.
     """
 
     task: str
@@ -77,6 +84,7 @@ class Predictor:
     digest: str = ""
     judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
     unlike_from: float | None = None
+    runtime: str = JAX
 
     def show(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], names: Sequence[str]
@@ -194,11 +202,16 @@ def restore(run: epath.Path) -> TrainedModel | SelfieModel:
             raise model_meta.not_understood(checkpoint, error) from error
 
 
-def of(trained: TrainedModel | SelfieModel) -> Predictor:
-    """The predictor of a restored model."""
+def of(trained: TrainedModel | SelfieModel, outputs: Outputs | None = None) -> Predictor:
+    """The predictor of a restored model.
+
+    Args:
+      trained: the model.
+      outputs: computes in the place of JAX: logits, or for task 2 the outputs of `features.cells`.
+    """
     if isinstance(trained, TrainedModel):
-        return _of_classifier(trained)
-    return _of_selfie(trained)
+        return _of_classifier(trained, outputs)
+    return _of_selfie(trained, outputs)
 
 
 def _digest(run: epath.Path, checkpoints: Checkpoints) -> str:
@@ -234,7 +247,7 @@ def run_of(folder: epath.Path) -> epath.Path:
     return run
 
 
-def _of_classifier(trained: TrainedModel) -> Predictor:
+def _of_classifier(trained: TrainedModel, outputs: Outputs | None) -> Predictor:
     """The predictor of a classifier of task 1."""
     forward = features.logits(trained.model, trained.view)
     evidence = gradcam.of_logits(trained.model, trained.view)
@@ -249,18 +262,18 @@ def _of_classifier(trained: TrainedModel) -> Predictor:
         temperature=1.0,
         cropper=Cropper("none", 1.0, fallback=True, whole=trained.config.get("fit") == "pad"),
         needs_face=False,
-        logits=_batched(functools.partial(forward, variables)),
+        logits=_batched(outputs or functools.partial(forward, variables)),
         evidence=functools.partial(evidence, variables),
         digest=trained.digest,
     )
 
 
-def _of_selfie(trained: SelfieModel) -> Predictor:
+def _of_selfie(trained: SelfieModel, replaced: Outputs | None) -> Predictor:
     """The predictor of a classifier of task 2."""
     meta, model, view = trained.meta, trained.model, trained.view
     variables = sharding.everywhere(trained.variables)
     cells = features.cells(model, view, meta.places)
-    outputs = _batched(functools.partial(cells, variables))
+    outputs = _batched(replaced or functools.partial(cells, variables))
     kernel64, bias64 = np.asarray(trained.kernel, np.float64), np.asarray(trained.bias, np.float64)
     evidence = gradcam.of_cells(model, view, meta.places)
 
@@ -292,5 +305,5 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
     )
 
 
-def _batched(forward: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
+def _batched(forward: Outputs) -> Callable[[np.ndarray], np.ndarray]:
     return lambda shown: inference.map_batches(forward, shown, batch_size())
