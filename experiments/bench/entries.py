@@ -112,10 +112,12 @@ def rows(entries: Iterable[Entry], peers: Sequence[str], machine: Machine) -> li
         needed = machine.forward_gflops[ours.model][str(ours.size)]
         share = PASSES[ours.kind] * needed * ours.images_per_second / machine.matmul_gflops
         cells = [ours.model, str(ours.size), ours.kind]
-        for peer in peers:
-            speed = by_peer[peer].images_per_second
-            cells.append(f"{speed:.0f} ± {speed * spread(by_peer[peer]):.0f}")
-        cells += [ratio(ours, by_peer[peer]) for peer in peers[1:]]
+        # Engines only do the forward pass.
+        others = [by_peer.get(peer) for peer in peers]
+        for entry in others:
+            speed = entry.images_per_second if entry else 0.0
+            cells.append(f"{speed:.0f} ± {speed * spread(entry):.0f}" if entry else "")
+        cells += [ratio(ours, entry) if entry else "" for entry in others[1:]]
         cells += [
             f"{100 * share:.0f} %" if share else "",
             f"{ours.compile_seconds:.1f}",
