@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
+import jaxlib.version
 from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -81,7 +81,7 @@ class Kept:
         lowered = self._jitted.lower(*arguments)
         with _without_cache():
             program = lowered.compile()
-        least = jax.config.jax_persistent_cache_min_compile_time_secs
+        least = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
         if time.perf_counter() - began >= least:
             with contextlib.suppress(Exception):  # It only costs time.
                 _write(file, program, trees)
@@ -157,8 +157,8 @@ def _put(file: Path, content: bytes) -> None:
 
 def _folder() -> Path | None:
     """The folder of kept programs. None where JAX keeps none, or more than one device computes."""
-    given = jax.config.jax_compilation_cache_dir
-    if not given or "://" in given or not jax.config.jax_enable_compilation_cache:
+    given = jax.config.values["jax_compilation_cache_dir"]
+    if not given or "://" in given or not jax.config.values["jax_enable_compilation_cache"]:
         return None
     return Path(given) / _FOLDER if jax.device_count() == 1 else None
 
@@ -173,7 +173,7 @@ def _surroundings() -> str:
     }
     flags = [f"{name}={os.environ.get(name)}" for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
     (device,) = jax.devices()
-    versions = jax.__version__, jaxlib.__version__, device.client.platform_version
+    versions = jax.__version__, jaxlib.version.__version__, device.client.platform_version
     return f"{_code()} {versions} {device.device_kind} {_processor()} {flags} {settings}"
 
 

@@ -92,6 +92,12 @@ def spread(entry: Entry) -> float:
     return (high - low) / 2 / middle
 
 
+def _speed(entry: Entry) -> str:
+    """Images per second, and half the distance of their quartiles."""
+    speed = entry.images_per_second
+    return f"{speed:.0f} ± {speed * spread(entry):.0f}"
+
+
 def header(peers: Sequence[str]) -> list[str]:
     """Header of the table, in two lines."""
     cells = ["model", "px", "work", *(f"{peer}, images/s" for peer in peers)]
@@ -114,10 +120,8 @@ def rows(entries: Iterable[Entry], peers: Sequence[str], machine: Machine) -> li
         cells = [ours.model, str(ours.size), ours.kind]
         # Engines only do the forward pass.
         others = [by_peer.get(peer) for peer in peers]
-        for entry in others:
-            speed = entry.images_per_second if entry else 0.0
-            cells.append(f"{speed:.0f} ± {speed * spread(entry):.0f}" if entry else "")
-        cells += [ratio(ours, entry) if entry else "" for entry in others[1:]]
+        cells += [_speed(other) if other else "" for other in others]
+        cells += [ratio(ours, other) if other else "" for other in others[1:]]
         cells += [
             f"{100 * share:.0f} %" if share else "",
             f"{ours.compile_seconds:.1f}",
