@@ -81,27 +81,34 @@ class ComparedRuns(Results):
         return str(self.metrics["verdict"])
 
 
-def load(checkpoint: PathLike | Results, coverage: float | None = None) -> "ImagePredictor":
+def load(
+    checkpoint: PathLike | Results | None = None, coverage: float | None = None
+) -> "ImagePredictor":
     """Restores a model that answers for images.
 
     Args:
-      checkpoint: a run, its workdir, or the folder of a comparison, for the better model.
+      checkpoint: a run, its workdir, the folder of a comparison, for the better model, or a model
+        file. None for the model that cifsel comes with.
       coverage: least probability that the set of classes of an answer holds the true one, in 0..1.
         None for answers without sets.
 
     Raises:
-      UserError: there is no checkpoint, or it is damaged. Or the coverage is out of range, or too
+      UserError: there is no checkpoint, or it is damaged. Or cifsel comes without a model, as an
+        installation from a checkout without one does. Or the coverage is out of range, or too
         high for the number of images that the model was not trained on.
     """
     with _user_errors():
         from cifsel.prediction import coverage as sets
+        from cifsel.prediction import published
         from cifsel.prediction.image_predictor import ImagePredictor
         from cifsel.prediction.predictor import load as load_predictor
         from cifsel.runtime import cache, libtpu
 
         libtpu.quiet()
         cache.keep_compiled()  # Compiling takes half of the time until the first answer.
-        folder = _folder(checkpoint)
+        folder = published.path() if checkpoint is None else _folder(checkpoint)
+        if not folder:
+            raise UserError("this cifsel comes without a model: give a checkpoint to load")
         predictor = load_predictor(folder)
         if coverage is not None:
             predictor = sets.with_sets(predictor, folder, coverage)
@@ -153,22 +160,27 @@ def open_run(workdir: PathLike) -> Run:
     return Run(folder, metrics, _summary(metrics, folder))
 
 
-def compare(runs: Sequence[Run | PathLike], output: PathLike) -> ComparedRuns:
+def compare(
+    runs: Sequence[Run | PathLike], output: PathLike, reviewed: PathLike | None = None
+) -> ComparedRuns:
     """Compares finished runs of task 1, and writes a report.
 
     Args:
       runs: at least two, or their workdirs. Those that differ by their seed alone count as one.
       output: a folder for the report. An earlier report in it is replaced.
+      reviewed: a CSV file of what people said of labels of test images. docs/compare.md has its
+        columns.
 
     Raises:
-      UserError: a run is unfinished or damaged, the runs cannot be compared, or their images are
-        not available.
+      UserError: a run is unfinished or damaged, the runs cannot be compared, their images are not
+        available, or the file of labels cannot be used.
     """
     with _user_errors():
         from cifsel.comparison import comparing
 
         folder = os.fspath(output)
-        comparison = comparing.compare([_folder(run) for run in runs], folder)
+        file = None if reviewed is None else os.fspath(reviewed)
+        comparison = comparing.compare([_folder(run) for run in runs], folder, file)
         sentence = f"{comparison.verdict} {comparison.on_test}"
         return ComparedRuns(remote.path(folder), comparison.to_json(), sentence)
 

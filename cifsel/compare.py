@@ -27,11 +27,11 @@ class _Module(types.ModuleType):
 sys.modules[__name__].__class__ = _Module
 
 
-def run(folders: list[str], output: str) -> None:
+def run(folders: list[str], output: str, reviewed: str | None) -> None:
     """Compares, with JAX, for which --help should not wait."""
     from cifsel.comparison import comparing
 
-    comparing.compare(folders, output)
+    comparing.compare(folders, output, reviewed)
 
 
 def main() -> None:
@@ -40,9 +40,11 @@ def main() -> None:
     add = parser.add_argument
     add("runs", nargs="+", type=path, metavar="RUN", help="workdir of a finished run")
     add("--output", required=True, type=path, metavar="DIR", help="folder of the report")
+    words = "what people said of labels of test images; docs/compare.md has the columns"
+    add("--reviewed", type=path, metavar="CSV", help=words)
     flags = parser.parse_args()
     command.start()
-    command.guarded(lambda: run(flags.runs, flags.output))
+    command.guarded(lambda: run(flags.runs, flags.output, flags.reviewed))
 
 
 if __name__ == "__main__":

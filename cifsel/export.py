@@ -1,7 +1,8 @@
-"""Writes a restored model as a file that answers without cifsel.
+"""Writes a restored model as one file, for cifsel or for programs without it.
 
     python -m cifsel.export --checkpoint=/tmp/effnet --format=onnx --output=effnet.onnx
     python -m cifsel.export --checkpoint=/tmp/selfie --format=keras --output=selfie.keras
+    python -m cifsel.export --checkpoint=/tmp/effnet --format=cifsel --output=effnet.safetensors
 
 The file takes images as cifsel.predict shows them to the model, and returns the probabilities that
 it prints. Before it is written, it is read back and compared with the model. FILE.md says how to
@@ -25,7 +26,7 @@ ADVICE = Advice(
     stopped="",
 )
 # As in `cifsel.prediction.exports.formats`, which imports JAX. A test compares the two.
-_FORMATS = ("onnx", "stablehlo", "keras", "tflite")
+_FORMATS = ("onnx", "stablehlo", "keras", "tflite", "cifsel")
 
 
 def run(flags: argparse.Namespace) -> None:
@@ -34,8 +35,9 @@ def run(flags: argparse.Namespace) -> None:
     # From here on with JAX, for which a mistake in the flags should not wait.
     import jax
 
-    from cifsel.prediction.exports import formats, output, source
+    from cifsel.prediction.exports import cifsel_format, formats, output, source
     from cifsel.runtime import cache
+    from cifsel.workdir.model_file import FLOAT16
 
     # Exports promise what a CPU computes, in float32.
     jax.config.update("jax_platforms", "cpu")
@@ -44,7 +46,10 @@ def run(flags: argparse.Namespace) -> None:
     restored = source.load(flags.checkpoint)
     if restored.computes_in != "float32":
         terminal.say(f"the run computes in {restored.computes_in}, the export in float32")
-    export = formats.make(restored, form, quantize=flags.quantize == "int8")
+    if form == cifsel_format.NAME:
+        export = cifsel_format.make(restored, flags.checkpoint, flags.quantize or FLOAT16)
+    else:
+        export = formats.make(restored, form, quantize=flags.quantize == "int8")
     output.write(flags.output, export)
     if export.difference is not None:
         terminal.say(f"largest difference to cifsel.predict: {export.difference:.1e}")
@@ -59,8 +64,8 @@ def _form(form: str, output: Path, quantize: str | None) -> str:
     Raises:
       UserError: the flags do not fit each other.
     """
-    if quantize and form != "onnx":
-        raise UserError(f"--quantize={quantize} is for --format=onnx, not {form}")
+    if quantize and form not in ("onnx", "cifsel"):
+        raise UserError(f"--quantize={quantize} is for --format=onnx and cifsel, not {form}")
     if form != "keras":
         return form
     if output.suffix not in (".keras", ".h5"):
@@ -78,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_checkpoint()
     add("--format", required=True, choices=_FORMATS, help="of the file")
     add("--output", required=True, type=arguments.local_path, metavar="FILE", help="to write")
-    words = "smaller weights, if the accuracy on the validation images stays (onnx)"
+    words = "smaller weights, if the accuracy on the validation images stays (onnx, cifsel)"
     add("--quantize", choices=("int8",), help=words)
     add("--overwrite", action="store_true", help="replace a file that is no export")
     return made

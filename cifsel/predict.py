@@ -4,9 +4,8 @@
     python -m cifsel.predict --checkpoint=/tmp/task1 'holiday/*.jpg' --explain=/tmp/seen
 
 With a model of own photos it says "unsure" where an answer is not reliable. '-' reads paths from
-standard input, one a line. Nothing is written or sent anywhere unless asked for. Exit codes: 0
-done, 1 a defect of the program, 2 a photo, the checkpoint or the machine cannot be used, 75 try
-again, 130 Ctrl-C, 141 nobody reads the output.
+standard input. Nothing is sent anywhere. Exit codes: 0 done, 1 a defect of the program, 2 a photo,
+the checkpoint or the machine cannot be used, 75 try again, 130 Ctrl-C, 141 nobody reads the output.
 """
 
 import argparse
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cifsel.config import arguments
 from cifsel.errors import UserError
-from cifsel.runtime import command, terminal
+from cifsel.prediction import published
+from cifsel.runtime import command, remote, terminal
 from cifsel.runtime.failures import Advice
 from cifsel.runtime.terminal import count
 
@@ -180,8 +180,6 @@ def _paths(given: Sequence[str]) -> Iterator[str]:
 
 def _missing(item: "Item") -> str:
     """Says that a photo is not there, '' if it is. Does not open it."""
-    from cifsel.runtime import remote
-
     if remote.is_remote(item.file.path):
         return item.file.problem  # The search has asked gs:// already.
     return "" if os.path.lexists(item.file.path) else "no such file"
@@ -231,6 +229,8 @@ def _load(checkpoint: str, runtime: str, answers: int) -> "Predictor":
     from cifsel.prediction import engines
     from cifsel.runtime import cache, libtpu
 
+    if checkpoint == published.path():
+        terminal.say(f"the model is {checkpoint}")
     libtpu.quiet()
     cache.keep_compiled()  # Compiling takes half of the time until the first answer.
     return engines.load(checkpoint, runtime, answers)
@@ -241,7 +241,7 @@ def parser() -> argparse.ArgumentParser:
     made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
-    made.add_checkpoint()
+    made.add_checkpoint(required=False, more=". Default: the model that cifsel comes with")
     words = "answer with sets of classes that hold the true one for this share of images"
     add("--coverage", type=float, metavar="SHARE", help=words)
     form = made.add_mutually_exclusive_group()
@@ -262,6 +262,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def parse() -> argparse.Namespace:
+    """Parses the command line. The model that cifsel comes with takes the place of no model."""
+    made = parser()
+    flags = made.parse_args()
+    if flags.checkpoint is None:
+        flags.checkpoint = published.path()
+        if not flags.checkpoint:
+            made.error("the following arguments are required: --checkpoint")
+    return flags
+
+
 def shard(given: str) -> Shard:
     """Type of --shard. Raises ArgumentTypeError unless it is such as 3/16."""
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", given, re.ASCII)
@@ -274,7 +285,7 @@ def shard(given: str) -> Shard:
 
 def main() -> None:
     """Parses the command line, and turns what can go wrong into one line and an exit code."""
-    flags = parser().parse_args()
+    flags = parse()
     command.start_terminal()
     advice = ADVICE
     if flags.output and (flags.jsonl or flags.csv):

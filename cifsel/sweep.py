@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from cifsel import task1
 from cifsel.comparison import comparing
 from cifsel.comparison.results import Comparison
+from cifsel.prediction import published
 from cifsel.runtime import command, remote
 from cifsel.runtime.terminal import say
 from cifsel.workdir import lock, summaries
@@ -53,7 +54,8 @@ def run(configs: Sequence[ConfigDict], folder: str, seeds: int = 1) -> Compariso
 def quickstart(config: ConfigDict, folder: str) -> Comparison:
     """Does both tasks on small drawn images, without pretrained weights: offline, in minutes.
 
-    It trains and compares config.models. Then it trains the better one to classify drawn faces.
+    It trains and compares config.models. Then it trains a classifier of drawn faces, from the
+    network that cifsel comes with, or else from the better one.
 
     Args:
       config: as configs/quickstart.py describes it.
@@ -75,11 +77,15 @@ def _run_both_tasks(config: ConfigDict, folder: str) -> Comparison:
     from cifsel.selfie.run import evaluate_and_train
 
     comparison = run([_task1_config(config, model) for model in config.models], folder)
-    faces = config.selfie.copy_and_resolve_references()
+    faces, start = config.selfie.copy_and_resolve_references(), folder
     say("task 2: happy and sad faces, drawn by this program")
+    if network := published.path():
+        # It has learned from photos, while the better one has seen drawn shapes alone.
+        say(f"it starts from the network that cifsel comes with: {network}")
+        faces.image_size, start = 0, network
     below = str(remote.place(folder) / "selfie")
     with summaries.open_writer(below) as writer:
-        evaluate_and_train(faces, below, writer, init_from=folder)
+        evaluate_and_train(faces, below, writer, init_from=start)
     say("For real images: python -m cifsel.main --config=configs/effnet.py")
     return comparison
 

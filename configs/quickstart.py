@@ -2,8 +2,9 @@
 
     python -m cifsel.main --config=configs/quickstart.py --workdir=/tmp/quickstart
 
-It trains the models of `models` and compares them. Then it runs task 2 with the better one. Drawn
-images show that everything works. They show nothing about photos.
+It trains the models of `models` and compares them. Then it runs task 2, with the network that
+cifsel comes with, or else with the better one. Drawn images show that everything works. They show
+nothing about photos.
 
 cifsel/config/quickstart.py adds its fields to those of task 1 and task 2.
 """
@@ -37,7 +38,8 @@ def get_config(recipe: str = "scratch") -> ConfigDict:
     c.augment.shift = 2
     # Task 2, see configs/selfie.py.
     c.selfie.photos = "drawn"
-    c.selfie.init_from = "drawn"  # Becomes the better of c.models, once it is trained.
+    # Becomes the network that cifsel comes with, or the better of c.models, once it is trained.
+    c.selfie.init_from = "drawn"
     c.selfie.image_size = 64
     # Fewer repetitions than for photos, as drawn faces are only there to show how it goes.
     c.selfie.repeats = 2

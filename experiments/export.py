@@ -5,8 +5,8 @@
 
 Each checkpoint is exported in each format, and asked about the photos of FOLDER and 200 test images
 of CIFAR-100. The first checkpoint is of a run on CIFAR-100. Each gets a record in
-results/export/NAME.json, by the name of its folder. --part=formats, int8 or speed measures that
-alone, into the same records. The last two read the ONNX files of the first.
+results/export/NAME.json, by the name of its folder. --part=formats, int8, files or speed measures
+that alone, into the same records. int8 and speed read the ONNX files of the first.
 """
 
 import argparse
@@ -51,6 +51,8 @@ def run(flags: argparse.Namespace) -> None:
             record = _compared(restored, photos, file)
         if flags.part in (None, "int8"):
             record["int8"] = _int8(restored, file)
+        if flags.part in (None, "files"):
+            record["model_files"] = _model_files(restored, folder)
         if flags.part in (None, "speed"):
             record["speed"] = _speed(restored, file)
         RECORDS.mkdir(exist_ok=True)
@@ -116,6 +118,36 @@ def _int8(restored: Any, file: Path) -> dict[str, Any] | None:
     }
 
 
+def _model_files(restored: Any, folder: str) -> list[dict[str, Any]]:
+    """Sizes and answers of the model files of a run of task 1, in float16 and int8."""
+    from cifsel.prediction import predictor, restoring
+    from cifsel.prediction.exports import cifsel_format
+    from cifsel.workdir import model_file
+
+    if restored.predictor.task != predictor.TASK1:
+        return []
+    # What int8 costs is measured here, and decided elsewhere.
+    cifsel_format.MAX_LOSS = 1.0
+    images = np.stack(_cifar(restored))
+    expected, rows = restored.predictor.probabilities(images), []
+    for weights in (model_file.FLOAT16, model_file.INT8):
+        content = cifsel_format.make(restored, folder, weights).content
+        file = model_file.parse(content, weights)
+        given = predictor.of(restoring.from_file(file)).probabilities(images)
+        rows.append(
+            {
+                "weights": weights,
+                "bytes": len(content),
+                **file.facts.record["rounding"],
+                "asked": len(images),
+                "largest_difference": float(np.abs(given - expected).max()),
+                "same_answers": int((given.argmax(1) == expected.argmax(1)).sum()),
+            }
+        )
+        terminal.answer(json.dumps(rows[-1]))
+    return rows
+
+
 def _speed(restored: Any, file: Path) -> dict[str, Any]:
     """Seconds of forward passes of a batch, in turns, each the median of all turns."""
     from cifsel.prediction.exports import onnx_format, parity
@@ -159,7 +191,7 @@ def main() -> None:
     add("--checkpoint", required=True, action="append", type=path, metavar="DIR", help="a workdir")
     add("--faces", required=True, type=local_path, metavar="FOLDER", help="JPEG photos")
     add("--output", required=True, type=local_path, metavar="DIR", help="for the exports")
-    add("--part", choices=("formats", "int8", "speed"), help="measure that alone")
+    add("--part", choices=("formats", "int8", "files", "speed"), help="measure that alone")
     flags = parser.parse_args()
     command.start_terminal()
     command.guarded(lambda: run(flags))

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +24,15 @@ if XLA_FLAGS not in os.environ.get("XLA_FLAGS", ""):  # The workers of `-n` have
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
 
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
-pytest_plugins = ["bounded_reader", "browser", "gs", "tiny_model", "tiny_commands"]
+pytest_plugins = [
+    "bounded_reader",
+    "browser",
+    "counted",
+    "gs",
+    "made_up_run",
+    "tiny_model",
+    "tiny_commands",
+]
 
 JAX_SETTINGS = {
     # Programs that one test has compiled are there for all others, however small they are.
@@ -57,6 +67,9 @@ STRICT_DTYPES = ("data", "models", "evaluation")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Settings of JAX, for this process and those that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in background jobs. The processes that tests start would ignore it too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = JAX_SETTINGS
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # The workers of `-n` find it in the environment.
@@ -115,10 +128,22 @@ def nothing_kept() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that a test calls does not end the process of the tests."""
-    from cifsel.runtime import ending
+    """A command that a test calls does not end the process of the tests, at once or later."""
+    from cifsel.runtime import command, ending
 
     monkeypatch.setattr(ending, "watch", lambda: None)
+    monkeypatch.setattr(command, "_started", False)
+    monkeypatch.setattr(command, "_PATIENCE", threading.TIMEOUT_MAX)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_published_model() -> Iterator[None]:
+    """A published model would take the place of the tiny ones, in the quickstart for one."""
+    from cifsel.prediction import published
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "FOLDERS", ())
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -136,15 +161,3 @@ def optimizing() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
-
-
-@pytest.fixture(scope="module")
-def uncounted(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Counts no coverage, which takes a third of the time, as other tests run the same lines."""
-    plugin = pytestconfig.pluginmanager.get_plugin("_cov")
-    controller = plugin.cov_controller if plugin else None
-    if controller:
-        controller.pause()
-    yield
-    if controller:
-        controller.resume()

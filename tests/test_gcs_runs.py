@@ -21,7 +21,7 @@ from cifsel.comparison.results import best_run
 from cifsel.comparison.runs import read_run
 from cifsel.data import drawn_faces
 from cifsel.data.photos import grouping, labelled
-from cifsel.prediction import predictor
+from cifsel.prediction import restoring
 from cifsel.reports import style
 from cifsel.runtime import remote
 from cifsel.selfie import run as selfie_run
@@ -168,7 +168,7 @@ def test_two_runs_are_compared_and_the_pointer_leads_to_one(compared, gs):
     assert len(gs.names("compared/figures/")) > 3
     assert len([name for name in gs.names("compared/") if "tfevents" in name]) == 1
     best = workdir.read_json(epath.Path(folder) / workdir.BEST)
-    assert str(predictor.run_of(epath.Path(folder))) == best["run"]
+    assert str(restoring.run_of(epath.Path(folder))) == best["run"]
     assert best["run"] in (RUN, f"{BUCKET}/other")
 
 
@@ -233,6 +233,7 @@ def classify():
     config.update({"photos": f"{BUCKET}/photos/all", "init_from": COMPARED, "image_size": 32})
     config.update({"depths": (1.0,), "grids": (1,), "l2": (1e-1,), "folds": 3, "repeats": 1})
     config.update({"permutations": 0, "leave_one_out": 0, "tuned_layers": 0})
+    config.compare_crops = False
     found = selfie_run.evaluate_and_train(config, f"{BUCKET}/selfie", summaries.Summaries())
     assert found["photos"]["per_class"] == {"happy": 6, "sad": 6}
     return f"{BUCKET}/selfie"

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 from paths import REPO
 
+from cifsel.prediction import published
+
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 # As pip does where nothing can be downloaded.
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
 FOLDERS = ("cifsel", "configs", "docs", "experiments", "tests")
+MODELS = "experiments/models"
 SETUP = configparser.ConfigParser()
 SETUP.read(REPO / "setup.cfg")
 VERSION = SETUP["metadata"]["version"]
@@ -61,6 +64,9 @@ def built(tmp_path_factory):
     for name in files_of_checkout():
         (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPO / name, folder / "checkout" / name)
+    model = folder / "checkout" / MODELS / published.NAME
+    model.parent.mkdir(exist_ok=True)
+    model.touch()  # Stands in for a published model, as long as there is none.
     checked(sys.executable, "-c", BUILD.format("sdist"), folder, cwd=folder / "checkout")
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
@@ -101,6 +107,10 @@ def test_the_wheel_has_the_package_with_the_configs_and_nothing_beside_it(built)
     assert {name.partition("/")[0] for name in names} == {"cifsel", f"cifsel-{VERSION}.dist-info"}
     ours = [name for name in files_of_checkout() if name.startswith(("cifsel/", "configs/"))]
     assert {f"cifsel/{n}" if n.startswith("configs/") else n for n in ours} <= names
+    # Of the published models, the one that `cifsel.predict` uses by itself.
+    assert [name for name in names if "safetensors" in name] == [
+        f"cifsel/published/{published.NAME}"
+    ]
 
 
 def test_the_command_names_its_versions(cifsel):

@@ -21,11 +21,12 @@ from etils import epath
 from paths import REPO
 from PIL import Image
 
+import cifsel
 from cifsel import predict
 from cifsel.data.photos import crops, decoding, search
 from cifsel.errors import ExitCode, UserError
 from cifsel.models import classifier
-from cifsel.prediction import answers, predictor, seen
+from cifsel.prediction import answers, predictor, published, seen
 from cifsel.runtime import command, threads
 from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.model_meta import SeenPhoto
@@ -101,6 +102,41 @@ def run(model, monkeypatch, capsys):
 
 def names_of(out):
     return [record["photo"] for record in json.loads(out)]
+
+
+# --- which model ---
+
+
+def test_without_a_checkpoint_the_model_that_cifsel_comes_with_answers(
+    run, monkeypatch, tmp_path, capsys
+):
+    (path,) = put(tmp_path / "photos", a=25)
+    monkeypatch.setattr(sys, "argv", ["predict", path])
+    folders = tmp_path / "package" / "published", tmp_path / "experiments" / "models"
+    monkeypatch.setattr(published, "FOLDERS", folders)
+    with pytest.raises(SystemExit) as ended:
+        predict.main()
+    assert ended.value.code == ExitCode.BAD_INPUT
+    assert "the following arguments are required: --checkpoint" in capsys.readouterr().err
+    asked = []
+    monkeypatch.setattr(predict, "_load", lambda given: asked.append(given) or made("task1"))
+    for folder in reversed(folders):
+        folder.mkdir(parents=True)
+        (folder / published.NAME).touch()
+        predict.main()
+        assert asked.pop() == str(folder / published.NAME)
+    assert capsys.readouterr().out == 2 * f"{path}  sad 90 %, happy 10 %\n"
+    run(path, checkpoint="/tmp/mine")
+    assert asked == ["/tmp/mine"]
+
+
+def test_python_too_takes_the_model_that_cifsel_comes_with(monkeypatch, tmp_path):
+    monkeypatch.setattr(published, "FOLDERS", (tmp_path,))
+    with pytest.raises(UserError, match="this cifsel comes without a model: give a checkpoint"):
+        cifsel.load()
+    (tmp_path / published.NAME).write_bytes(b"nothing")
+    with pytest.raises(UserError, match=f"{published.NAME} is no model file of cifsel"):
+        cifsel.load()
 
 
 # --- what is said ---

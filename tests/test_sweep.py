@@ -6,7 +6,9 @@ from cifsel import config as config_lib
 from cifsel import sweep, task1
 from cifsel.comparison import comparing
 from cifsel.errors import UserError
-from configs import effnet, mobilenet
+from cifsel.prediction import published
+from cifsel.selfie import run as selfie_run
+from configs import effnet, mobilenet, quickstart
 from experiments import task1 as command
 
 
@@ -46,6 +48,25 @@ def test_a_folder_that_is_a_run_is_refused_before_training(calls, tmp_path):
     with pytest.raises(UserError, match="is the workdir of a run"):
         sweep.run([effnet.get_config()], str(tmp_path))
     assert not calls
+
+
+def test_task_2_of_the_quickstart_starts_from_the_model_that_cifsel_comes_with(
+    calls, tmp_path, monkeypatch
+):
+    started = []
+    monkeypatch.setattr(
+        selfie_run,
+        "evaluate_and_train",
+        lambda config, folder, writer, init_from: started.append((init_from, config.image_size)),
+    )
+    monkeypatch.setattr(published, "FOLDERS", (tmp_path / "models",))
+    sweep.quickstart(quickstart.get_config(), str(tmp_path / "run"))
+    # Without one, it is the network that has seen drawn shapes, at the size of the config.
+    assert started == [(str(tmp_path / "run"), 64)]
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / published.NAME).touch()
+    sweep.quickstart(quickstart.get_config(), str(tmp_path / "run"))
+    assert started[1:] == [(str(tmp_path / "models" / published.NAME), 0)]
 
 
 def test_fields_are_set_in_both_configs():

@@ -14,7 +14,7 @@ from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
 from configs import effnet, mobilenet
 
-pytestmark = [pytest.mark.usefixtures("uncounted"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 CHANCE = 1 / 50
 

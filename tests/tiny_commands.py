@@ -64,7 +64,8 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tiny_run", str(folder)],
             cwd=REPO,
-            env=os.environ | {"PYTHONPATH": paths},
+            # Its forks run what the tests run, so that their coverage is not counted.
+            env=os.environ | {"PYTHONPATH": paths, "COVERAGE_PROCESS_CONFIG": ""},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -70,3 +70,26 @@ def variables_of() -> Any:
         return {name: variables[name] for name in ("params", "batch_stats")}
 
     return make
+
+
+def selfie_meta(
+    model: str, places: list[Any], size: int, class_names: list[str], alpha: float = 1.0
+) -> dict[str, Any]:
+    """The meta of a checkpoint of task 2, as `workdir.model_meta` reads it."""
+    return {
+        "l2": 0.01,
+        "task": "selfie",
+        "method": "probe",
+        "init_from": "imagenet",
+        "config": {},
+        "backbone": {"model": model, "alpha": alpha},
+        "class_names": class_names,
+        "places": places,
+        "image_size": size,
+        "resize": "bicubic",
+        "mirror": True,
+        "crop": {"kind": "none", "margin": 1.2, "fallback": False},
+        "temperature": 1.6,
+        "sure_from": 0.7,
+        "unlike_from": None,
+    }

@@ -8,11 +8,13 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from cifsel import build, workdir
+from cifsel.comparison import reviewed as reviews
 from cifsel.comparison.candidates import group_into_candidates
 from cifsel.comparison.findings import examine_test_images
 from cifsel.comparison.paired import Estimate
 from cifsel.comparison.report import make_page, make_report
 from cifsel.comparison.results import BestRun, Comparison, best_run, describe
+from cifsel.comparison.reviewed import Review
 from cifsel.comparison.runs import Run, digest, read_run
 from cifsel.comparison.verdict import decide, sentence_on_test, sentence_on_validation
 from cifsel.data.splits import Dataset, Split
@@ -30,33 +32,41 @@ COMPARISON = "comparison.json"
 SUMMARIES = "comparison"
 
 
-def compare(folders: Sequence[str], output: str) -> Comparison:
+def compare(folders: Sequence[str], output: str, reviewed: str | None = None) -> Comparison:
     """Compares finished runs and writes the report.
 
     Args:
       folders: workdirs of at least two runs. Those that differ by their seed alone count as one
         candidate.
       output: a folder, made if it is not there. An earlier report in it is replaced.
+      reviewed: a file of what people said of labels, as `reviewed.read` has it. None without one.
 
     Returns:
       The content of comparison.json.
 
     Raises:
-      UserError: a run is unfinished or damaged, the runs cannot be compared, or their images are
-        not available.
+      UserError: a run is unfinished or damaged, the runs cannot be compared, their images are not
+        available, or the file of labels cannot be used.
     """
     target = output_folder(output)
+    rows = reviews.read(reviewed) if reviewed else []
     candidates = group_into_candidates([read_run(folder) for folder in folders])
     inputs = [digest(remote.place(folder)) for folder in folders]
     dataset = _load_images(candidates[0].runs[0])
+    review = _review(rows, reviewed, dataset) if reviewed else None
     verdict = decide(candidates)
     say(sentence_on_validation(verdict))
     say(sentence_on_test(verdict))
-    findings = examine_test_images(dataset, candidates)
+    findings = examine_test_images(dataset, candidates, review)
+    entry = None
+    if reviewed and review:
+        entry = reviews.describe(reviewed, review, candidates, findings.label_errors)
+        say(entry.sentence())
     with working("drawing the report"):
-        report = make_report(dataset, candidates, verdict, findings)
-    comparison = describe(dataset, candidates, verdict, findings, inputs)
-    arguments = shlex.join([*folders, f"--output={output}"])
+        report = make_report(dataset, candidates, verdict, findings, entry)
+    comparison = describe(dataset, candidates, verdict, findings, inputs=inputs, reviewed=entry)
+    flags = [f"--output={output}", *([f"--reviewed={reviewed}"] if reviewed else [])]
+    arguments = shlex.join([*folders, *flags])
     page = make_page(report, f"{typed.words('cifsel.compare')} {arguments}")
     _write(target, page, comparison, best_run(target, verdict.chosen))
     _show(target, comparison)
@@ -99,6 +109,15 @@ def output_folder(output: str) -> epath.Path:
     if (target / workdir.CONFIG).exists() or (target / workdir.METRICS).exists():
         raise UserError(f"output {target} is the workdir of a run: give another --output")
     return target
+
+
+def _review(rows: Sequence[reviews.Row], file: str, dataset: Dataset) -> Review:
+    """What people said of the labels of the test images."""
+    test = dataset.test
+    of_test = {"ids": test.ids, "labels": test.labels}
+    return reviews.match(
+        rows, file, **of_test, class_names=dataset.class_names, names=dataset.names
+    )
 
 
 def _load_images(run: Run) -> Dataset:
@@ -150,6 +169,11 @@ def _show(target: epath.Path, comparison: Comparison) -> None:
         f"{candidate.name}, test": _accuracy(candidate.test.accuracy)
         for candidate in comparison.candidates
     }
+    if comparison.reviewed:
+        accuracies |= {
+            f"{name}, labels that people did not reject": _accuracy(accuracy)
+            for name, accuracy in comparison.reviewed.accuracy.items()
+        }
     show_table(
         "comparison",
         accuracies

@@ -7,7 +7,9 @@ from jaxtyping import Int
 
 from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.duplicates import COPIES_CRITERION, CRITERION, Duplicate
-from cifsel.comparison.label_errors import MIN_PROBABILITY, LabelError
+from cifsel.comparison.findings import Findings
+from cifsel.comparison.label_errors import MIN_PROBABILITY
+from cifsel.comparison.reviewed import Review, ReviewEntry
 from cifsel.comparison.scores import confusion, mean_probabilities
 from cifsel.data.splits import Dataset
 from cifsel.prediction import gradcam, trained_model
@@ -123,13 +125,19 @@ class Examples:
             heat=True,
         )
 
-    def label_errors(self, label_errors: Sequence[LabelError], num_runs: int) -> Gallery:
+    def label_errors(
+        self, findings: Findings, num_runs: int, reviewed: ReviewEntry | None = None
+    ) -> Gallery:
         """Shows test images whose label every run contradicts with confidence."""
+        label_errors = findings.label_errors
         tiles = [
             Tile(
                 (self._dataset.test.images[error.position],),
                 f"labelled {self._names[error.label]}",
-                (f"all say {self._names[error.predicted]} {percent(error.probability)}",),
+                (
+                    f"all say {self._names[error.predicted]} {percent(error.probability)}",
+                    *_said_by_people(findings.review, error.position),
+                ),
             )
             for error in label_errors[:LABEL_ERRORS]
         ]
@@ -141,6 +149,7 @@ class Examples:
             f" {percent(MIN_PROBABILITY)}. The label may be wrong, the image may show several"
             " objects, or all networks share an error. These images stay in every figure of this"
             " report."
+            + (f" {reviewed.sentence()}" if reviewed else "")
             + (f" The first {LABEL_ERRORS}:" if len(label_errors) > LABEL_ERRORS else ""),
             tuple(tiles),
             folded=True,
@@ -184,6 +193,13 @@ class Examples:
         answer = f"{self._names[predicted]} {percent(probabilities[predicted])}"
         label = self._dataset.test.labels[position]
         return Tile((self._dataset.test.images[position],), self._names[label], (answer,))
+
+
+def _said_by_people(review: Review | None, position: int) -> tuple[str, ...]:
+    """A line on what people said of the label of a test image, if they looked at it."""
+    if review is None or not review.looked_at[position]:
+        return ()
+    return ("people reject the label" if review.rejected[position] else "people confirm the label",)
 
 
 def _no_map(candidate: Candidate) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.duplicates import Duplicate, find_copies, find_duplicates
 from cifsel.comparison.label_errors import LabelError, find_label_errors
+from cifsel.comparison.reviewed import Review
 from cifsel.data.splits import Dataset
 from cifsel.evaluation import scoring
 
@@ -20,10 +21,12 @@ class Findings:
     Attributes:
       duplicates: test images that are in training or validation too.
       label_errors: test images whose label every run contradicts.
+      review: what people said of labels of test images. None if that is not known.
     """
 
     duplicates: Sequence[Duplicate]
     label_errors: Sequence[LabelError]
+    review: Review | None = None
 
     def without_duplicate(self, count: int) -> Bool[np.ndarray, " count"]:
         """Tells for each of `count` test images whether it has no duplicate in training."""
@@ -37,13 +40,16 @@ def may_have_copies(candidates: Sequence[Candidate]) -> bool:
     return candidates[0].runs[0].metrics.dataset != "drawn"
 
 
-def examine_test_images(dataset: Dataset, candidates: Sequence[Candidate]) -> Findings:
+def examine_test_images(
+    dataset: Dataset, candidates: Sequence[Candidate], review: Review | None = None
+) -> Findings:
     """Compares test with training images, and labels with the predictions of all runs."""
     runs = [run for candidate in candidates for run in candidate.runs]
     probabilities = [scoring.softmax(run.logits["test"]) for run in runs]
     return Findings(
         _duplicates(dataset) if may_have_copies(candidates) else [],
         find_label_errors(probabilities, dataset.test.labels),
+        review,
     )
 
 

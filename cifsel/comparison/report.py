@@ -8,6 +8,7 @@ from cifsel.comparison.candidates import Candidate
 from cifsel.comparison.examples import Examples
 from cifsel.comparison.findings import Findings, may_have_copies
 from cifsel.comparison.report_charts import make_charts
+from cifsel.comparison.reviewed import ReviewEntry
 from cifsel.comparison.verdict import Verdict, sentence_on_test, sentence_on_validation
 from cifsel.data.splits import Dataset
 from cifsel.reports import looks
@@ -65,7 +66,11 @@ class Report:
 
 
 def make_report(
-    dataset: Dataset, candidates: Sequence[Candidate], verdict: Verdict, findings: Findings
+    dataset: Dataset,
+    candidates: Sequence[Candidate],
+    verdict: Verdict,
+    findings: Findings,
+    reviewed: ReviewEntry | None = None,
 ) -> Report:
     """Makes the report of a comparison."""
     pair = verdict.chosen, verdict.rival
@@ -79,14 +84,13 @@ def make_report(
         examples.disagreements(0),
         examples.disagreements(1),
         examples.gradcams(),
-        examples.label_errors(findings.label_errors, len(runs)),
+        examples.label_errors(findings, len(runs), reviewed),
         *([examples.duplicates(findings.duplicates)] if may_have_copies(candidates) else []),
     )
-    without_duplicate = findings.without_duplicate(len(dataset.test))
     return Report(
         verdict=sentence_on_validation(verdict),
         on_test=sentence_on_test(verdict),
-        scores=tables.score_table(ordered, without_duplicate),
+        scores=tables.score_table(ordered, findings.without_duplicate(len(dataset.test)), reviewed),
         differences=tables.difference_table(candidates, verdict),
         configs=tables.config_table(ordered),
         charts=make_charts(dataset, ordered, _items(candidates), pair),

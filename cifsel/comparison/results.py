@@ -10,6 +10,7 @@ from etils import epath
 from cifsel.comparison.candidates import Candidate, differing_fields
 from cifsel.comparison.findings import Findings
 from cifsel.comparison.paired import Difference
+from cifsel.comparison.reviewed import ReviewEntry
 from cifsel.comparison.scores import (
     CandidateCost,
     CandidateScores,
@@ -93,6 +94,7 @@ class Comparison:
       suspects: suspected label errors.
       fingerprint: of the data set.
       inputs: a digest of the results of each run, in the order in which they were given.
+      reviewed: what people said of labels of test images. None if that is not known.
     """
 
     verdict: str
@@ -108,6 +110,7 @@ class Comparison:
     suspects: tuple[LabelErrorEntry, ...]
     fingerprint: str
     inputs: tuple[str, ...]
+    reviewed: ReviewEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON form, with the fields in the order above."""
@@ -148,7 +151,9 @@ def describe(
     candidates: Sequence[Candidate],
     verdict: Verdict,
     findings: Findings,
+    *,
     inputs: Sequence[str],
+    reviewed: ReviewEntry | None = None,
 ) -> Comparison:
     """Gathers the results of a comparison. `inputs` are `runs.digest` of the runs as given."""
     test, class_names = dataset.test, dataset.class_names
@@ -181,6 +186,7 @@ def describe(
         ),
         fingerprint=dataset.fingerprint,
         inputs=tuple(inputs),
+        reviewed=reviewed,
     )
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 
 from cifsel.comparison import paired
 from cifsel.comparison.candidates import Candidate, differing_fields
+from cifsel.comparison.reviewed import ReviewEntry
 from cifsel.comparison.scores import candidate_cost, candidate_scores
 from cifsel.comparison.verdict import Verdict
 from cifsel.evaluation import split_score
@@ -21,13 +22,16 @@ _FIELDS_OF_MODELS = ("model", "weights", "drop_path", "alpha")
 
 
 def score_table(
-    candidates: Sequence[Candidate], without_duplicate: Bool[np.ndarray, " images"]
+    candidates: Sequence[Candidate],
+    without_duplicate: Bool[np.ndarray, " images"],
+    reviewed: ReviewEntry | None = None,
 ) -> Table:
     """Lists the scores and the cost of each candidate.
 
     Args:
       candidates: one column each.
       without_duplicate: the test images that have no duplicate in training.
+      reviewed: what people said of labels of test images. None if that is not known.
     """
     test = [candidate_scores(candidate, "test") for candidate in candidates]
     val = [candidate_scores(candidate, "val") for candidate in candidates]
@@ -54,6 +58,10 @@ def score_table(
     if not without_duplicate.all():
         name = "test accuracy without duplicates in training"
         cleaned_rows.append(row(name, cleaned, _with_interval))
+    if reviewed:
+        name = f"test accuracy on the {reviewed.images:,} images whose label people did not reject"
+        accuracies = [reviewed.accuracy[candidate.name] for candidate in candidates]
+        cleaned_rows.append(row(name, accuracies, _with_interval))
     rows = [
         row("test accuracy (95 % interval)", test, lambda s: _with_interval(s.accuracy)),
         row("of each seed, %", test, lambda s: _by_seed(s.accuracy)),

@@ -51,10 +51,15 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
         )
 
-    def add_checkpoint(self) -> None:
-        """Adds --checkpoint, the model of a command that uses one."""
-        words = "workdir of a run, or a comparison"
-        self.add_argument("--checkpoint", required=True, type=path, metavar="DIR", help=words)
+    def add_checkpoint(self, *, required: bool = True, more: str = "") -> None:
+        """Adds --checkpoint, the model of a command that uses one.
+
+        Args:
+          required: whether the command cannot do without it.
+          more: is said of it beside what it may be.
+        """
+        words = f"workdir of a run, a comparison, or a model file{more}"
+        self.add_argument("--checkpoint", required=required, type=path, metavar="PATH", help=words)
 
     def error(self, message: str) -> NoReturn:
         """Prints one line about wrong arguments, and ends the process."""

@@ -53,7 +53,7 @@ _PHOTOS = (
 )
 
 _SOURCE = (
-    Place("init_from", None, "folder of a task-1 run or comparison, or 'imagenet'"),
+    Place("init_from", None, "folder of a task-1 run or comparison, a model file, or 'imagenet'"),
     Choice("model", "efficientnetv2-b0", "the backbone, for init_from=imagenet", choices=MODELS),
     Place("weights_dir", None, "folder of .h5 files. None: CIFSEL_WEIGHTS", changes_result=False),
     Int(

@@ -167,7 +167,7 @@ def _check_quickstart(config: ConfigDict) -> None:
 def _check_selfie(config: ConfigDict, prefix: str) -> None:
     needed = {
         "photos": "a folder with a sub-folder for each class, or zips",
-        "init_from": "the folder of a task-1 run, or 'imagenet'",
+        "init_from": "the folder of a task-1 run, a model file, or 'imagenet'",
     }
     for name, expected in needed.items():
         if not config[name]:

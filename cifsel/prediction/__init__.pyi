@@ -11,7 +11,7 @@ from .prediction import HeldOut as HeldOut
 from .predictor import NoFaceError as NoFaceError
 from .predictor import Predictor as Predictor
 from .predictor import load as load
-from .predictor import run_of as run_of
+from .restoring import run_of as run_of
 from .selfie_model import SelfieModel as SelfieModel
 from .trained_model import TrainedModel as TrainedModel
 from .trained_model import restore as restore

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from cifsel import workdir
 from cifsel.errors import UserError
 from cifsel.evaluation import prediction_sets, scoring
-from cifsel.prediction.predictor import Predictor, run_of
+from cifsel.prediction.predictor import Predictor
+from cifsel.prediction.restoring import run_of
 from cifsel.runtime import remote
-from cifsel.runtime.paths import expanded
+from cifsel.runtime.paths import expanded, is_file
 from cifsel.workdir import predictions
 from cifsel.workdir.model_meta import SELFIE
 
@@ -62,8 +63,8 @@ def thresholds(predictor: Predictor, folder: str) -> dict[float, float]:
 def true_probabilities(predictor: Predictor, folder: str) -> Float[np.ndarray, " n"]:
     """The probability of the true class of each image that the model was not trained on.
 
-    For task 1, these are the validation images. For task 2, they are the photos of training, with
-    the answers of models that had not seen them.
+    For task 1, these are the validation images. A model file has their probabilities. For task 2,
+    they are the photos of training, with the answers of models that had not seen them.
 
     Raises:
       UserError: the run has no such predictions.
@@ -72,7 +73,15 @@ def true_probabilities(predictor: Predictor, folder: str) -> Float[np.ndarray, "
         if not predictor.seen:
             raise UserError(f"{folder} has no held-out answers, which sets of classes need")
         return np.array([photo.held_out[photo.label] for photo in predictor.seen])
-    path = run_of(remote.place(expanded(folder))) / workdir.PREDICTIONS
+    if predictor.calibration is not None:
+        return predictor.calibration
+    run = run_of(remote.place(expanded(folder)))
+    if is_file(run):
+        raise UserError(
+            f"{run} has no answers to validation images, which sets of classes need: export it"
+            " again where the images of the run are"
+        )
+    path = run / workdir.PREDICTIONS
     arrays = predictions.read(path)
     if tuple(arrays["class_names"].tolist()) != predictor.class_names:
         raise UserError(f"{path} is of other classes than the checkpoint: put back its own file")

@@ -28,6 +28,7 @@ from cifsel import workdir
 from cifsel.errors import UserError, one_line
 from cifsel.evaluation import features
 from cifsel.prediction import predictor as predictors
+from cifsel.prediction import restoring
 from cifsel.prediction.exports import onnx_format, parity
 from cifsel.prediction.predictor import JAX, Predictor
 from cifsel.prediction.selfie_model import SelfieModel
@@ -83,7 +84,7 @@ def load(folder: str, runtime: str, answers: int = 0) -> Predictor:
       UserError: as `prediction.load`. Or the engine that is asked for is not installed, cannot
         compute this model, or answers otherwise than JAX.
     """
-    trained = predictors.restore(predictors.run_of(remote.place(expanded(folder))))
+    trained = restoring.restore(restoring.run_of(remote.place(expanded(folder))))
     plain = predictors.of(trained)
     if runtime == JAX or (runtime == AUTO and _obstacle(trained)):
         return plain

@@ -13,21 +13,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 from jaxtyping import Bool, Float, Int, UInt8
 
-from cifsel import workdir
 from cifsel.data.photos.crops import NONE, Cropper
 from cifsel.errors import UserError
 from cifsel.evaluation import features, inference, scoring
-from cifsel.prediction import gradcam, trained_model
-from cifsel.prediction.selfie_model import SelfieModel, restore_selfie
+from cifsel.prediction import gradcam, restoring
+from cifsel.prediction.selfie_model import SelfieModel
 from cifsel.prediction.trained_model import TrainedModel
 from cifsel.runtime import remote, sharding
-from cifsel.runtime.paths import exists, expanded
-from cifsel.workdir import checksums, identity, model_meta
-from cifsel.workdir.checkpoints import FOLDER, Checkpoints
-from cifsel.workdir.model_meta import SELFIE, ClassifierMeta, SeenPhoto
+from cifsel.runtime.paths import expanded
+from cifsel.workdir.model_meta import SELFIE, SeenPhoto
 
 TASK1 = "task1"
 JAX = "jax"
@@ -66,6 +62,8 @@ class Predictor:
         where that is not known.
       unlike_from: the least distance of an image that is unlike those of training. None where that
         is not known.
+      calibration: the probability of the true class of each validation image, where a model file
+        has them.
       runtime: what computes the forward pass: JAX, or one of `engines.ENGINES`.
     """
 
@@ -84,6 +82,7 @@ class Predictor:
     digest: str = ""
     judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
     unlike_from: float | None = None
+    calibration: Float[np.ndarray, " n"] | None = None
     runtime: str = JAX
 
     def show(
@@ -169,37 +168,17 @@ def batch_size() -> int:
 
 
 def load(folder: str) -> Predictor:
-    """Restores the model of a run.
+    """Restores the model of a run, or of a model file.
 
     Args:
-      folder: the workdir of a run of either task, or the folder of a comparison, for the better
-        model.
+      folder: the workdir of a run of either task, the folder of a comparison, for the better model,
+        or a file that `cifsel.export --format=cifsel` wrote.
 
     Raises:
       UserError: there is no checkpoint, or it is damaged, of another run, or of an unknown
         kind.
     """
-    return of(restore(run_of(remote.place(expanded(folder)))))
-
-
-def restore(run: epath.Path) -> TrainedModel | SelfieModel:
-    """Restores the model of a run of either task. Raises as `load`.
-
-    Args:
-      run: its workdir, as `run_of` returns it.
-    """
-    checkpoint = str(run / FOLDER)
-    with Checkpoints(run, read_only=True) as checkpoints:
-        meta = model_meta.parse(checkpoints.meta(), checkpoint)
-        identity.check_folder(run, meta, checkpoint)
-        if isinstance(meta, ClassifierMeta):
-            trained = trained_model.restore_classifier(meta, checkpoints, checkpoint)
-            return dataclasses.replace(trained, digest=_digest(run, checkpoints))
-        try:
-            made = restore_selfie(meta, checkpoints)
-            return dataclasses.replace(made, digest=_digest(run, checkpoints))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise model_meta.not_understood(checkpoint, error) from error
+    return of(restoring.restore(restoring.run_of(remote.place(expanded(folder)))))
 
 
 def of(trained: TrainedModel | SelfieModel, outputs: Outputs | None = None) -> Predictor:
@@ -212,39 +191,6 @@ def of(trained: TrainedModel | SelfieModel, outputs: Outputs | None = None) -> P
     if isinstance(trained, TrainedModel):
         return _of_classifier(trained, outputs)
     return _of_selfie(trained, outputs)
-
-
-def _digest(run: epath.Path, checkpoints: Checkpoints) -> str:
-    """The digest of what was restored."""
-    return checksums.digest(run / FOLDER / str(checkpoints.latest), ("meta/", "model/"))
-
-
-def run_of(folder: epath.Path) -> epath.Path:
-    """The workdir of a run.
-
-    Args:
-      folder: the workdir, or the folder of a comparison, whose best.json names the run.
-
-    Raises:
-      UserError: there is no checkpoint.
-    """
-    remote.reach(folder)
-    if exists(folder / FOLDER):
-        return folder
-    if not exists(folder / workdir.BEST):
-        lack = f"has neither {FOLDER}/ nor {workdir.BEST}" if exists(folder) else "is not there"
-        raise UserError(f"{folder} {lack}: give the workdir of a run, or a comparison's folder")
-    named = workdir.read_json(folder / workdir.BEST).get("run")
-    if not isinstance(named, str):
-        raise UserError(f"{folder / workdir.BEST} does not name a run: make the comparison again")
-    run = remote.place(named) if remote.is_remote(named) else folder / named
-    remote.reach(run)
-    if not exists(run / FOLDER):
-        raise UserError(
-            f"{folder / workdir.BEST} leads to {run}, which has no checkpoint ({run / FOLDER} is"
-            " not there): give the folder that the run is in now"
-        )
-    return run
 
 
 def _of_classifier(trained: TrainedModel, outputs: Outputs | None) -> Predictor:
@@ -265,6 +211,7 @@ def _of_classifier(trained: TrainedModel, outputs: Outputs | None) -> Predictor:
         logits=_batched(outputs or functools.partial(forward, variables)),
         evidence=functools.partial(evidence, variables),
         digest=trained.digest,
+        calibration=trained.calibration,
     )
 
 

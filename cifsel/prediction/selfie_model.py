@@ -12,8 +12,8 @@ from cifsel.evaluation import features
 from cifsel.evaluation.distances import Typical
 from cifsel.models import classifier
 from cifsel.models.classifier import Classifier
+from cifsel.prediction.trained_model import Stored
 from cifsel.runtime import compiling
-from cifsel.workdir.checkpoints import Checkpoints
 from cifsel.workdir.model_meta import SelfieMeta
 
 Tree = Any
@@ -46,8 +46,8 @@ class SelfieModel:
     digest: str = ""
 
 
-def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:
-    """Restores the weights from checkpoints whose `meta` has been read.
+def restore_selfie(meta: SelfieMeta, stored: Stored) -> SelfieModel:
+    """Restores the weights from checkpoints or a file whose `meta` has been read.
 
     Raises:
       UserError: the checkpoint is damaged.
@@ -74,7 +74,7 @@ def restore_selfie(meta: SelfieMeta, checkpoints: Checkpoints) -> SelfieModel:
     parts = backbone | {"head": head}
     if meta.unlike_from is not None:
         parts |= {"typical": typical_arrays}
-    tree = jax.tree.map(jnp.asarray, checkpoints.model(parts))
+    tree = jax.tree.map(jnp.asarray, stored.model(parts))
     kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
     variables = {kind: tree[kind] for kind in backbone}
     restored = SelfieModel(meta, model, variables, view, kernel, bias)

@@ -1,9 +1,11 @@
 """The classifier of a run of task 1, restored from its checkpoint."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from etils import epath
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from cifsel import build
@@ -15,6 +17,13 @@ from cifsel.workdir import identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 
 Tree = Any
+
+
+class Stored(Protocol):
+    """Where variables are stored: the checkpoints of a run, or a model file."""
+
+    def model(self, template: Tree) -> Tree:
+        """The variables, as arrays like those of `template`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +39,10 @@ class TrainedModel:
       config: of the run.
       fingerprint: of the data set and its splits.
       digest: of the checkpoint's files.
+      meta: of the checkpoint. None for a model that was not restored.
+      weights: how its kernels were stored, 'float32', 'float16' or 'int8'.
+      calibration: the probability of the true class of each validation image, where a model file
+        has them. A run has them in predictions.npz.
     """
 
     model: Classifier
@@ -40,6 +53,9 @@ class TrainedModel:
     config: ConfigDict
     fingerprint: str
     digest: str = ""
+    meta: model_meta.ClassifierMeta | None = None
+    weights: str = "float32"
+    calibration: Float[np.ndarray, " n"] | None = None
 
 
 def restore(run: epath.Path) -> TrainedModel:
@@ -62,14 +78,14 @@ def restore(run: epath.Path) -> TrainedModel:
 
 
 def restore_classifier(
-    meta: model_meta.ClassifierMeta, checkpoints: Checkpoints, folder: str
+    meta: model_meta.ClassifierMeta, stored: Stored, folder: str
 ) -> TrainedModel:
-    """Restores the best variables from checkpoints whose `meta` has been read.
+    """Restores the best variables from checkpoints or a file whose `meta` has been read.
 
     Args:
       meta: of the newest checkpoint.
-      checkpoints: of the run.
-      folder: of the checkpoints, for messages.
+      stored: the checkpoints of the run, or the file.
+      folder: of the checkpoints, or the file, for messages.
 
     Raises:
       UserError: the checkpoint is damaged, or of another version of cifsel.
@@ -81,7 +97,13 @@ def restore_classifier(
         template = executables.kept_shapes(init, f"{model!r} {view!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise model_meta.not_understood(folder, error) from error
-    variables = checkpoints.model(template)
     return TrainedModel(
-        model, variables, view, meta.image_side, meta.class_names, config, meta.fingerprint
+        model,
+        stored.model(template),
+        view,
+        meta.image_side,
+        meta.class_names,
+        config,
+        meta.fingerprint,
+        meta=meta,
     )

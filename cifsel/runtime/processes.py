@@ -53,24 +53,25 @@ def together(host: str, port: int, processes: int, process: int, timeout: float)
         _tell(peers, "go")
     else:
         peers = {0: _join(host, port, processes, process, timeout)}
-    failed = threading.Event()
+    refused, leaving = threading.Event(), threading.Event()
     for number, peer in peers.items():
         peer.settimeout(None)
         # A machine that has lost its power closes no connection.
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        threading.Thread(target=_watch, args=(number, peers, failed), daemon=True).start()
+        threading.Thread(target=_watch, args=(number, peers, refused, leaving), daemon=True).start()
     try:
         yield
     except Interrupted:
         _tell(peers, "done")
         raise
     except (Exception, KeyboardInterrupt) as error:
-        if isinstance(error, UserError | KeyboardInterrupt):
-            failed.set()
-        # The others may be about to fail for the same reason. Or a sum over all processes has
-        # failed because one of them is lost: then `_watch` ends this process, and names that one.
+        if isinstance(error, UserError):
+            refused.set()
+        # The others may be about to fail for the same reason. Or a sum over all processes, or a
+        # checkpoint, has failed because one of them is lost: then `_watch` ends this process, and
+        # names that one.
         time.sleep(0 if isinstance(error, KeyboardInterrupt) else _GRACE)
-        failed.set()
+        leaving.set()
         _tell(peers, f"gone {process}")
         # Called after the error is printed. JAX would first wait five minutes for the others.
         atexit.register(_leave, error)
@@ -151,15 +152,25 @@ def _join(host: str, port: int, processes: int, process: int, timeout: float) ->
     raise UserError(f"process 0 of {processes} is gone")
 
 
-def _watch(number: int, peers: dict[int, socket.socket], failed: threading.Event) -> None:
+def _watch(
+    number: int,
+    peers: dict[int, socket.socket],
+    refused: threading.Event,
+    leaving: threading.Event,
+) -> None:
     """Ends this process when a peer is gone that has not sent "done".
 
-    A process that has failed itself stays, to print its own error.
+    Args:
+      number: of the peer.
+      peers: the connections to all.
+      refused: this process has a UserError. It stays to print it when a peer says that it has
+        failed too, but not when a peer is gone without a word.
+      leaving: this process has failed, and stays to print its own error.
     """
     message = ""
     with contextlib.suppress(OSError):
         message = _hear(peers[number])
-    if message == "done" or failed.is_set():
+    if message == "done" or leaving.is_set() or (message and refused.is_set()):
         return
     gone = message.removeprefix("gone ") or number  # Process 0 passes on who is gone.
     _tell(peers, f"gone {gone}")

@@ -5,10 +5,10 @@
     python -m cifsel.web --workdir=/tmp/web --checkpoint=/tmp/task1
 
 Each visitor's photos and runs are kept in a folder of their own below --workdir. Training starts
-from the network of --checkpoint, a run of task 1 or a comparison, else from ImageNet weights. Only
-this machine reaches the page, unless --host says otherwise. It needs pip install 'cifsel[web]'.
-Exit codes: 0 done, 1 a defect of the program, 2 an input or the machine cannot be used, 75 stopped
-by SIGTERM, 130 Ctrl-C.
+from the network of --checkpoint, a run of task 1, a comparison or a model file, else from ImageNet
+weights. Only this machine reaches the page, unless --host says otherwise. It needs pip install
+'cifsel[web]'. Exit codes: 0 done, 1 a defect of the program, 2 an input or the machine cannot be
+used, 75 stopped by SIGTERM, 130 Ctrl-C.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def check(flags: argparse.Namespace) -> None:
     if not (flags.workdir or flags.checkpoint):
         raise UserError(
             "neither --workdir nor --checkpoint is given: give --workdir=DIR to collect photos, or"
-            " --checkpoint=DIR to classify alone"
+            " --checkpoint=PATH to classify alone"
         )
     if not 0 <= flags.port < 65_536:
         raise UserError(f"--port is {flags.port}; expected 0 to 65535, such as 7860")
@@ -84,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     words = "folder of this machine for photos and runs"
     add("--workdir", type=arguments.local_path, metavar="DIR", help=words)
-    words = "workdir of a run, or a comparison, that classifies and from which training starts"
-    add("--checkpoint", type=arguments.path, metavar="DIR", help=words)
+    words = "run, comparison or model file that classifies and from which training starts"
+    add("--checkpoint", type=arguments.path, metavar="PATH", help=words)
     words = "address to listen on. Default: 127.0.0.1. 0.0.0.0 for all, with --password"
     add("--host", default="127.0.0.1", metavar="ADDRESS", help=words)
     add("--port", type=int, default=7860, help="default: 7860. 0: any that is free")

@@ -17,6 +17,8 @@ from cifsel.prediction import predictor as predictors
 from cifsel.prediction.image_predictor import ImagePredictor
 from cifsel.prediction.prediction import Prediction
 from cifsel.prediction.predictor import Predictor
+from cifsel.runtime.paths import is_file
+from cifsel.web import crop_choice
 
 _MOST_MODELS = 4  # in memory, of up to 90 MB each
 
@@ -89,8 +91,8 @@ class Answerer:
 
     def _model(self, folder: str) -> Predictor:
         # A run may be deleted, and another one have its number.
-        metrics = Path(folder) / workdir.METRICS
-        key = folder, metrics.stat().st_mtime_ns if metrics.exists() else 0
+        stamped = Path(folder) if is_file(Path(folder)) else Path(folder) / workdir.METRICS
+        key = folder, stamped.stat().st_mtime_ns if stamped.exists() else 0
         if key not in self._models:
             self._models[key] = predictors.load(folder)
             while len(self._models) > _MOST_MODELS:
@@ -116,7 +118,7 @@ def sentence_of(run: Path) -> tuple[str, list[str]]:
       UserError: its metrics are damaged.
     """
     metrics = api.open_run(run).metrics
-    return str(metrics["sentence"]), [str(note) for note in metrics["notes"]]
+    return str(metrics["sentence"]), [crop_choice.for_page(note) for note in metrics["notes"]]
 
 
 def is_of(run: Path, photos: list[Path]) -> bool:

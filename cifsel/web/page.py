@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.events import api
 
 from cifsel.errors import UserError
-from cifsel.web import exporting, render
+from cifsel.web import crop_choice, exporting, render
 from cifsel.web.projects import new_id
 from cifsel.web.visits import READY, Visits
 
@@ -187,6 +187,8 @@ def _next(words: str, tabs: gr.Tabs, tab: str) -> None:
 def _train(visits: Visits, project: gr.Textbox) -> tuple[Callable[..., Any], list[Any]]:
     """The tab in which a classifier is trained. Returns what shows its state, and where."""
     state = gr.HTML("", js_on_load=None, elem_classes="state")
+    crops = [(crop_choice.WORDS[crop], crop) for crop in crop_choice.offered()]
+    crop = gr.Radio(crops, value=crop_choice.NONE, label="The network sees", visible=len(crops) > 1)
     with gr.Row():
         begin = gr.Button("Train", variant="primary", elem_id="train")
         stop = gr.Button("Stop", visible=False)
@@ -207,8 +209,8 @@ def _train(visits: Visits, project: gr.Textbox) -> tuple[Callable[..., Any], lis
         )
 
     @_shown
-    def begun(name: str) -> tuple[Any, ...]:
-        problem = visits.train(name)
+    def begun(name: str, crop: str) -> tuple[Any, ...]:
+        problem = visits.train(name, crop)
         after = looked(name)
         return (problem, *after[1:]) if problem else after
 
@@ -217,7 +219,7 @@ def _train(visits: Visits, project: gr.Textbox) -> tuple[Callable[..., Any], lis
         visits.stop(name)
         return looked(name)
 
-    begin.click(begun, project, shown, **_QUIET)
+    begin.click(begun, [project, crop], shown, **_QUIET)
     stop.click(stopped, project, shown, **_QUIET)
     timer.tick(_shown(looked), project, shown, **_QUIET)
     return _shown(looked), shown

@@ -6,6 +6,7 @@ from pathlib import Path
 from cifsel import get_config
 from cifsel.errors import UserError
 from cifsel.models.weights.backbone import WeightsSpec, find_file
+from cifsel.prediction import published
 from cifsel.prediction.predictor import TASK1
 from cifsel.runtime.terminal import say, warn
 from cifsel.web.answering import Answerer
@@ -75,6 +76,9 @@ def start_of(folder: Path, checkpoint: str | None) -> Start:
     try:
         file = find_file(WeightsSpec(model, "imagenet", 1.0, _RESOLUTION, None))
     except UserError as error:
+        if network := published.path():
+            say(f"training starts from {network}, as there are no ImageNet weights ({error})")
+            return Start(network, "the network that cifsel comes with")
         return _drawn(folder, str(error))
     say(f"training starts from ImageNet weights: {file}")
     return Start("imagenet", "ImageNet weights")

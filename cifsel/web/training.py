@@ -15,6 +15,7 @@ from etils import epath
 from cifsel import workdir
 from cifsel.errors import UserError, printable
 from cifsel.runtime.terminal import count
+from cifsel.web import crop_choice
 from cifsel.web.jobs import Command
 from cifsel.web.looks import UPLOAD_BURST_SECONDS, Looks, bursts
 from cifsel.web.projects import Project
@@ -59,6 +60,7 @@ class Training:
     Attributes:
       project: of the photos.
       photos: how many there are.
+      crop: the part of the photos that the network sees.
       state: 'waiting', 'running', 'done', 'failed' or 'stopped'.
       said: the last line of the command.
       error: why it failed.
@@ -68,6 +70,7 @@ class Training:
 
     project: Project
     photos: int
+    crop: str = crop_choice.NONE
     state: str = "waiting"
     said: str = ""
     error: str = ""
@@ -98,12 +101,14 @@ class Trainer:
         self._changed = threading.Condition()
         threading.Thread(target=self._work, daemon=True).start()
 
-    def begin(self, project: Project) -> Training:
+    def begin(self, project: Project, crop: str = crop_choice.NONE) -> Training:
         """Asks for a training.
 
         Raises:
-          UserError: there are too few photos, or too many others wait.
+          UserError: there are too few photos, no such crop, or too many others wait.
         """
+        if crop not in crop_choice.offered():
+            raise UserError("what finds this part of a photo is not installed")
         if lack := self.lack(project):
             raise UserError(lack)
         photos = len(project.all_photos())
@@ -113,7 +118,7 @@ class Trainer:
                 return current
             if len(self._waiting) >= MOST_WAITING:
                 raise UserError(f"{MOST_WAITING} trainings wait already: try again in some minutes")
-            training = Training(project, photos)
+            training = Training(project, photos, crop)
             self._trainings[project.name] = training
             self._waiting.append(training)
             self._changed.notify()
@@ -205,6 +210,7 @@ class Trainer:
             f"--config.init_from={self.start.init_from}",
             f"--config.people_csv={bursts_file}",
             f"--config.burst_seconds={UPLOAD_BURST_SECONDS:g}",
+            f"--config.crop={training.crop}",
             *self.start.flags,
             *self._options,
             f"--workdir={run}",
@@ -242,6 +248,7 @@ class Trainer:
             if training.state == "running":
                 folder = training.project.folder
                 training.state = state
+                error = crop_choice.for_page(error)
                 training.error = error.replace(f"{folder}/", "").replace(f"{folder}", "")
             training.command = None
 

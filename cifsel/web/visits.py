@@ -130,10 +130,10 @@ class Visits:
             return ""
         return render.again(project) if project.all_photos() else ""
 
-    def train(self, name: str) -> str:
+    def train(self, name: str, crop: str) -> str:
         """Asks for a training. Returns why there is none, '' if there is."""
         try:
-            self._own_trainer().begin(self.project(name))
+            self._own_trainer().begin(self.project(name), crop)
         except UserError as error:
             return render.problem(str(error))
         return ""

@@ -124,7 +124,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(regular.content(path, MAX_JSON_BYTES))
-        _check_json(content)
+        check_json(content)
     except FileNotFoundError:
         raise UserError(f"{path} is not there: give the folder of a run that has it") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -136,7 +136,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     return content
 
 
-def _check_json(content: Any) -> None:
+def check_json(content: Any) -> None:
     """Raises ValueError for deep nesting, and for NaN and infinity, which Python's JSON allows."""
     level, depth = [content], 0
     while level := [

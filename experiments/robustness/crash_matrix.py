@@ -93,7 +93,12 @@ def disturb(flags: argparse.Namespace) -> None:
     """Runs the command undisturbed and disturbed, and exits with 1 if results differ."""
     output = flags.output.resolve()
     output.mkdir(parents=True)
-    ways = [way for way in flags.ways if (reason := impossible(way)) is None or print(reason)]
+    ways = []
+    for way in flags.ways:
+        if reason := impossible(way):
+            say(reason)
+        else:
+            ways.append(way)
     with volume(output / "disk", "full" in ways) as disk:
         matrix = Matrix(flags.command, disk, output)
         undisturbed = matrix.undisturbed()
@@ -215,7 +220,7 @@ class Matrix:
             shutil.rmtree(self.workdir)
         if differing := differences(*both):
             raise SystemExit(f"two undisturbed runs differ: {differing}")
-        print(f"undisturbed: {self.seconds:.0f} s, {len(both[0])} results", flush=True)
+        say(f"undisturbed: {self.seconds:.0f} s, {len(both[0])} results")
         return both[0]
 
     def start(self, log: Path) -> subprocess.Popen:
@@ -252,10 +257,10 @@ class Matrix:
                 raise Wrong(f"results differ from the undisturbed run: {differing}")
             if left := left_over(workdir):
                 raise Wrong(f"left over: {left}")
-            print(f"{name}: the same results, nothing left over", flush=True)
+            say(f"{name}: the same results, nothing left over")
         except Wrong as wrong:
             self.wrong += 1
-            print(f"{name}: WRONG: {wrong} (see {log})", flush=True)
+            say(f"{name}: WRONG: {wrong} (see {log})")
         shutil.rmtree(workdir, ignore_errors=True)
 
     def disturb(
@@ -277,7 +282,8 @@ class Matrix:
         took = time.monotonic() - begun
         lines = log.read_bytes()[log_size:].decode(errors="replace").strip().splitlines()
         last = lines[-1] if lines else ""
-        print(f"run-{self.runs - 1}: {after:5.1f} s: {way}: {status} after {took:.1f} s: {last}")
+        name = f"run-{self.runs - 1}"
+        say(f"{name}: {way} after {after:.1f} s: status {status} after {took:.1f} s: {last}")
         allowed = {*EXIT_STATUSES[way], 0}  # 0: the run finished just before.
         if status not in allowed:
             raise Wrong(f"{way} gave exit status {status}, not one of {sorted(allowed)}")

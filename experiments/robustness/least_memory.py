@@ -19,6 +19,7 @@ from pathlib import Path
 from cifsel.config import Parser
 from cifsel.errors import UserError
 from cifsel.runtime import command
+from cifsel.runtime.terminal import say
 
 GROUPS = Path("/sys/fs/cgroup")
 RUNS = ["--config=configs/quickstart.py", "--workdir=WORKDIR"]
@@ -46,13 +47,13 @@ def _search(arguments: list[str], amounts: list[float]) -> None:
     for gigabytes in sorted(amounts, reverse=True):
         status, seconds = run(arguments, gigabytes)
         verdict = "enough" if status == 0 else f"too little (exit status {status})"
-        print(f"{gigabytes:g} GiB: {verdict}, {seconds:.0f} s", flush=True)
+        say(f"{gigabytes:g} GiB: {verdict}, {seconds:.0f} s")
         if status:
             break
         enough = gigabytes
     if enough is None:
         raise UserError(f"--gigabytes: not even {max(amounts):g} was enough: give more")
-    print(f"{enough:g} GiB are enough")
+    say(f"{enough:g} GiB are enough")
 
 
 def run(arguments: list[str], gigabytes: float) -> tuple[int, float]:

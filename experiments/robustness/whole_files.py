@@ -14,6 +14,7 @@ from etils import epath
 from PIL import ExifTags, Image
 
 from cifsel import config as config_lib
+from cifsel.comparison import reviewed
 from cifsel.comparison.candidates import Candidate, candidate_names
 from cifsel.comparison.runs import read_run
 from cifsel.comparison.scores import candidate_cost, candidate_scores
@@ -22,10 +23,13 @@ from cifsel.errors import UserError
 from cifsel.evaluation.cost import Cost
 from cifsel.evaluation.split_score import ClassScore, CoarseScore, SplitScore
 from cifsel.models.weights import h5_file
-from cifsel.prediction import predictor
+from cifsel.prediction import restoring
 from cifsel.runtime import zips
 from cifsel.training.progress import Epoch, Progress
 from cifsel.training.results import RunMetrics
+from cifsel.workdir import model_file
+from cifsel.workdir.model_file import INT8, Facts
+from cifsel.workdir.model_meta import ClassifierMeta
 from cifsel.workdir.predictions import SPLITS
 from cifsel.workdir.provenance import Devices, Provenance
 from configs import effnet
@@ -66,6 +70,8 @@ def files(folder: Path) -> dict[str, File]:
         "metrics.json": ("metrics.json", _metrics(), _read_run),
         "predictions.npz": ("predictions.npz", _predictions(), _read_run),
         "best.json": ("best.json", b'{"run": "run"}', _read_pointer),
+        "model file": ("model.safetensors", _model_file(), _read_model_file),
+        "labels of people": ("people.csv", b"test_index,confirmed\n3,yes\n4,no\n", _read_reviewed),
     }
     written = {}
     for number, (kind, (name, content, read)) in enumerate(kinds.items()):
@@ -215,5 +221,25 @@ def _read_run(path: Path) -> None:
     candidate_names(candidate.runs)
 
 
+_TREE = {"params": {"kernel": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)}}
+
+
+def _model_file() -> bytes:
+    config = config_lib.to_json(effnet.get_config())
+    meta = ClassifierMeta(config, ("ant", "bee", "cat"), (), (), 32, "f" * 64, None)
+    facts = Facts(INT8, meta.to_json(), {}, 1.0, None, {"0.9": 0.1}, {"seed": 0}, "none", "0.1.0")
+    return model_file.to_bytes(model_file.encode(_TREE, INT8), facts, np.array([0.5, 0.9]))
+
+
+def _read_model_file(path: Path) -> None:
+    model_file.read(path).model(_TREE)
+
+
+def _read_reviewed(path: Path) -> None:
+    ids, labels = np.arange(9), np.zeros(9, np.int64)
+    rows = reviewed.read(str(path))
+    reviewed.match(rows, str(path), ids=ids, labels=labels, class_names=("ant",))
+
+
 def _read_pointer(path: Path) -> None:
-    predictor.run_of(epath.Path(path.parent))
+    restoring.run_of(epath.Path(path.parent))

@@ -7,13 +7,21 @@ The records and pages are in experiments/results/. A marked section of a documen
 `<!-- table: NAME -->` and `<!-- end of table -->`.
 """
 
-import sys
 from pathlib import Path
 
-from cifsel.config import arguments
-from cifsel.runtime import command, terminal
 from experiments import RESULTS
-from experiments.tables import ablation, export, headlines, own_images, selfie, speed, task1, tpu
+from experiments import generated as files
+from experiments.tables import (
+    ablation,
+    export,
+    headlines,
+    label_doubts,
+    own_images,
+    selfie,
+    speed,
+    task1,
+    tpu,
+)
 from experiments.tables.markdown import Section, with_sections
 
 ROOT = RESULTS.parents[1]
@@ -35,6 +43,8 @@ SECTIONS: dict[str, Section] = {
     "goals": lambda _: task1.goals(),
     "speed": lambda _: speed.ratios(),
     "exports": lambda _: export.summary(),
+    "model-files": lambda _: export.model_files(),
+    "label-doubts": lambda _: label_doubts.counts(),
     "time-to-result": lambda _: speed.times(),
 }
 _NOTE = "<!-- Written by `python -m experiments.tables` from the records. Do not edit. -->\n\n"
@@ -51,38 +61,25 @@ def documents() -> list[Path]:
 
 def generated() -> dict[Path, str]:
     """The content that the records give each page, and each document with marked sections."""
-    files = {RESULTS / f"{name}.md": _NOTE + page() for name, page in PAGES.items()}
+    texts = {RESULTS / f"{name}.md": _NOTE + page() for name, page in PAGES.items()}
     for path in documents():
-        files[path] = with_sections(path.read_text(), path.parent, ROOT, SECTIONS)
-    return files
+        texts[path] = with_sections(path.read_text(), path.parent, ROOT, SECTIONS)
+    return texts
 
 
 def outdated() -> dict[Path, str]:
     """Those of `generated` that differ from the files."""
-    return {
-        path: text
-        for path, text in generated().items()
-        if not path.exists() or path.read_text() != text
-    }
+    return files.outdated(generated())
 
 
 def main() -> None:
     """Parses the command line, and writes or checks."""
-    parser = arguments.Parser("experiments.tables", __doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1")
-    check = parser.parse_args().check
-    command.start_terminal()
-    command.guarded(lambda: write(check))
+    files.main("experiments.tables", __doc__, write)
 
 
 def write(check: bool) -> None:
     """Writes what is out of date, or exits with 1 if there is something."""
-    for path, text in (files := outdated()).items():
-        terminal.answer(str(path.relative_to(ROOT)))
-        if not check:
-            path.write_text(text)
-    if check and files:
-        sys.exit(1)
+    files.write(generated(), ROOT, check=check)
 
 
 if __name__ == "__main__":

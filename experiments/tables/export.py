@@ -33,7 +33,7 @@ CIFAR-100 were trained on few images, since only the differences matter.
 {summary()}
 
 {quantised()}
-## Speed
+{_of_model_files()}## Speed
 
 Milliseconds per image of `cifsel.predict` and of onnxruntime, in batches of four, in turns.
 
@@ -83,6 +83,33 @@ def quantised() -> str:
     header = ("model", "trained on", "size", "float32", "int8", "file")
     words = "Accuracy on the validation images of the run, in ONNX."
     return f"## int8\n\n{words}\n\n{table(header, rows)}\n\n"
+
+
+def model_files() -> str:
+    """One row per model and kind of weights of a model file. '' if none was measured."""
+    rows = [
+        (
+            *_words(record),
+            row["weights"],
+            f"{row['bytes'] / 1e6:.1f} MB",
+            f"{percent(row['before'], 2)} to {percent(row['after'], 2)} of {row['images']:,}",
+            f"{row['largest_difference']:.3f}",
+            f"{row['same_answers']} of {row['asked']}",
+        )
+        for record in _records()
+        for row in record.get("model_files", ())
+    ]
+    header = (
+        *("model", "trained on", "size", "weights", "file", "validation accuracy"),
+        *("largest difference", "same answers"),
+    )
+    return table(header, rows) if rows else ""
+
+
+def _of_model_files() -> str:
+    words = "Differences are the largest of all probabilities, on test images of CIFAR-100."
+    rows = model_files()
+    return f"## Model files of cifsel\n\n{words}\n\n{rows}\n\n" if rows else ""
 
 
 def speed() -> str:

@@ -64,10 +64,20 @@ def runs_of_both(make_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def compared(stand_ins, runs_of_both):
+def people(dataset, tmp_path_factory):
+    """What people said of the labels of three images. All runs are wrong on image 0 and 21."""
+    answers = {0: "no", 1: "no", 21: "yes"}
+    lines = [f"{dataset.test.ids[at]},{answer}" for at, answer in answers.items()]
+    file = tmp_path_factory.mktemp("people") / "people.csv"
+    file.write_text("test_index,confirmed\n" + "\n".join(lines))
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def compared(stand_ins, runs_of_both, people):
     """The folder of a comparison, and its result."""
     root, folders = runs_of_both
-    return root, comparing.compare(folders, str(root))
+    return root, comparing.compare(folders, str(root), people)
 
 
 def test_result_is_on_disk_as_returned(compared):
@@ -93,6 +103,7 @@ def test_comparison_json_keeps_its_keys_and_their_order(compared):
     assert list(content) == [
         *("verdict", "on_test", "chosen", "rival", "within_noise", "differences", "candidates"),
         *("per_coarse", "differing_fields", "duplicates", "suspects", "fingerprint", "inputs"),
+        "reviewed",
     ]
     assert list(content["differences"]) == ["val", "test"]
     candidate, coarse = content["candidates"][0], content["per_coarse"][0]
@@ -106,6 +117,24 @@ def test_comparison_json_keeps_its_keys_and_their_order(compared):
     assert list(coarse["difference"]) == DIFFERENCE
     assert list(content["duplicates"][0]) == ["test_id", "similarity", "exact"]
     assert list(content["suspects"][0]) == ["test_id", "label", "predicted", "probability"]
+
+
+def test_labels_that_people_rejected_are_left_out_of_a_second_accuracy(compared, people):
+    root, result = compared
+    content = json.loads((root / comparing.COMPARISON).read_text())["reviewed"]
+    assert (content["file"], content["images"]) == (people, 98)
+    # MobileNet is wrong on 33 images. One of the two that are left out is among them.
+    assert content["accuracy"]["MobileNet"]["mean"] == pytest.approx(1 - 32 / 98)
+    assert (content["all"]["rejected"], content["all"]["looked_at"]) == (2, 3)
+    assert (content["suspects"]["rejected"], content["suspects"]["looked_at"]) == (1, 2)
+    for page in ("report.html", "report.md"):
+        # Some spaces are such that no line breaks there.
+        text = " ".join(html.unescape((root / page).read_text()).split())
+        assert "test accuracy on the 98 images whose label people did not reject" in text
+        assert result.reviewed.sentence() in text
+        assert f"--reviewed={people}" in text
+    # The Markdown has no pictures.
+    assert "people reject the label" in (root / "report.html").read_text().replace("\xa0", " ")
 
 
 def test_best_json_keeps_its_keys_and_their_order(compared):

@@ -16,7 +16,7 @@ from cifsel import workdir
 from cifsel.comparison import comparing
 from cifsel.comparison.runs import read_run
 from cifsel.errors import UserError, printable
-from cifsel.prediction import predictor
+from cifsel.prediction import predictor, restoring
 
 NONE_WRONG = {"val": [], "test": []}
 SLOW_FIXTURE = [HealthCheck.function_scoped_fixture]
@@ -55,7 +55,7 @@ def test_json_that_is_none(tmp_path, kind, file):
         said = JSON[kind][1]
     reads = {
         workdir.METRICS: lambda: read_run(str(tmp_path)),
-        workdir.BEST: lambda: predictor.run_of(epath.Path(tmp_path)),
+        workdir.BEST: lambda: restoring.run_of(epath.Path(tmp_path)),
         workdir.CONFIG: lambda: workdir.check(epath.Path(tmp_path), {}),
     }
     if kind == "loop" and file == workdir.CONFIG:

@@ -35,7 +35,7 @@ COMMANDS = (
 # The arguments that each command requires.
 REQUIRED = {
     "cifsel.compare": ("RUN", "--output"),
-    "cifsel.predict": ("PHOTO", "--checkpoint"),
+    "cifsel.predict": ("PHOTO",),
     "experiments.ablation": ("--workdir",),
     "experiments.robustness.draw_folder": ("--output",),
     "experiments.bench.own_data": ("--data", "--json"),

@@ -83,14 +83,15 @@ def test_arguments_of_predict():
 
 
 def test_arguments_of_compare(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["compare", "~/a", "gs://b/~", "--output=~/c"])
+    given = ["compare", "~/a", "gs://b/~", "--output=~/c", "--reviewed=~/people.csv"]
+    monkeypatch.setattr(sys, "argv", given)
     compare = importlib.import_module("cifsel.compare")
     monkeypatch.setattr(compare.command, "start", lambda: None)
     monkeypatch.setattr(compare.command, "guarded", lambda run: run())
     seen = []
     monkeypatch.setattr(comparing, "compare", lambda *given: seen.extend(given))
     compare.main()
-    assert seen == [["/home/me/a", "gs://b/~"], "/home/me/c"]
+    assert seen == [["/home/me/a", "gs://b/~"], "/home/me/c", "/home/me/people.csv"]
 
 
 def test_paths_that_functions_are_given():

@@ -45,7 +45,7 @@ def test_a_run_that_is_disturbed_ends_like_one_that_is_not(
     said = capsys.readouterr().out
     assert re.search(rf"^{len(ways)} disturbances in \d+ runs, 0 wrong$", said, re.M), said
     for way in ways:
-        assert f": {way}: " in said
+        assert f": {way} after " in said
 
 
 @pytest.fixture

@@ -61,4 +61,4 @@ def test_what_is_wrong_is_kept_and_told(tmp_path):
 def test_files_of_every_kind_are_read_or_refused():
     done = run("-m", "experiments.robustness.fuzz", "--inputs=5", "--seed=5")
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"^│ [^│]+ │ 5 +│.+│ 0 +│ [\d.]+ +│$", done.stdout, re.M)) == 22
+    assert len(re.findall(r"^│ [^│]+ │ 5 +│.+│ 0 +│ [\d.]+ +│$", done.stdout, re.M)) == 24

@@ -45,7 +45,7 @@ def test_an_outdated_page_is_found_and_written(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(command, "generated", lambda: {page: "text\n"})
     # It prepares a process for its end, and this one goes on.
-    monkeypatch.setattr(command.command, "start_terminal", lambda: None)
+    monkeypatch.setattr(command.files.command, "start_terminal", lambda: None)
     monkeypatch.setattr("sys.argv", ["tables", "--check"])
     with pytest.raises(SystemExit) as done:
         command.main()

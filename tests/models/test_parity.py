@@ -24,7 +24,6 @@ TOLERANCE = 1e-4
 # Keras's variables are older than this numpy.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.usefixtures("uncounted"),
     pytest.mark.slow,
 ]
 KERAS_NAMES = {

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from tiny_model import selfie_meta
 
 from cifsel import build
 from cifsel import config as config_lib
@@ -24,23 +25,7 @@ from configs import effnet
 
 MODEL, SIZE = "efficientnetv2-mini", 64
 LAYER = "first"  # Of the tiny network that stands in for MODEL.
-META = {
-    "l2": 0.01,
-    "task": "selfie",
-    "method": "probe",
-    "init_from": "imagenet",
-    "config": {},
-    "backbone": {"model": MODEL, "alpha": 1.0},
-    "class_names": ["happy", "sad", "tired"],
-    "places": [[LAYER, 2]],
-    "image_size": SIZE,
-    "resize": "bicubic",
-    "mirror": True,
-    "crop": {"kind": "none", "margin": 1.2, "fallback": False},
-    "temperature": 1.6,
-    "sure_from": 0.7,
-    "unlike_from": None,
-}
+META = selfie_meta(MODEL, [[LAYER, 2]], SIZE, ["happy", "sad", "tired"])
 WIDTH = 4 * 6  # of LAYER's channels, in 2 x 2 cells
 NAMES = [f"class_{i}" for i in range(7)]
 

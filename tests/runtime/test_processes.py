@@ -32,9 +32,9 @@ try:
             raise OSError(errno.ENOSPC, "no room")
         if what == "wait":
             time.sleep(60)
-        if what == "fail later":
+        if what in ("fail later", "refuse later"):
             sys.stdin.readline()
-            raise RuntimeError("connection lost")
+            raise (RuntimeError if what == "fail later" else UserError)("connection lost")
 except UserError as error:
     print(error, flush=True)
 """
@@ -146,9 +146,10 @@ def test_the_others_end_when_one_is_killed(port):
     assert "process 1 is gone" in wrong
 
 
-def test_what_fails_because_another_is_gone_is_not_the_reason(port):
-    """JAX may notice it first, and its error says nothing of who is gone."""
-    running = [start(port, 2, 0, "fail later"), start(port, 2, 1, "wait")]
+@pytest.mark.parametrize("what", ["fail later", "refuse later"])
+def test_what_fails_because_another_is_gone_is_not_the_reason(port, what):
+    """JAX or a checkpoint may notice it first, and their errors say nothing of who is gone."""
+    running = [start(port, 2, 0, what), start(port, 2, 1, "wait")]
     for process in running:
         assert process.stdout.readline() == "met\n"
     running[0].stdin.write("now\n")

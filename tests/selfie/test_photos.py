@@ -108,7 +108,7 @@ def test_days_need_times_and_enough_days():
 
 
 def crops_of(monkeypatch, finds, **fields):
-    """The other crops of ten photos, of which a crop finds faces in so many."""
+    """The other crops of ten photos. The last ones, so many, have a face that a crop finds."""
     decoded = photos([None] * 10)
     config = selfie_config.get_config()
     config.update(fields)
@@ -116,9 +116,10 @@ def crops_of(monkeypatch, finds, **fields):
     def show(self, images, names, size):
         if self.kind not in finds:
             raise UserError("not installed")
-        faces = [(0, 0, 9, 9)] * finds[self.kind] + [None] * (10 - finds[self.kind])
+        faces = dict.fromkeys(decoded.names[-finds[self.kind] :], (0, 0, 9, 9))
         levels = {"none": 0, "face": 1, "expression": 2}
-        return crops.Shown(np.full((10, size, size, 3), levels[self.kind], np.uint8), tuple(faces))
+        squares = np.full((len(names), size, size, 3), levels[self.kind], np.uint8)
+        return crops.Shown(squares, tuple(map(faces.get, names)))
 
     monkeypatch.setattr(Cropper, "show", show)
     own = np.zeros((10, 8, 8, 3), np.uint8)
@@ -136,3 +137,9 @@ def test_other_crops_are_compared_where_faces_are_found(monkeypatch, capsys):
     assert crops_of(monkeypatch, everything, crop="expression") == ["face"]
     assert "crop=none: it shows the same" in capsys.readouterr().out
     assert crops_of(monkeypatch, everything, compare_crops=False) == []
+
+
+def test_faces_that_are_rare_are_looked_for_in_a_few_photos_alone(monkeypatch, capsys):
+    assert crops_of(monkeypatch, {"face": 4, "expression": 10}) == ["expression"]
+    # Every second photo is looked at, and the last four of ten have a face.
+    assert "crop=face: a face was found in 2 of 5 photos" in capsys.readouterr().out

@@ -42,6 +42,7 @@ QUICK = {
     "repeats": 2,
     "permutations": 4,
     "tuned_layers": 1,
+    "compare_crops": False,  # Looking for drawn faces takes seconds.
 }
 # Repeated cross-validation of the probe alone.
 LEAST = {"tuned_layers": 0, "permutations": 0, "leave_one_out": 0}

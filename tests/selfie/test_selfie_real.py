@@ -12,7 +12,7 @@ from cifsel.selfie import run as run_module
 from cifsel.workdir import summaries
 from configs import selfie as selfie_config
 
-pytestmark = [pytest.mark.usefixtures("uncounted"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

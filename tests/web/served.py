@@ -31,6 +31,7 @@ QUICK = {
     "leave_one_out": 0,
     "tuned_layers": 0,
     "folds": 3,
+    "compare_crops": False,
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from paths import REPO
 
 from cifsel.errors import UserError
+from cifsel.prediction import published
 from cifsel.web import __main__ as command
 from cifsel.web import server, starting
 from cifsel.web.looks import Looks
@@ -69,6 +70,10 @@ def test_training_starts_from_what_there_is(tmp_path, monkeypatch, capsys):
     assert start.before[-1] == f"--workdir={start.init_from}"
     assert "expect worse answers" in start.words
     assert "no ImageNet weights (no network)" in capsys.readouterr().err
+    # A network that has learned from photos is better than one of drawn images.
+    (tmp_path / published.NAME).touch()
+    monkeypatch.setattr(published, "FOLDERS", (tmp_path,))
+    assert start_of(tmp_path, None).init_from == str(tmp_path / published.NAME)
 
 
 def test_no_training_starts_from_a_run_of_task_2(tmp_path, monkeypatch):

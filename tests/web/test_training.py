@@ -2,14 +2,17 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 from cifsel import workdir
+from cifsel.data.photos.crops import CROPS
 from cifsel.errors import UserError
+from cifsel.selfie.report import cautions
+from cifsel.web import crop_choice, projects, render, training
 from cifsel.web import looks as looks_module
-from cifsel.web import projects, render, training
 from cifsel.web.exporting import export
 from cifsel.web.jobs import Command
 from cifsel.web.training import Start, Trainer
@@ -89,6 +92,7 @@ def test_the_command_of_task_2_is_run(fake, full, looks):
         "--config.init_from=imagenet",
         f"--config.people_csv={project.folder}/bursts.csv",
         "--config.burst_seconds=60",
+        "--config.crop=none",
         "--config.repeats=1",
         f"--workdir={project.folder}/runs/1",
     )
@@ -212,3 +216,39 @@ def test_only_finished_runs_count(full):
     assert project.runs() == []
     (run / workdir.METRICS).write_text("{}")
     assert project.runs() == [run]
+
+
+def test_the_part_that_the_network_sees_is_chosen_for_each_training(fake, full, looks, monkeypatch):
+    monkeypatch.setattr(crop_choice, "offered", lambda: ["none", "expression"])
+    project, trainer = full(), Trainer(START, looks)
+    with pytest.raises(UserError, match="not installed"):
+        trainer.begin(project, "face")
+    problem = "no face found in 1 of 8 photos (sad/2.jpg): leave them out, or give --config.x=True"
+    monkeypatch.setattr(Fake, "fails", problem.replace("x=", "crop_fallback="))
+    current = trainer.begin(project, "expression")
+    finish(fake)
+    wait_for(lambda: not current.is_open)
+    assert "--config.crop=expression" in fake.made[0].words
+    # Nobody can give a flag on a page.
+    assert current.error == "no face found in 1 of 8 photos (sad/2.jpg): leave them out"
+
+
+def test_notes_of_the_report_are_in_the_words_of_the_page():
+    note = "crop=face did better on these photos by 8 points: to use it, --config.crop=face"
+    assert crop_choice.for_page(note) == (
+        "To see the face alone did better on these photos by 8 points: choose it above, and train"
+        " again"
+    )
+    # As the report says it, and not only as this test does.
+    outcome = SimpleNamespace(
+        candidates=[SimpleNamespace(name=crop, crop=crop) for crop in ("none", "expression")],
+        chosen_candidate=SimpleNamespace(crop="none"),
+        differences=[SimpleNamespace(against="expression", mean=-0.08, p=0.5)],
+    )
+    (note,) = cautions._about_crops(outcome)
+    assert "--config" in note
+    assert crop_choice.for_page(note).startswith("To see the lower face alone did better")
+    assert "--config" not in crop_choice.for_page(note)
+    assert crop_choice.for_page("Two photos are alike.") == "Two photos are alike."
+    assert crop_choice.offered()[0] == "none"
+    assert set(crop_choice.offered()) <= set(CROPS) == set(crop_choice.WORDS)

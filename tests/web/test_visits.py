@@ -68,7 +68,7 @@ def test_a_class_of_a_hostile_name_is_shown_as_text(visits, jpegs):
     assert "1 photo" in board
     check(board)
     check(visits.training(name))
-    assert HOSTILE not in visits.train(name)
+    assert HOSTILE not in visits.train(name, "none")
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,13 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
-from cifsel import build
 from cifsel.errors import UserError
-from cifsel.prediction.exports import extras, onnx_format
+from cifsel.prediction.exports import extras, onnx_format, validation
 from cifsel.prediction.exports.metadata import Metadata
 from cifsel.prediction.exports.source import Source
-from cifsel.prediction.trained_model import TrainedModel
-from cifsel.runtime.bars import image_bar
 
 # The largest loss of validation accuracy, as a share of the images.
 MAX_LOSS = 0.003
-_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,33 +53,13 @@ def measure(content: bytes, source: Source, metadata: Metadata) -> Quantised:
     Raises:
       UserError: the run's validation images cannot be had.
     """
-    images, labels = _validation(source)
+    images, labels = validation.images_of(source, "--quantize=int8", "leave --quantize out")
     quantised = _quantised(content, metadata)
-    before, after = (_accuracy(file, images, labels) for file in (content, quantised))
+    before, after = (
+        validation.accuracy(validation.probabilities(onnx_format.answers(file), images), labels)
+        for file in (content, quantised)
+    )
     return Quantised(quantised, before, after, len(labels))
-
-
-def _validation(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels that the run was chosen on."""
-    trained = source.trained
-    if not isinstance(trained, TrainedModel):
-        raise UserError(
-            "--quantize=int8 is measured on validation images, and a classifier of own photos has"
-            " none: leave --quantize out"
-        )
-    try:
-        dataset = build.dataset(trained.config)
-    except UserError as error:
-        raise UserError(
-            f"--quantize=int8 is measured on the run's validation images, which cannot be had"
-            f" ({error}): leave --quantize out"
-        ) from error
-    if dataset.fingerprint != trained.fingerprint:
-        raise UserError(
-            "--quantize=int8 is measured on the run's validation images, but the data are others"
-            " now: leave --quantize out"
-        )
-    return np.asarray(dataset.val.images[:]), dataset.val.labels
 
 
 def _quantised(content: bytes, metadata: Metadata) -> bytes:
@@ -115,15 +88,3 @@ def _fold(content: bytes, target: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
     onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-def _accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:
-    answers, right = onnx_format.answers(content), 0
-    with image_bar("validation images") as bar:
-        task = bar.add_task("validation images", total=len(labels))
-        for start in range(0, len(labels), _BATCH):
-            batch = slice(start, start + _BATCH)
-            probabilities: Float[np.ndarray, "b k"] = answers(np.asarray(images[batch]))
-            right += int((probabilities.argmax(1) == labels[batch]).sum())
-            bar.update(task, completed=min(start + _BATCH, len(labels)))
-    return right / len(labels)

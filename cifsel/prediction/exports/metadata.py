@@ -7,7 +7,7 @@ from typing import Any
 
 from cifsel.prediction.exports.source import Source
 
-_LICENCE = (
+LICENCE = (
     "Apache-2.0 for cifsel and for the published Keras weights. Who made the classifier decides on"
     " the licence of what it learned from their images."
 )
@@ -19,7 +19,7 @@ class Metadata:
 
     Attributes:
       cifsel_version: of the program that wrote it.
-      format: 'onnx', 'stablehlo', 'keras', 'keras-h5' or 'tflite'.
+      format: 'onnx', 'stablehlo', 'keras', 'keras-h5', 'tflite' or 'cifsel'.
       task: 'task1' or 'selfie'.
       model: name of the backbone.
       alpha: width multiplier of the backbone.
@@ -35,7 +35,7 @@ class Metadata:
         'whole' asks for the whole photo, with grey beside it.
       checkpoint_sha256: hash of the hashes of the checkpoint's files.
       licence: of the weights.
-      weights: 'float32' or 'int8'.
+      weights: 'float32', 'float16' or 'int8'.
     """
 
     cifsel_version: str
@@ -84,5 +84,5 @@ def of(source: Source, form: str) -> Metadata:
             "whole": made.cropper.whole,
         },
         checkpoint_sha256=source.trained.digest,
-        licence=_LICENCE,
+        licence=LICENCE,
     )

@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cifsel.models.classifier import Classifier
-from cifsel.prediction import coverage, predictor
+from cifsel.prediction import coverage, predictor, restoring
 from cifsel.prediction.predictor import Predictor
 from cifsel.prediction.selfie_model import SelfieModel
 from cifsel.prediction.trained_model import TrainedModel
@@ -47,18 +46,19 @@ def load(folder: str) -> Source:
     Raises:
       UserError: as `prediction.load`.
     """
-    run = predictor.run_of(remote.place(expanded(folder)))
-    trained = predictor.restore(run)
+    run = restoring.run_of(remote.place(expanded(folder)))
+    trained = restoring.restore(run)
     computes_in = jnp.dtype(trained.model.backbone.dtype).name
-    trained = dataclasses.replace(trained, model=_in_float32(trained.model))
+    trained = in_float32(trained)
     made = predictor.of(trained)
     set_from = coverage.thresholds(made, folder)
     return Source(trained, made, computes_in, set_from)
 
 
-def _in_float32(model: Classifier) -> Classifier:
+def in_float32(trained: TrainedModel | SelfieModel) -> TrainedModel | SelfieModel:
     """The same model with activations in float32, which every runtime has."""
-    return model.clone(backbone=model.backbone.clone(dtype=jnp.float32))
+    backbone = trained.model.backbone.clone(dtype=jnp.float32)
+    return dataclasses.replace(trained, model=trained.model.clone(backbone=backbone))
 
 
 def weights_of(source: Source) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """TFLite from the Keras model, by TensorFlow's own converter."""
 
+import contextlib
+import io
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ def convert(model: Any) -> bytes:
     """
     import tensorflow as tf
 
-    return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    # Keras prints all tensors of the model on its way.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
 def answers(content: bytes) -> Answers:

@@ -1,5 +1,6 @@
 """The page beside an export, which says how it is used in ten lines of Python."""
 
+from cifsel.data.photos import crops
 from cifsel.errors import printable
 from cifsel.prediction.exports import keras_layout
 from cifsel.prediction.exports.metadata import Metadata
@@ -11,6 +12,7 @@ _PACKAGES = {
     "keras": "keras tensorflow pillow",
     "keras-h5": "keras tensorflow",
     "tflite": "tensorflow pillow",
+    "cifsel": "cifsel",
 }
 _PHOTO = """\
 import json, numpy as np
@@ -20,6 +22,15 @@ photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 left, top, how = (width - side) // 2, (height - side) // 2, Image.Resampling
 square = photo.crop((left, top, left + side, top + side))
 square = square.resize(({size}, {size}), how.LANCZOS if side > {size} else how.BICUBIC)
+"""
+# No other package shows photos in the same way, and another way gives other answers.
+_CROPPED = """\
+import json, numpy as np
+from PIL import Image, ImageOps
+from cifsel.data.photos.crops import Cropper
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+cropper = Cropper("{kind}", margin={margin:g}, fallback={fallback}, whole={whole})
+(square,) = cropper.show([np.asarray(photo)], ["photo.jpg"], {size}).images
 """
 _MODEL = {
     "onnx": """\
@@ -41,6 +52,12 @@ import tensorflow; model = tensorflow.lite.Interpreter("{file}").get_signature_r
 }
 _PRINT = """\
 print(dict(zip(json.load(open("{file}.json"))["class_names"], answers[0].tolist())))
+"""
+_CIFSEL = """\
+import cifsel
+model = cifsel.load("{file}")
+(answer,) = model.predict(["photo.jpg"])
+print(answer.label, answer.probability)
 """
 _WEIGHTS = """\
 import keras
@@ -67,7 +84,7 @@ def page(file: str, metadata: Metadata) -> str:
     return f"""# {printable(file)}
 
 A {of} that cifsel {metadata.cifsel_version} exported as {metadata.format}, with {metadata.model}.
-`pip install {_PACKAGES[metadata.format]}`, then:
+`pip install {_packages(metadata)}`, then:
 
 ```python
 {code(file, metadata)}```
@@ -83,9 +100,11 @@ A {of} that cifsel {metadata.cifsel_version} exported as {metadata.format}, with
 
 def code(file: str, metadata: Metadata) -> str:
     """The ten lines of Python. The arguments are those of `page`."""
+    if metadata.format == "cifsel":
+        return _CIFSEL.format(file=file)
     if metadata.format != "keras-h5":
-        lines = _PHOTO + _MODEL[metadata.format] + _PRINT
-        return lines.format(file=file, size=metadata.input_size)
+        lines = (_CROPPED if _is_cropped(metadata) else _PHOTO) + _MODEL[metadata.format] + _PRINT
+        return lines.format(file=file, size=metadata.input_size, **metadata.crop)
     application = keras_layout.APPLICATIONS.get(metadata.model)
     if application is None:
         return _NAMES_OF_WEIGHTS.format(file=file)
@@ -93,10 +112,27 @@ def code(file: str, metadata: Metadata) -> str:
     return _WEIGHTS.format(file=file, application=application, options=options)
 
 
+def _is_cropped(metadata: Metadata) -> bool:
+    return metadata.crop["kind"] != crops.NONE or metadata.crop["whole"]
+
+
+def _packages(metadata: Metadata) -> str:
+    packages = _PACKAGES[metadata.format]
+    if metadata.format == "keras-h5" or not _is_cropped(metadata):
+        return packages
+    kind = metadata.crop["kind"]
+    return f"{packages} cifsel" if kind == crops.NONE else f"{packages} 'cifsel[{kind}]'"
+
+
 def _input(metadata: Metadata) -> str:
     """A list of what goes in and comes out."""
     if metadata.format == "keras-h5":
         return "- Weights of the backbone, in the layout of keras.applications"
+    if metadata.format == "cifsel":
+        return (
+            f"- A model file of cifsel, with kernels in {metadata.weights}. The format is"
+            " safetensors, and its header has the classes, the preprocessing and the record"
+        )
     size, crop = metadata.input_size, metadata.crop
     lines = [
         f"- Input: `images`, uint8 RGB of shape (batch, {size}, {size}, 3), for any batch",

@@ -9,10 +9,12 @@ import numpy as np
 from cifsel.errors import UserError
 from cifsel.models.classifier import Classifier, build, initial
 from cifsel.models.weights.backbone import WeightsSpec, find_file, load_backbone
-from cifsel.prediction import predictor, trained_model
+from cifsel.prediction import restoring
+from cifsel.prediction.trained_model import TrainedModel
 from cifsel.runtime import compiling, remote
 from cifsel.runtime.paths import expanded
 from cifsel.runtime.terminal import say
+from cifsel.workdir import model_file
 
 Tree = Any
 IMAGENET = "ImageNet weights"  # The names of candidates with these weights begin with it.
@@ -49,7 +51,7 @@ def pretrained_backbones(
     """Loads the backbone that the user chose, and ImageNet's weights to compare it with.
 
     Args:
-      init_from: the folder of task 1 or of one of its runs, or 'imagenet'.
+      init_from: the folder of task 1 or of one of its runs, a model file, or 'imagenet'.
       imagenet_model: for 'imagenet', one of `classifier.MODELS`.
       weights_dir: a folder of Keras files. None for the environment's or the network's.
       image_size: side in pixels at which photos are shown. 0 for that of the checkpoint.
@@ -64,8 +66,10 @@ def pretrained_backbones(
     if init_from == "imagenet":
         size = image_size or _IMAGENET_SIZE
         return [_imagenet(imagenet_model, 1.0, _IMAGENET_SIZE, weights_dir, size)]
-    run = predictor.run_of(remote.place(expanded(init_from)))
-    trained = trained_model.restore(run)
+    run = restoring.run_of(remote.place(expanded(init_from)))
+    trained = restoring.restore(run)
+    if not isinstance(trained, TrainedModel):
+        raise UserError(f"{run} is of task 2: give the workdir of a run of task 1")
     name, alpha = trained.config.model, trained.config.alpha
     say(f"task-1 checkpoint: {name} from {run}")
     size = image_size or trained.view.image_size
@@ -87,13 +91,20 @@ def pretrained_backbones(
     except UserError as error:
         say(f"not compared with ImageNet weights: {error}")
         return backbones
-    if _same_numbers(variables, imagenet.variables):
+    if _same_numbers(variables, _as_stored(imagenet.variables, trained)):
         say(
             "not compared with ImageNet weights: the checkpoint's backbone has these very weights,"
             " as after a linear probe, which trains the head alone"
         )
         return backbones
     return [*backbones, imagenet]
+
+
+def _as_stored(variables: Tree, trained: TrainedModel) -> Tree:
+    """The variables, rounded as those of a model that comes from a model file."""
+    if trained.weights == "float32":
+        return variables
+    return model_file.rounded(variables, trained.weights)
 
 
 def _same_numbers(first: Tree, second: Tree) -> bool:

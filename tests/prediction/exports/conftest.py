@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from etils import epath
+from tiny_model import selfie_meta
 
 from cifsel import config as config_lib
 from cifsel import export
@@ -30,29 +31,19 @@ def save_task1(folder, variables, **changes):
     return folder
 
 
+@pytest.fixture(scope="session", name="save_selfie")
+def _save_selfie():
+    """`save_selfie`, for test files that do not import it."""
+    return save_selfie
+
+
 def save_selfie(folder, variables, width, places, *, model="mobilenet", size=SIZE):
     """Writes the checkpoint of a run of task 2."""
     rng = np.random.default_rng(0)
     tree = {kind: {"backbone": variables[kind]["backbone"]} for kind in variables}
     kernel = rng.normal(0, 1 / np.sqrt(width), (width, len(NAMES))).astype(np.float32)
     tree["head"] = {"kernel": kernel, "bias": np.array([0.2, -0.1, 0.0], np.float32)}
-    meta = {
-        "l2": 0.01,
-        "task": "selfie",
-        "method": "probe",
-        "init_from": "imagenet",
-        "config": {},
-        "backbone": {"model": model, "alpha": ALPHA},
-        "class_names": list(NAMES),
-        "places": places,
-        "image_size": size,
-        "resize": "bicubic",
-        "mirror": True,
-        "crop": {"kind": "none", "margin": 1.2, "fallback": False},
-        "temperature": 1.6,
-        "sure_from": 0.7,
-        "unlike_from": None,
-    }
+    meta = selfie_meta(model, places, size, list(NAMES), ALPHA)
     with Checkpoints(epath.Path(folder)) as saved:
         saved.save(0, model=tree, meta=meta)
     return folder

@@ -10,15 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image
 
 from cifsel import build
 from cifsel import export as export_command
+from cifsel.data.photos import crops
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
 from cifsel.models.weights import h5_file, keras_h5
 from cifsel.prediction import coverage, predictor
 from cifsel.prediction.exports import (
+    cifsel_format,
     computation,
     formats,
     int8,
@@ -177,6 +180,27 @@ def test_the_page_says_what_an_expression_crop_is(tiny_selfie):
     assert "Without a face: the middle square" in page
 
 
+@pytest.mark.parametrize(("kind", "whole"), [("expression", False), ("none", True)])
+def test_the_lines_show_a_photo_as_predict_does(tiny_selfie, tmp_path, monkeypatch, kind, whole):
+    """The middle of the photo, without a word, would give other answers."""
+    pytest.importorskip("mtcnn", reason="finds the points of a face")
+    crop = {"kind": kind, "margin": 0.9, "fallback": True, "whole": whole}
+    described = dataclasses.replace(metadata.of(tiny_selfie, "onnx"), crop=crop)
+    own = "cifsel" if whole else "'cifsel[expression]'"
+    assert f"`pip install onnxruntime pillow {own}`" in usage.page("it.onnx", described)
+    code = usage.code("it.onnx", described)
+    assert len(code.splitlines()) <= 10
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    lines = {}
+    exec(code.partition("import onnxruntime")[0], lines)
+    shown = crops.Cropper(kind, 0.9, fallback=True, whole=whole).show(
+        [np.asarray(Image.open("photo.jpg"))], ["photo.jpg"], described.input_size
+    )
+    np.testing.assert_array_equal(lines["square"], shown.images[0])
+
+
 def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
     calibrated = dataclasses.replace(tiny_selfie, set_from={0.8: 0.25, 0.9: 0.125})
     described = metadata.of(calibrated, "onnx")
@@ -189,10 +213,11 @@ def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
 
 
 def test_the_command_knows_the_formats():
-    assert export_command._FORMATS == formats.FORMATS
+    known = (*formats.FORMATS, cifsel_format.NAME)
+    assert known == export_command._FORMATS
 
 
-@pytest.mark.parametrize("form", [*formats.FORMATS, "keras-h5"])
+@pytest.mark.parametrize("form", [*formats.FORMATS, "keras-h5", "cifsel"])
 def test_the_page_has_ten_lines_of_python(tiny_selfie, form):
     described = metadata.of(tiny_selfie, form)
     code = usage.code("it.bin", described)
@@ -200,7 +225,7 @@ def test_the_page_has_ten_lines_of_python(tiny_selfie, form):
     compile(code, "it", "exec")
     page = usage.page("it.bin", described)
     assert code in page
-    if form != "keras-h5":
+    if form not in ("keras-h5", "cifsel"):
         assert "1.5 times the side of the face. Without a face: refuse the photo" in page
         assert "unsure where the highest probability is below 0.7" in page
 
@@ -300,7 +325,10 @@ def test_flags_that_do_not_fit(run, tmp_path):
     assert (status, said.count("\n")) == (2, 1)
     assert "its name ends in .keras for the whole model, or in .h5" in said
     said, status = run("--checkpoint=x", "--format=keras", "--quantize=int8", "--output=it.keras")
-    assert (said, status) == ("error: --quantize=int8 is for --format=onnx, not keras\n", 2)
+    assert (said, status) == (
+        "error: --quantize=int8 is for --format=onnx and cifsel, not keras\n",
+        2,
+    )
 
 
 def test_what_is_missing_is_one_line(run, tiny_task1, monkeypatch, tmp_path):
