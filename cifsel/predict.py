@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cifsel.config import arguments
 from cifsel.errors import UserError
 from cifsel.prediction import published
-from cifsel.runtime import command, remote, terminal
+from cifsel.runtime import command, terminal
 from cifsel.runtime.failures import Advice
 from cifsel.runtime.terminal import count
 
@@ -180,6 +180,8 @@ def _paths(given: Sequence[str]) -> Iterator[str]:
 
 def _missing(item: "Item") -> str:
     """Says that a photo is not there, '' if it is. Does not open it."""
+    from cifsel.runtime import remote
+
     if remote.is_remote(item.file.path):
         return item.file.problem  # The search has asked gs:// already.
     return "" if os.path.lexists(item.file.path) else "no such file"

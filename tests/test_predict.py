@@ -119,7 +119,7 @@ def test_without_a_checkpoint_the_model_that_cifsel_comes_with_answers(
     assert ended.value.code == ExitCode.BAD_INPUT
     assert "the following arguments are required: --checkpoint" in capsys.readouterr().err
     asked = []
-    monkeypatch.setattr(predict, "_load", lambda given: asked.append(given) or made("task1"))
+    monkeypatch.setattr(predict, "_load", lambda given, *_: asked.append(given) or made("task1"))
     for folder in reversed(folders):
         folder.mkdir(parents=True)
         (folder / published.NAME).touch()

@@ -63,8 +63,8 @@ def stage(trained, monkeypatch, tmp_path):
     monkeypatch.setattr(engines.importlib.metadata, "version", lambda _: "1.0")
     monkeypatch.setattr(engines, "to_onnx", to_onnx)
     monkeypatch.setattr(engines, "opened", opened)
-    monkeypatch.setattr(engines.predictors, "run_of", lambda _: None)
-    monkeypatch.setattr(engines.predictors, "restore", lambda _: trained)
+    monkeypatch.setattr(engines.restoring, "run_of", lambda _: None)
+    monkeypatch.setattr(engines.restoring, "restore", lambda _: trained)
     return stage
 
 
@@ -165,8 +165,8 @@ def test_real_engines_answer_as_jax_does(trained, monkeypatch, tmp_path, engine)
     for package in (engine, "jax2onnx", "onnx"):
         pytest.importorskip(package)
     monkeypatch.setenv("CIFSEL_CACHE", str(tmp_path))
-    monkeypatch.setattr(engines.predictors, "run_of", lambda _: None)
-    monkeypatch.setattr(engines.predictors, "restore", lambda _: trained)
+    monkeypatch.setattr(engines.restoring, "run_of", lambda _: None)
+    monkeypatch.setattr(engines.restoring, "restore", lambda _: trained)
     made = engines.load("run", engine)
     assert made.runtime == engine
     expected = predictor.of(trained).probabilities(images())
