@@ -243,7 +243,7 @@ def parser() -> argparse.ArgumentParser:
     made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
-    made.add_checkpoint(required=False, more=". Default: the model that cifsel comes with")
+    made.add_checkpoint(required=False, more=". Default: cifsel's own")
     words = "answer with sets of classes that hold the true one for this share of images"
     add("--coverage", type=float, metavar="SHARE", help=words)
     form = made.add_mutually_exclusive_group()
@@ -254,11 +254,11 @@ def parser() -> argparse.ArgumentParser:
     add("--output", default="", type=arguments.path, metavar="FILE", help=words)
     words = "go on with --output after an interruption"
     add("--resume", action="store_true", help=words)
-    words = "answer for one part of the photos, such as 3/16 for the third of 16"
+    words = "answer for a part of the photos, 3/16 for the third of 16"
     add("--shard", type=shard, metavar="PART", help=words)
     words = "write there what each answer was seen in"
     add("--explain", default="", type=arguments.path, metavar="DIR", help=words)
-    words = f"what computes, of {', '.join(RUNTIMES)}. Default: auto, the quickest that is there"
+    words = f"what computes: {', '.join(RUNTIMES)}"
     add("--runtime", default="auto", choices=RUNTIMES, metavar="NAME", help=words)
     add("--skip-unreadable", action="store_true", help="answer for the other photos")
     return made
