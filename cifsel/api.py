@@ -15,9 +15,10 @@ from ml_collections import ConfigDict
 from cifsel.config.validation import validate
 from cifsel.errors import UserError
 from cifsel.runtime import remote, typed
+from cifsel.runtime.console import console
 from cifsel.runtime.failures import Advice, explained
 from cifsel.runtime.remote import AnyPath
-from cifsel.runtime.terminal import console, say
+from cifsel.runtime.terminal import say
 
 if TYPE_CHECKING:
     from cifsel.prediction.image_predictor import ImagePredictor

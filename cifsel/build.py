@@ -271,27 +271,20 @@ def fine_tuning(
 def _optimizer(
     config: ConfigDict, model: Classifier, params: Tree, steps_per_epoch: int
 ) -> Optimizer:
-    learning_rate = optim.schedule(
-        config.schedule,
-        config.learning_rate,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        total_steps=config.epochs * steps_per_epoch,
-    )
-    by_layer = optim.layer_rates(
-        model.backbone.layer_names,
-        backbone_rate=config.backbone_rate,
-        layer_decay=config.layer_decay,
-        trainable_layers=config.trainable_layers,
-    )
+    steps = {
+        "warmup_steps": round(config.warmup_epochs * steps_per_epoch),
+        "total_steps": config.epochs * steps_per_epoch,
+    }
+    of_layers = {
+        name: config[name] for name in ("backbone_rate", "layer_decay", "trainable_layers")
+    }
+    of_steps = {name: config[name] for name in ("weight_decay", "clip_norm")}
+    kinds = config.schedule, config.optimizer, config.learning_rate
+    learning_rate = optim.schedule(config.schedule, config.learning_rate, **steps)
+    by_layer = optim.layer_rates(model.backbone.layer_names, **of_layers)
     rates = optim.rates_by_parameter(params, by_layer)
-    tx = optim.make(
-        config.optimizer,
-        learning_rate,
-        rates=rates,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
-    return Optimizer(learning_rate, rates, tx)
+    tx = optim.make(config.optimizer, learning_rate, rates=rates, **of_steps)
+    return Optimizer(learning_rate, rates, tx, repr((kinds, steps, of_layers, of_steps)))
 
 
 if __name__ == "__main__":

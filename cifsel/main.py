@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from cifsel import api
 from cifsel.config import flag, validate
 from cifsel.runtime import command
 
@@ -33,6 +32,8 @@ def main(argv: Sequence[str]) -> None:
 
 def run() -> None:
     """Does what the config asks for."""
+    from cifsel import api  # Not at the top, as --help does without it.
+
     config = flag.CONFIG.value
     validate(config)
     api.carry_out(config, _WORKDIR.value or "")

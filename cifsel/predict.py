@@ -18,17 +18,15 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from etils import epath
-
 from cifsel.config import arguments
-from cifsel.data.photos import search
 from cifsel.errors import UserError
 from cifsel.prediction import published
-from cifsel.runtime import command, remote, terminal
+from cifsel.runtime import command, terminal
 from cifsel.runtime.failures import Advice
 from cifsel.runtime.terminal import count
 
 if TYPE_CHECKING:
+    from cifsel.data.photos.search import Item
     from cifsel.prediction.answer_file import AnswerFile
     from cifsel.prediction.answers import Answer
     from cifsel.prediction.predictor import Predictor
@@ -38,6 +36,8 @@ ADVICE = Advice(
     memory="close other programs, or use a machine with more memory",
     stopped="",
 )
+# As in `cifsel.prediction.engines`, which imports JAX. A test compares the two.
+RUNTIMES = ("auto", "jax", "openvino", "onnxruntime")
 _NAME_WIDTH = 100  # characters of the column of names, at most
 
 
@@ -53,6 +53,8 @@ class Shard(NamedTuple):
 
 def run(flags: argparse.Namespace) -> None:
     """Finds the photos, answers for each, and prints the answers or writes them to a file."""
+    from cifsel.data.photos import search  # NumPy and Pillow, for which --help does not wait.
+
     form = _form(flags)
     with contextlib.ExitStack() as stack:
         items = search.find_photos(_paths(flags.photos), stack)
@@ -75,7 +77,7 @@ def run(flags: argparse.Namespace) -> None:
                 file.check_complete([] if flags.csv and flags.skip_unreadable else items)
                 terminal.say(f"{file.path} is finished: nothing to do")
                 return
-        predictor = _load(flags.checkpoint)
+        predictor = _load(flags.checkpoint, flags.runtime, len(items))
         if flags.coverage is not None:
             predictor = coverage.with_sets(predictor, flags.checkpoint, flags.coverage)
         if file:
@@ -101,8 +103,10 @@ def _form(flags: argparse.Namespace) -> str:
     return form
 
 
-def _print(items: list[search.Item], predictor: "Predictor", flags: argparse.Namespace) -> None:
+def _print(items: list["Item"], predictor: "Predictor", flags: argparse.Namespace) -> None:
     """Prints the answers, or writes the JSON file."""
+    from etils import epath
+
     from cifsel import workdir
     from cifsel.prediction import formats
 
@@ -128,7 +132,7 @@ def _print(items: list[search.Item], predictor: "Predictor", flags: argparse.Nam
 
 def _write_lines(
     file: "AnswerFile",
-    items: list[search.Item],
+    items: list["Item"],
     predictor: "Predictor",
     flags: argparse.Namespace,
 ) -> None:
@@ -137,7 +141,7 @@ def _write_lines(
 
     shard = str(flags.shard or "")
     missing = file.missing(items)
-    job = answer_file.Job(predictor.digest, _form(flags), flags.coverage, shard)
+    job = answer_file.Job(predictor.digest, _form(flags), flags.coverage, shard, predictor.runtime)
     if len(missing) < len(items):
         done = f"{len(items) - len(missing):,} of {count(len(items), 'photo')}"
         terminal.say(f"{done} answered already in {file.path}")
@@ -153,7 +157,7 @@ def _write_lines(
 
 @contextlib.contextmanager
 def _answering(
-    items: list[search.Item], predictor: "Predictor", flags: argparse.Namespace
+    items: list["Item"], predictor: "Predictor", flags: argparse.Namespace
 ) -> "Iterator[Iterator[Answer]]":
     """Gives the answers as they come."""
     from cifsel.prediction.answering import answering
@@ -174,8 +178,10 @@ def _paths(given: Sequence[str]) -> Iterator[str]:
             yield path
 
 
-def _missing(item: search.Item) -> str:
+def _missing(item: "Item") -> str:
     """Says that a photo is not there, '' if it is. Does not open it."""
+    from cifsel.runtime import remote
+
     if remote.is_remote(item.file.path):
         return item.file.problem  # The search has asked gs:// already.
     return "" if os.path.lexists(item.file.path) else "no such file"
@@ -221,15 +227,15 @@ def _warned(answers: "Iterable[Answer]", _: int) -> "Iterator[Answer]":
         yield answer
 
 
-def _load(checkpoint: str) -> "Predictor":
-    from cifsel.prediction import predictor
+def _load(checkpoint: str, runtime: str, answers: int) -> "Predictor":
+    from cifsel.prediction import engines
     from cifsel.runtime import cache, libtpu
 
     if checkpoint == published.path():
         terminal.say(f"the model is {checkpoint}")
     libtpu.quiet()
     cache.keep_compiled()  # Compiling takes half of the time until the first answer.
-    return predictor.load(checkpoint)
+    return engines.load(checkpoint, runtime, answers)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -237,7 +243,7 @@ def parser() -> argparse.ArgumentParser:
     made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
-    made.add_checkpoint(required=False, more=". Default: the model that cifsel comes with")
+    made.add_checkpoint(required=False, more=". Default: cifsel's own")
     words = "answer with sets of classes that hold the true one for this share of images"
     add("--coverage", type=float, metavar="SHARE", help=words)
     form = made.add_mutually_exclusive_group()
@@ -248,10 +254,12 @@ def parser() -> argparse.ArgumentParser:
     add("--output", default="", type=arguments.path, metavar="FILE", help=words)
     words = "go on with --output after an interruption"
     add("--resume", action="store_true", help=words)
-    words = "answer for one part of the photos, such as 3/16 for the third of 16"
+    words = "answer for a part of the photos, 3/16 for the third of 16"
     add("--shard", type=shard, metavar="PART", help=words)
     words = "write there what each answer was seen in"
     add("--explain", default="", type=arguments.path, metavar="DIR", help=words)
+    words = f"what computes: {', '.join(RUNTIMES)}"
+    add("--runtime", default="auto", choices=RUNTIMES, metavar="NAME", help=words)
     add("--skip-unreadable", action="store_true", help="answer for the other photos")
     return made
 

@@ -18,9 +18,11 @@ from cifsel.config.validation import validate
 from cifsel.data import augment
 from cifsel.evaluation import cost, prediction_sets, split_score
 from cifsel.evaluation.passes import Passes
+from cifsel.models.cpu import compiler
 from cifsel.reports.run_report import RunReport, show_results
-from cifsel.runtime import command, remote, sharding
-from cifsel.runtime.terminal import say, working
+from cifsel.runtime import command, executables, remote, sharding
+from cifsel.runtime.bars import working
+from cifsel.runtime.terminal import say
 from cifsel.training import diagnosis, loop, plan, probe, profiling, steps
 from cifsel.training.clock import Phases
 from cifsel.training.progress import Progress, Start
@@ -184,8 +186,10 @@ class Run:
             if objective.on_features:
                 train = self._passes.maps(variables, dataset.train, "train")
         optimizer = fine_tuning.optimizer
-        scan = steps.make_scan(
-            model, optimizer.tx, optimizer.rates, objective, sharding.replicated()
+        scan = executables.Kept(
+            steps.make_scan(model, optimizer.tx, optimizer.rates, objective, sharding.replicated()),
+            f"scan {model!r} {objective!r} {optimizer.about} {compiler.compiler_options()}",
+            like=lambda state, *_: state,
         )
         diagnose = functools.partial(
             diagnosis.first_not_finite, model=model, rates=optimizer.rates, objective=objective

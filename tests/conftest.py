@@ -116,6 +116,16 @@ def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_kept() -> Iterator[None]:
+    """Programs are traced here, as tests put other code in the place of what a program is of."""
+    from cifsel.runtime import executables
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executables, "_folder", lambda: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that a test calls does not end the process of the tests, at once or later."""

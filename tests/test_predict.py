@@ -47,7 +47,7 @@ class Cropper:
         return crops.Shown(crops.Cropper("none").show(images, names, size).images, faces)
 
 
-def made(checkpoint):
+def made(checkpoint, *_):
     """Stands in for what is restored; `--checkpoint=task1` gives one of task 1."""
     return predictor.Predictor(
         task=checkpoint,
@@ -119,7 +119,7 @@ def test_without_a_checkpoint_the_model_that_cifsel_comes_with_answers(
     assert ended.value.code == ExitCode.BAD_INPUT
     assert "the following arguments are required: --checkpoint" in capsys.readouterr().err
     asked = []
-    monkeypatch.setattr(predict, "_load", lambda given: asked.append(given) or made("task1"))
+    monkeypatch.setattr(predict, "_load", lambda given, *_: asked.append(given) or made("task1"))
     for folder in reversed(folders):
         folder.mkdir(parents=True)
         (folder / published.NAME).touch()
@@ -170,7 +170,7 @@ def test_photos_of_training_are_marked_with_their_held_out_answer(
 ):
     a, b = put(tmp_path, a=25, b=134)
     photo = SeenPhoto(seen.digest(np.full((12, 16, 3), 25, np.uint8)), 1, (0.75, 0.25))
-    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, seen=(photo,)))
+    monkeypatch.setattr(predict, "_load", lambda *_: dataclasses.replace(model, seen=(photo,)))
     lines = run(a, b)[0].splitlines()
     assert lines == [
         f"{a}  sad 90 %  (seen in training; held out: happy 75 %)",
@@ -192,7 +192,7 @@ def test_copies_of_photos_of_training_are_marked_as_copies(run, model, monkeypat
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8).repeat(20, 0)
     pixels = pixels.repeat(20, 1)
     photo = SeenPhoto("0" * 32, 1, (0.75, 0.25), seen.look(pixels))
-    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, seen=(photo,)))
+    monkeypatch.setattr(predict, "_load", lambda *_: dataclasses.replace(model, seen=(photo,)))
     path = tmp_path / "copy.jpg"
     Image.fromarray(pixels).resize((100, 75)).save(path, quality=40)
     assert "  (much like a photo of training; held out: happy 75 %)\n" in run(path)[0]
@@ -500,7 +500,7 @@ def test_resume_is_for_the_same_job(run, model, tmp_path, monkeypatch):
         _, err, status = run(*changed, "--resume")
         assert status == 2
         assert err.startswith(f"error: output {file} is of another job (")
-    monkeypatch.setattr(predict, "_load", lambda _: dataclasses.replace(model, digest="other"))
+    monkeypatch.setattr(predict, "_load", lambda *_: dataclasses.replace(model, digest="other"))
     _, err, status = run(*given, "--resume")
     assert "(checkpoint: '' -> 'other')" in err
     assert file.read_bytes() == before
@@ -628,7 +628,7 @@ def test_starts_without_what_it_does_not_need(checkpoint, tmp_path):
     code = (
         "import sys; from cifsel import predict; predict.main();"
         "needless = {'tensorflow', 'matplotlib', 'clu.metric_writers', 'tensorboard', 'fsspec',"
-        " 'gcsfs'};"
+        " 'h5py', 'scipy.stats', 'scipy.spatial', 'gcsfs'};"
         "sys.exit(str(needless & set(sys.modules)))"
     )
     env = os.environ | {

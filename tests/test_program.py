@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from paths import REPO
@@ -39,15 +40,54 @@ def call(monkeypatch, *words, name="cifsel"):
     return 0
 
 
+# Each command line in turn, and the packages that it has imported, each on a line of its own.
+IMPORTED = """
+import sys
+before = set(sys.modules)  # What an editable install imports at the start of Python is not ours.
+from cifsel import __main__ as program
+for line in sys.argv[1:]:
+    sys.argv = ["cifsel", *line.split()]
+    try:
+        program.main()
+    except SystemExit:
+        pass
+    print("imported", *sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+# By how long they take. Modules of Python itself, libraries that a config needs, and all others.
+SLOW = {"argparse", "email", "pathlib", "textwrap", "zipfile"}
+SLOWER = {"absl", "ml_collections", "yaml", "rich"}
+SLOWEST = {"etils", "flax", "gradio", "jax", "numpy", "optax", "orbax", "PIL", "tensorflow"}
+
+
 @pytest.mark.process
-def test_help_needs_no_jax():
-    code = "import sys; sys.argv = ['cifsel', '--help']; import cifsel.__main__ as program\n"
-    code += "try: program.main()\nexcept SystemExit: print('jax' in sys.modules)"
+def test_version_and_help_wait_for_no_library():
+    """Numbers of imports, as clocks say little on a machine that does other things too."""
+    lines = ["--version", "--help", "predict --help", "compare --help", "export --help"]
+    lines += ["web --help", "train --help", "train --config=effnet --help"]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True
+        [sys.executable, "-c", IMPORTED, *lines],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.startswith("usage: cifsel [-h] [--version] [COMMAND]\n")
-    assert done.stdout.endswith("\nFalse\n")
+    said = [line for line in done.stdout.splitlines() if line.startswith("imported ")]
+    imported = dict(zip(lines, map(set, map(str.split, said)), strict=True))
+    assert "cifsel" in imported["--version"]
+    assert not imported["--version"] & (SLOW | SLOWER | SLOWEST)
+    assert not imported["web --help"] & (SLOWER | SLOWEST)
+    assert not imported["train --config=effnet --help"] & SLOWEST - {"etils"}
+    assert not imported["train --help"] & {*SLOWEST, "rich"}
+    assert "usage: cifsel [-h] [--version] [COMMAND]\n" in done.stdout
+
+
+@pytest.mark.process
+def test_the_version_is_that_of_the_metadata():
+    words = [sys.executable, "-m", "cifsel", "--version"]
+    said = subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=True).stdout
+    expected = [f"{name} {metadata.version(name)}" for name in ("cifsel", "jax")]
+    assert said == f"{', '.join(expected)}\n"
+    assert program._version("no-such-package") == "(not installed)"
 
 
 def test_help_names_every_command(monkeypatch, capsys):

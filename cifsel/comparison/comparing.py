@@ -21,8 +21,9 @@ from cifsel.data.splits import Dataset, Split
 from cifsel.errors import UserError
 from cifsel.reports.page import Page
 from cifsel.runtime import remote, typed
+from cifsel.runtime.bars import show_table, working
 from cifsel.runtime.paths import exists
-from cifsel.runtime.terminal import say, show_table, working
+from cifsel.runtime.terminal import say
 from cifsel.workdir import records, summaries
 from cifsel.workdir.predictions import SPLITS
 

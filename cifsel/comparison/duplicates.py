@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 
 from cifsel.data import copies
 from cifsel.data.splits import Dataset
-from cifsel.runtime.terminal import tracked
+from cifsel.runtime.bars import tracked
 
 # Chosen by eye on CIFAR-100. Above it about 94 % of the pairs are one picture: nearly all above
 # 0.82, three in four between 0.75 and 0.82. From 0.70 to 0.75 about 60 % are. The others are

@@ -16,7 +16,7 @@ from .recipes import refuse as refuse
 from .schema import Schema as Schema
 from .schema import flatten as flatten
 from .selfie import SELFIE as SELFIE
+from .similar import did_you_mean as did_you_mean
 from .task1 import TASK1 as TASK1
 from .validation import check_fields as check_fields
-from .validation import did_you_mean as did_you_mean
 from .validation import validate as validate

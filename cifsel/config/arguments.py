@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import NoReturn
 
-from cifsel.config.validation import did_you_mean
+from cifsel.config.similar import did_you_mean
 from cifsel.errors import ExitCode
 from cifsel.runtime import terminal, typed
 from cifsel.runtime.paths import expanded

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from cifsel.config.changes import expand_paths, updated
-from cifsel.config.validation import did_you_mean
+from cifsel.config.similar import did_you_mean
 from cifsel.errors import UserError, one_line
 from cifsel.runtime.paths import expanded, is_file
 

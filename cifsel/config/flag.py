@@ -14,9 +14,9 @@ from cifsel.config.changes import expand_paths
 from cifsel.config.files import find, listed, load
 from cifsel.config.help import field_list
 from cifsel.config.schema import flatten
+from cifsel.config.similar import did_you_mean
 from cifsel.config.validation import (
     bad_value,
-    did_you_mean,
     schema_of,
     unknown_field,
     wrong_value,

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from cifsel.config.validation import did_you_mean
+from cifsel.config.similar import did_you_mean
 
 
 def refuse(recipe: str, file: str, recipes: tuple[str, ...]) -> ValueError:

@@ -1,6 +1,5 @@
 """Checks a config against its schema, before anything is read or written."""
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -10,11 +9,10 @@ from ml_collections import ConfigDict
 from cifsel.config.quickstart import QUICKSTART
 from cifsel.config.schema import Field, Schema, flatten
 from cifsel.config.selfie import SELFIE
+from cifsel.config.similar import did_you_mean
 from cifsel.config.task1 import TASK1
 from cifsel.errors import UserError
 
-# Of difflib: 'photoz' means photos (0.83), but 'epochs' does not mean depths (0.67).
-_SIMILAR = 0.7
 SCHEMAS = {"task1": TASK1, "selfie": SELFIE, "quickstart": QUICKSTART}
 DATASETS = ("cifar100", "cifar100:all", "folder", "drawn")
 # In configs/, where each task has its defaults.
@@ -87,25 +85,6 @@ def unknown_field(name: str, known: Iterable[str]) -> UserError:
     hint = did_you_mean(name, known)
     where = "" if hint else "; --help beside --config lists its fields"
     return UserError(f"config has no field {name!r}{hint}{where}")
-
-
-def did_you_mean(given: str, known: Collection[str]) -> str:
-    """' (did you mean image_size?)' for the most similar of the known names. '' for none.
-
-    Case, '-' and '_' make no difference. The last part of a name with dots may stand alone. Other
-    words for True and False are known.
-    """
-    # The last part of config.image_size, and the name of configs/effnet.py.
-    plain = {_plain(re.sub(r"^.*[./](?!py$)|\.py$", "", name)): name for name in known}
-    plain |= {_plain(name): name for name in known}
-    if "False" in known:
-        plain |= {"no": "False", "off": "False", "yes": "True", "on": "True", "1": "True"}
-    similar = difflib.get_close_matches(_plain(given), plain, n=1, cutoff=_SIMILAR)
-    return f" (did you mean {plain[similar[0]]}?)" if similar else ""
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
 
 
 def _check_names(by_name: Mapping[str, Any], schema: Schema, task: str) -> None:

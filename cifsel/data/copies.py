@@ -8,13 +8,16 @@ dimensions finds all pairs that may be copies. Only these are compared whole, so
 
 import itertools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
-from scipy import fft, spatial
 
 from cifsel.data.images_on_disk import ImagesOnDisk
+
+if TYPE_CHECKING:  # Else it takes half a second to import, for which `predict` need not wait.
+    from scipy import spatial
 
 # The least correlation of two windows is .989 or more for copies (compressed to quality 10, halved,
 # mirrored, 20 % brighter or darker, 30 % more contrast). It is .982 or less for another expression
@@ -54,6 +57,8 @@ def near_copies(thumbnails: UInt8[np.ndarray, "n 32 32"]) -> Int64[np.ndarray, "
     Returns:
       i < j of each pair, sorted.
     """
+    from scipy import spatial
+
     contrast = np.concatenate([block.std((1, 2)) for block in _blocks(thumbnails)] or [[]])
     places = np.flatnonzero(contrast > _NOISE)
     upright = thumbnails[places]
@@ -72,7 +77,7 @@ def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _candidates(
-    tree: spatial.KDTree, images: UInt8[np.ndarray, "n 32 32"]
+    tree: "spatial.KDTree", images: UInt8[np.ndarray, "n 32 32"]
 ) -> Iterator[Int64[np.ndarray, "pairs 2"]]:
     """Yields pairs (i, j) with i > j for which image i is close to image j of the tree."""
     # Of unit vectors with the inner product t, the squared distance is 2 - 2 t. The rest is for
@@ -91,6 +96,8 @@ def _candidates(
 
 def _coordinates(thumbnails: UInt8[np.ndarray, "n 32 32"]) -> Float32[np.ndarray, "n waves"]:
     """Projects the unit vectors of the middle windows to a few dimensions."""
+    from scipy import fft
+
     middle = (_SIZE - _WINDOW) // 2
     parts = [np.empty((0, _WAVES**2), np.float32)]
     for block in _blocks(thumbnails):

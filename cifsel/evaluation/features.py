@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Num
 from cifsel.data import transforms
 from cifsel.models.classifier import Classifier
 from cifsel.models.cpu import compiler
+from cifsel.runtime import executables
 
 Tree = Any
 # Jitted (variables, images (B, h, w, 3) uint8) -> (B, ...) float32. Row i depends on image i only.
@@ -45,12 +46,12 @@ class View:
 
 def logits(model: Classifier, view: View) -> Forward:
     """Makes the function that computes logits (B, K), averaged over the views."""
-    return _averaged(functools.partial(model.apply, train=False), view)
+    return _averaged(functools.partial(model.apply, train=False), view, f"logits {model!r}")
 
 
 def pooled(model: Classifier, view: View) -> Forward:
     """Makes the function that computes features (B, D), averaged over positions and views."""
-    return _averaged(functools.partial(model.apply, method="features"), view)
+    return _averaged(functools.partial(model.apply, method="features"), view, f"pooled {model!r}")
 
 
 def maps(model: Classifier, view: View) -> Forward:
@@ -63,7 +64,7 @@ def maps(model: Classifier, view: View) -> Forward:
         output = jnp.asarray(model.apply(variables, images, method="feature_map"), jnp.float32)
         return output.mean((1, 2), keepdims=True) if model.head.pool == "average" else output
 
-    return _averaged(apply, view)
+    return _averaged(apply, view, f"maps {model!r}")
 
 
 def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> Forward:
@@ -86,7 +87,7 @@ def cells(model: Classifier, view: View, places: Sequence[tuple[str, int]]) -> F
         pairs = zip(outputs, places, strict=True)
         return jnp.concatenate([pool(maps, grid) for maps, (_, grid) in pairs], axis=1)
 
-    return _averaged(apply, view)
+    return _averaged(apply, view, f"cells {model!r} {places!r}")
 
 
 def cell_channels(
@@ -154,9 +155,13 @@ def cell_edges(size: int, grid: int) -> list[tuple[int, int]]:
     return [(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
 
 
-def _averaged(apply: Callable[[Tree, Array], Any], view: View) -> Forward:
+def _averaged(apply: Callable[[Tree, Array], Any], view: View, about: str) -> Forward:
+    """Makes a forward pass. `about` says what `apply` is made from."""
+
     def forward(variables: Tree, images: Array) -> Array:
         outputs = jnp.stack([apply(variables, images) for images in view.of(images)])
         return outputs.mean(0)
 
-    return jax.jit(forward, compiler_options=compiler.compiler_options())
+    options = compiler.compiler_options()
+    jitted = jax.jit(forward, compiler_options=options)
+    return executables.Kept(jitted, f"{about} {view!r} {options!r}")

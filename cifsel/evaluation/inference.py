@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 
 from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.runtime import sharding
-from cifsel.runtime.terminal import image_bar
+from cifsel.runtime.bars import image_bar
 
 
 def map_batches(

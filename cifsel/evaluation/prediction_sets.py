@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from cifsel.evaluation import scoring
 from cifsel.workdir import records
@@ -116,6 +115,8 @@ def of_held_out(
         below = _below(total, wanted)
         # The coverage of a threshold that is an order statistic (Vovk 2012, "Conditional Validity
         # of Inductive Conformal Predictors").
+        from scipy import stats  # Takes half a second to import, and few answers need it.
+
         low, high = stats.beta.ppf((0.05, 0.95), total + 1 - below, below)
         sizes = sets(probabilities, least).sum(1)
         single = float((sizes == 1).mean())

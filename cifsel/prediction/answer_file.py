@@ -18,6 +18,7 @@ from cifsel import workdir
 from cifsel.data.photos.search import Item
 from cifsel.errors import MAKE_ROOM, UserError, one_line, printable
 from cifsel.prediction import formats
+from cifsel.prediction.predictor import JAX
 from cifsel.runtime import remote
 from cifsel.runtime.paths import exists, is_file
 from cifsel.runtime.terminal import count
@@ -34,12 +35,14 @@ class Job:
       form: 'jsonl' or 'csv'.
       coverage: of sets of classes. None without sets.
       shard: such as '3/16'. '' for all photos.
+      runtime: what computes, as in `Predictor`.
     """
 
     checkpoint: str
     form: str
     coverage: float | None
     shard: str
+    runtime: str = JAX
 
 
 class AnswerFile:
@@ -111,7 +114,8 @@ class AnswerFile:
         size = sum(map(len, self._lines()))
         fields = {name: str(value)[:_SHOWN] for name, value in dataclasses.asdict(job).items()}
         if size:
-            before = workdir.read_json(self._note)
+            # Notes of older versions do not name what computes.
+            before = {"runtime": JAX} | workdir.read_json(self._note)
             changed = [
                 f"{name}: {before.get(name)!r} -> {value!r}"
                 for name, value in fields.items()

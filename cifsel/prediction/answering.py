@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from cifsel.prediction.answers import Answer, Source, answer_photos
 from cifsel.prediction.predictor import Predictor
-from cifsel.runtime import terminal
+from cifsel.runtime import bars
+from cifsel.runtime.console import console
 
 _FEW = 20  # photos that are done before a bar could be read
 
@@ -19,8 +20,8 @@ def answering(
     Leaving the block ends the work on photos that were not asked for.
     """
     answers = answer_photos(items, predictor, skip=skip, explain=explain)
-    label = "photos" if terminal.console.is_terminal and len(items) > _FEW else None
-    with contextlib.closing(answers), terminal.image_bar(label, transient=True) as bar:
+    label = "photos" if console.is_terminal and len(items) > _FEW else None
+    with contextlib.closing(answers), bars.image_bar(label, transient=True) as bar:
         task = bar.add_task("photos", total=len(items))
 
         def counted() -> Iterator[Answer]:

@@ -9,7 +9,7 @@ from typing import Any
 from cifsel.errors import printable
 from cifsel.prediction.answers import Answer
 from cifsel.prediction.prediction import of_answer
-from cifsel.prediction.predictor import Predictor
+from cifsel.prediction.predictor import JAX, Predictor
 from cifsel.workdir.model_meta import SELFIE
 
 JSON, JSONL, CSV = "json", "jsonl", "csv"
@@ -45,13 +45,17 @@ def as_csv(
     extra = extra if is_selfie else []
     unsure = ["unsure"] if is_selfie else []
     classes = [] if predictor.set_from is None else ["set"]
+    engine = [] if predictor.runtime == JAX else ["runtime"]
     if header:
-        yield _csv_line(["photo", "label", "probability", *classes, *unsure, *shares, *extra])
+        yield _csv_line(
+            ["photo", "label", "probability", *classes, *unsure, *shares, *extra, *engine]
+        )
     for answer in answers:
         if not answer.problem:
             cells = _to_object(answer, predictor)
             known = [cells.pop("seen_in_training"), *_cells(cells.pop("held_out"))] if extra else []
             known += [cells.pop("seen_as") or "", cells.pop("unlike")] if extra else []
+            known += [cells.pop("runtime")] if engine else []
             probabilities = cells.pop("probabilities").values()
             if classes:
                 cells["set"] = "; ".join(cells["set"])
@@ -106,6 +110,8 @@ def _to_object(answer: Answer, predictor: Predictor) -> dict[str, Any]:
             content["held_out"] = {"label": made.held_out.label, "probability": share}
         content["seen_as"] = made.seen_as
         content["unlike"] = made.unlike
+    if predictor.runtime != JAX:
+        content["runtime"] = predictor.runtime
     return content
 
 

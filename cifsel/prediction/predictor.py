@@ -8,6 +8,7 @@ probability on its answers are reliable.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,11 @@ from cifsel.runtime.paths import expanded
 from cifsel.workdir.model_meta import SELFIE, SeenPhoto
 
 TASK1 = "task1"
+JAX = "jax"
+
+
+# Images of `show` (B, s, s, 3) uint8 -> (B, ...) float32.
+Outputs = Callable[[jax.Array], Any]
 
 
 class NoFaceError(UserError):
@@ -58,6 +64,7 @@ class Predictor:
         is not known.
       calibration: the probability of the true class of each validation image, where a model file
         has them.
+      runtime: what computes the forward pass: JAX, or one of `engines.ENGINES`.
     """
 
     task: str
@@ -76,6 +83,7 @@ class Predictor:
     judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
     unlike_from: float | None = None
     calibration: Float[np.ndarray, " n"] | None = None
+    runtime: str = JAX
 
     def show(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], names: Sequence[str]
@@ -173,14 +181,19 @@ def load(folder: str) -> Predictor:
     return of(restoring.restore(restoring.run_of(remote.place(expanded(folder)))))
 
 
-def of(trained: TrainedModel | SelfieModel) -> Predictor:
-    """The predictor of a restored model."""
+def of(trained: TrainedModel | SelfieModel, outputs: Outputs | None = None) -> Predictor:
+    """The predictor of a restored model.
+
+    Args:
+      trained: the model.
+      outputs: computes in the place of JAX: logits, or for task 2 the outputs of `features.cells`.
+    """
     if isinstance(trained, TrainedModel):
-        return _of_classifier(trained)
-    return _of_selfie(trained)
+        return _of_classifier(trained, outputs)
+    return _of_selfie(trained, outputs)
 
 
-def _of_classifier(trained: TrainedModel) -> Predictor:
+def _of_classifier(trained: TrainedModel, outputs: Outputs | None) -> Predictor:
     """The predictor of a classifier of task 1."""
     forward = features.logits(trained.model, trained.view)
     evidence = gradcam.of_logits(trained.model, trained.view)
@@ -195,19 +208,19 @@ def _of_classifier(trained: TrainedModel) -> Predictor:
         temperature=1.0,
         cropper=Cropper("none", 1.0, fallback=True, whole=trained.config.get("fit") == "pad"),
         needs_face=False,
-        logits=_batched(functools.partial(forward, variables)),
+        logits=_batched(outputs or functools.partial(forward, variables)),
         evidence=functools.partial(evidence, variables),
         digest=trained.digest,
         calibration=trained.calibration,
     )
 
 
-def _of_selfie(trained: SelfieModel) -> Predictor:
+def _of_selfie(trained: SelfieModel, replaced: Outputs | None) -> Predictor:
     """The predictor of a classifier of task 2."""
     meta, model, view = trained.meta, trained.model, trained.view
     variables = sharding.everywhere(trained.variables)
     cells = features.cells(model, view, meta.places)
-    outputs = _batched(functools.partial(cells, variables))
+    outputs = _batched(replaced or functools.partial(cells, variables))
     kernel64, bias64 = np.asarray(trained.kernel, np.float64), np.asarray(trained.bias, np.float64)
     evidence = gradcam.of_cells(model, view, meta.places)
 
@@ -239,5 +252,5 @@ def _of_selfie(trained: SelfieModel) -> Predictor:
     )
 
 
-def _batched(forward: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
+def _batched(forward: Outputs) -> Callable[[np.ndarray], np.ndarray]:
     return lambda shown: inference.map_batches(forward, shown, batch_size())

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, Protocol
 
-import jax
 import numpy as np
 from etils import epath
 from jaxtyping import Float
@@ -13,6 +12,7 @@ from cifsel import build
 from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
+from cifsel.runtime import executables
 from cifsel.workdir import identity, model_meta
 from cifsel.workdir.checkpoints import FOLDER, Checkpoints
 
@@ -94,7 +94,7 @@ def restore_classifier(
         config = ConfigDict(meta.config)
         model, init = build.classifier(config, len(meta.class_names))
         view = build.view(config)
-        template = jax.eval_shape(init, jax.random.key(0))
+        template = executables.kept_shapes(init, f"{model!r} {view!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise model_meta.not_understood(folder, error) from error
     return TrainedModel(

@@ -21,7 +21,7 @@ from cifsel.config import flag
 from cifsel.config.validation import validate
 from cifsel.errors import UserError
 from cifsel.preflight import chips, compiler, programs
-from cifsel.runtime import command, sharding, terminal
+from cifsel.runtime import bars, command, sharding
 from cifsel.runtime.terminal import duration, say
 
 _TOPOLOGY = flags.DEFINE_string(
@@ -56,7 +56,7 @@ def examine(config: ConfigDict, topology: str) -> list[Row]:
         sharding.check_batch(config.batch_size, config.accum_steps, mesh.size)
     rows = []
     for program in programs.of_run(config, mesh):
-        with terminal.waiting(f"compiling {program.name} for {topology}"):
+        with bars.waiting(f"compiling {program.name} for {topology}"):
             analysis = compiler.analyse(program, topology)
         bounds = None
         if isinstance(analysis, compiler.Compiled):
@@ -80,7 +80,7 @@ def show(config: ConfigDict, topology: str, rows: Sequence[Row]) -> None:
     columns = [_column(row, count, chip) for row in rows]
     for name in max(columns, key=len):
         table.add_row(name, *(column.get(name, "") for column in columns))
-    terminal.show(table)
+    bars.show(table)
     for row in rows:
         if isinstance(row.analysis, compiler.Compiled) and row.program.name == "training":
             if not row.analysis.largest:

@@ -13,7 +13,8 @@ from cifsel.data.splits import Dataset
 from cifsel.evaluation.split_score import SplitScore
 from cifsel.reports import figures, run_page, style
 from cifsel.reports.page import DRAWN
-from cifsel.runtime.terminal import count, duration, say, show_table
+from cifsel.runtime.bars import show_table
+from cifsel.runtime.terminal import count, duration, say
 from cifsel.training.results import RunMetrics
 from cifsel.training.samples import Samples
 from cifsel.workdir import summaries

@@ -13,9 +13,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from absl import flags
-from absl import logging as absl_logging
-
 from cifsel.errors import ExitCode
 from cifsel.runtime import cache, compiling, ending, failures, libtpu, memory, terminal
 from cifsel.runtime.signals import Interrupted
@@ -47,7 +44,9 @@ def guarded(run: Callable[[], object], advice: failures.Advice = failures.TRAINI
         ending.leave(ExitCode.TRY_AGAIN if terminated else ExitCode.INTERRUPTED)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and terminal.is_unread():
-            terminal.console.on_broken_pipe()
+            from cifsel.runtime import console
+
+            console.console.on_broken_pipe()
         failure = failures.explained(error, advice)
         if failure is None:
             raise
@@ -87,6 +86,10 @@ def start_terminal() -> None:
 
     Warnings of libraries are printed like those of cifsel, without time and thread.
     """
+    # Not at the top, as --help does without it.
+    from absl import flags
+    from absl import logging as absl_logging
+
     global _started  # noqa: PLW0603 - that this process is a command is true of all of it
     _started = True
     terminal.set_up()

@@ -5,8 +5,6 @@ import re
 import threading
 from typing import Any
 
-from cifsel.runtime import terminal
-
 SILENT_SECONDS = 2.0  # of compiling, until something is said
 # Events of jax.monitoring. The first comes when a program is handed to XLA, the second afterwards.
 _BEGINS = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -55,10 +53,12 @@ class _Notice:
             self._shown.close()
 
     def _show(self, program: str) -> None:
+        from cifsel.runtime import bars  # rich takes a tenth of a second.
+
         with self._lock:
             if self._timer is threading.current_thread():
                 text = f"compiling {program}, which the next run need not do again"
-                self._shown.enter_context(terminal.working(text))
+                self._shown.enter_context(bars.working(text))
 
 
 _notice = _Notice()

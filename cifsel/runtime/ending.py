@@ -160,7 +160,9 @@ def _end(code: ExitCode) -> NoReturn:
 
 def _tidy() -> None:
     with contextlib.suppress(Exception, SystemExit):
-        terminal.console.show_cursor()
+        # Only a bar hides the cursor.
+        if bars := sys.modules.get("cifsel.runtime.bars"):
+            bars.console.show_cursor()
         if state.message:
             terminal.say(state.message)
     for tidy in [*reversed(state.tidy), _flush]:

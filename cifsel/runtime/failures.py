@@ -10,7 +10,6 @@ import re
 import traceback
 
 from cifsel.errors import MAKE_ROOM, ExitCode, UserError, causes, one_line
-from cifsel.runtime import remote
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -53,6 +52,8 @@ TRAINING = Advice(
 
 def explained(error: Exception, advice: Advice = TRAINING) -> Failure | None:
     """The failure that an exception means, or None for a defect of the program."""
+    from cifsel.runtime import remote  # epath takes a fifth of a second.
+
     lost = remote.lost(error)
     if isinstance(error, UserError):
         return Failure(str(error), ExitCode.TRY_AGAIN if lost else ExitCode.BAD_INPUT)

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from etils import epath
+if TYPE_CHECKING:  # Else it takes a fifth of a second, for which --help need not wait.
+    from etils import epath
 
 
 def expanded(given: str) -> str:
@@ -11,7 +13,7 @@ def expanded(given: str) -> str:
     return os.path.expanduser(given)  # noqa: PTH111 - pathlib's fails for unknown users
 
 
-def exists(path: epath.Path | Path) -> bool:
+def exists(path: "epath.Path | Path") -> bool:
     """Whether there is such a file or folder. False for a name that no file can have."""
     try:
         return path.exists()
@@ -19,7 +21,7 @@ def exists(path: epath.Path | Path) -> bool:
         return False
 
 
-def is_file(path: epath.Path | Path) -> bool:
+def is_file(path: "epath.Path | Path") -> bool:
     """Whether there is such a regular file. False for pipes and devices, which have no end."""
     if "://" in os.fspath(path):
         return path.is_file()
@@ -27,7 +29,7 @@ def is_file(path: epath.Path | Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def is_folder(path: epath.Path | Path) -> bool:
+def is_folder(path: "epath.Path | Path") -> bool:
     """Whether there is such a folder."""
     if "://" in os.fspath(path):
         return path.is_dir()

@@ -182,8 +182,10 @@ def _divided(shape: tuple[int, ...], axis: int, part: Callable[[Any], np.ndarray
     return jax.block_until_ready(array) if jax.default_backend() == "cpu" else array
 
 
-def fetch(array: jax.Array) -> np.ndarray:
+def fetch(array: jax.Array | np.ndarray) -> np.ndarray:
     """The whole array, however it is divided. All processes must call this."""
+    if isinstance(array, np.ndarray):
+        return array
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -5,10 +5,12 @@ them back as it found them would undo, or keep for ever, what another thread has
 """
 
 import contextlib
+import io
 import os
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 # Held by whoever writes to standard error, so that no message of ours gets lost.
 STDERR = threading.RLock()
@@ -48,3 +50,9 @@ def no_stderr() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def discard(stream: io.TextIOWrapper | Any) -> None:
+    """Sends the rest of a stream nowhere. Python flushes at its end, and would complain then."""
+    with contextlib.suppress(OSError, ValueError):  # A test's stream has no number.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

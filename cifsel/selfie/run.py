@@ -14,7 +14,8 @@ from cifsel.data.photos.crops import NONE, Cropper
 from cifsel.data.photos.labelled import Photos
 from cifsel.prediction import seen
 from cifsel.runtime import remote
-from cifsel.runtime.terminal import count, say, working
+from cifsel.runtime.bars import working
+from cifsel.runtime.terminal import count, say
 from cifsel.selfie import serialization
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.photos import Images, other_crops, prepare_photos, read_photos

@@ -10,7 +10,8 @@ from cifsel import workdir
 from cifsel.data.photos.crops import Cropper
 from cifsel.errors import UserError
 from cifsel.prediction import predictor, seen
-from cifsel.runtime.terminal import duration, say, show_table, working
+from cifsel.runtime.bars import show_table, working
+from cifsel.runtime.terminal import duration, say
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.photos import Images, read_photos
 from cifsel.selfie.reading import outcome_from_json

@@ -13,8 +13,9 @@ from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.errors import UserError
 from cifsel.evaluation import inference, scoring
 from cifsel.runtime import memory, sharding
+from cifsel.runtime.bars import step_bar
 from cifsel.runtime.signals import Interrupted, stop_requests
-from cifsel.runtime.terminal import count, duration, say, step_bar
+from cifsel.runtime.terminal import count, duration, say
 from cifsel.training.clock import LoopClock
 from cifsel.training.loader import Loader
 from cifsel.training.plan import Examples, Functions, Output, Plan

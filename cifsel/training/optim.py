@@ -20,11 +20,13 @@ class Optimizer:
       learning_rate: step -> learning rate of the head.
       rates: multiples of the learning rate, a tree like the parameters. 0 freezes a parameter.
       tx: optax's transformation.
+      about: says all that it was made from. '' if that is not known.
     """
 
     learning_rate: Callable[[int], Any]
     rates: Tree
     tx: optax.GradientTransformation
+    about: str = ""
 
 
 def schedule(kind: str, peak: float, *, warmup_steps: int, total_steps: int) -> optax.Schedule:

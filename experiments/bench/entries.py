@@ -92,6 +92,12 @@ def spread(entry: Entry) -> float:
     return (high - low) / 2 / middle
 
 
+def _speed(entry: Entry) -> str:
+    """Images per second, and half the distance of their quartiles."""
+    speed = entry.images_per_second
+    return f"{speed:.0f} ± {speed * spread(entry):.0f}"
+
+
 def header(peers: Sequence[str]) -> list[str]:
     """Header of the table, in two lines."""
     cells = ["model", "px", "work", *(f"{peer}, images/s" for peer in peers)]
@@ -112,10 +118,10 @@ def rows(entries: Iterable[Entry], peers: Sequence[str], machine: Machine) -> li
         needed = machine.forward_gflops[ours.model][str(ours.size)]
         share = PASSES[ours.kind] * needed * ours.images_per_second / machine.matmul_gflops
         cells = [ours.model, str(ours.size), ours.kind]
-        for peer in peers:
-            speed = by_peer[peer].images_per_second
-            cells.append(f"{speed:.0f} ± {speed * spread(by_peer[peer]):.0f}")
-        cells += [ratio(ours, by_peer[peer]) for peer in peers[1:]]
+        # Engines only do the forward pass.
+        others = [by_peer.get(peer) for peer in peers]
+        cells += [_speed(other) if other else "" for other in others]
+        cells += [ratio(ours, other) if other else "" for other in others[1:]]
         cells += [
             f"{100 * share:.0f} %" if share else "",
             f"{ours.compile_seconds:.1f}",

@@ -1,14 +1,20 @@
-"""Measures peers in processes of their own that take turns."""
+"""Measures peers in processes of their own that take turns.
 
+A process is stopped while another one works. Otherwise the idle threads of one peer, which spin for
+a while before they sleep, would take cores from the next.
+"""
+
+import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from experiments.bench import work
 from experiments.bench.entries import Entry
@@ -17,7 +23,10 @@ WARM_UP = 2  # calls before the timed ones
 
 
 class Worker:
-    """A peer in its own process."""
+    """A peer in its own process, which is stopped unless it works.
+
+    Leaving its block ends it.
+    """
 
     def __init__(
         self, peer: str, model: str, size: int, batch: int, dtype: str, *, cache: str
@@ -33,20 +42,40 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Of its own, so that its children stop with it. When this process dies, the system ends
+            # a group whose processes are stopped.
+            process_group=0,
         )
         self._answer()  # Arrives when the models are built.
         self.start_seconds = time.perf_counter() - began
+        self._signal(signal.SIGSTOP)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._signal(signal.SIGCONT)
+        self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     def do(self, kind: str) -> dict[str, float]:
         """Does the work once. Returns the answer of worker.py."""
         assert self._process.stdin
+        self._signal(signal.SIGCONT)
         self._process.stdin.write(kind + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        answer = self._answer()
+        self._signal(signal.SIGSTOP)
+        return answer
 
-    def end(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
+    def _signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the process and its children. One that has ended gets none."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def _answer(self) -> dict[str, float]:
         assert self._process.stdout and self._process.stderr
@@ -70,16 +99,31 @@ def measure(
     with tempfile.TemporaryDirectory() as cache:  # Later processes load compiled programs.
         repeated = []
         for _ in range(processes):
-            workers = {peer: Worker(peer, model, size, batch, dtype, cache=cache) for peer in peers}
-            repeated.append(
-                [entry for kind in work.KINDS for entry in turns(workers, kind, rounds)]
-            )
-            for worker in workers.values():
-                worker.end()
+            with contextlib.ExitStack() as stack:
+                workers = {
+                    peer: stack.enter_context(Worker(peer, model, size, batch, dtype, cache=cache))
+                    for peer in peers
+                }
+                repeated.append(
+                    [
+                        entry
+                        for kind in work.KINDS
+                        for entry in turns(_that_do(kind, workers), kind, rounds)
+                    ]
+                )
     return [
         combined(same, model=model, size=size, batch=batch, dtype=dtype)
         for same in zip(*repeated, strict=True)
     ]
+
+
+def _that_do(kind: str, workers: dict[str, Worker]) -> dict[str, Worker]:
+    """The workers of the peers that do this kind of work."""
+    return {
+        peer: worker
+        for peer, worker in workers.items()
+        if kind in work.ONLY.get(peer.partition("@")[0], work.KINDS)
+    }
 
 
 def turns(workers: dict[str, Worker], kind: str, rounds: int) -> list[dict[str, Any]]:

@@ -159,8 +159,8 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
     }
 
 
-def torch(model: str, size: int, batch: int, dtype: str) -> Work:
-    """PyTorch with timm, in channels-last format, without torch.compile."""
+def torch(model: str, size: int, batch: int, dtype: str, *, compiled: bool) -> Work:
+    """PyTorch with timm, in channels-last format, as it is or by torch.compile."""
     import timm
     import torch
 
@@ -169,6 +169,7 @@ def torch(model: str, size: int, batch: int, dtype: str) -> Work:
     net = timm.create_model(names[model], num_classes=CLASSES, **drop)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = net.to(device, memory_format=torch.channels_last)
+    run = torch.compile(net) if compiled else net
     images, labels = inputs(size, batch)
     scaled = torch.from_numpy(images / 127.5 - 1.0).permute(0, 3, 1, 2)
     x = scaled.contiguous(memory_format=torch.channels_last).to(device)
@@ -181,7 +182,7 @@ def torch(model: str, size: int, batch: int, dtype: str) -> Work:
     def forward() -> Any:
         net.eval()
         with torch.inference_mode(), precision():
-            return net(x).float().cpu().numpy()
+            return run(x).float().cpu().numpy()
 
     def train(fixed: bool) -> float:
         net.train()
@@ -191,7 +192,7 @@ def torch(model: str, size: int, batch: int, dtype: str) -> Work:
                     module.eval()
         optimizer.zero_grad(set_to_none=True)
         with precision():
-            loss = torch.nn.functional.cross_entropy(net(x), y)
+            loss = torch.nn.functional.cross_entropy(run(x), y)
         loss.backward()
         optimizer.step()
         return float(loss)
@@ -218,16 +219,44 @@ def torch(model: str, size: int, batch: int, dtype: str) -> Work:
     }
 
 
+def engine(model: str, size: int, batch: int, dtype: str, *, name: str) -> Work:
+    """The forward pass of cifsel's model as an ONNX graph, in an inference engine."""
+    import jax
+    import jax.numpy as jnp
+
+    from cifsel.models.classifier import build
+    from cifsel.prediction import engines
+
+    if dtype != "float32":
+        raise SystemExit(f"{name} computes in float32 here: leave it out of --peers")
+    built = build(model, num_classes=CLASSES)
+    image = jnp.zeros((1, size, size, 3))
+    shapes = jax.eval_shape(built.init, jax.random.key(0), image)
+    variables = jax.tree_util.tree_map_with_path(some_values, shapes)
+    graph = engines.to_onnx(lambda images: built.apply(variables, images, train=False), size)
+    run = engines.opened(name, graph)
+    images, _ = inputs(size, batch)
+    return {"forward": lambda: run(images)}
+
+
 PEERS: dict[str, Callable[[str, int, int, str], Work]] = {
     "cifsel": ours,
     "keras-tensorflow": functools.partial(keras, backend="tensorflow"),
     "keras-jax": functools.partial(keras, backend="jax"),
-    "torch-timm": torch,
+    "torch-timm": functools.partial(torch, compiled=False),
+    "torch-compile": functools.partial(torch, compiled=True),
+    "onnxruntime": functools.partial(engine, name="onnxruntime"),
+    "openvino": functools.partial(engine, name="openvino"),
 }
+# The kinds of work of a peer that does not do all.
+ONLY = {"onnxruntime": ("forward",), "openvino": ("forward",)}
 # Package that each peer needs. A missing one is reported before anything is measured.
 NEEDS = {
     "cifsel": "jax",
     "keras-tensorflow": "keras",
     "keras-jax": "keras",
     "torch-timm": "timm",
+    "torch-compile": "timm",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
 }

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cifsel.config import Parser, path
 from cifsel.runtime import command
-from cifsel.runtime.terminal import tracked
+from cifsel.runtime.bars import tracked
 
 _CLASSES, _BLOBS = 10, 8  # Blobs along each side
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from cifsel.config import Parser, local_path
 from cifsel.errors import UserError, one_line
-from cifsel.runtime import command, terminal
+from cifsel.runtime import bars, command
 from experiments.robustness import whole_files
 
 SECONDS, GIGABYTES, PER_CHILD = 10, 4, 200
@@ -144,7 +144,7 @@ def fuzz(inputs: int, seed: int, keep: Path) -> None:
                     wrong.append(f"{kept}: {result}")
             counts = (str(tally[name]) for name in ("read", "refused", "wrong"))
             table.add_row(kind, str(tally.total()), *counts, f"{slowest:.2f}")
-    terminal.show(table)
+    bars.show(table)
     sys.exit("\n".join(wrong) or 0)
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,12 @@ from experiments.bench import __main__ as command
 from experiments.bench import bulk, entries, machine, measure, work
 
 pytestmark = pytest.mark.slow
+
+IDLE_WORKER = """import json, sys
+print(json.dumps({}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({"seconds": 1.0, "page_faults": 0, "peak_gigabytes": 1.0}), flush=True)
+"""
 
 
 # Both train with fixed and with trained batch norm by the same lines.
@@ -44,13 +52,7 @@ def test_a_checkout_is_measured_by_its_own_code(tmp_path):
     worker.parent.mkdir(parents=True)
     for folder in (worker.parent, worker.parent.parent):
         (folder / "__init__.py").touch()
-    worker.write_text(
-        """import json, sys
-print(json.dumps({}), flush=True)
-for line in sys.stdin:
-    print(json.dumps({"seconds": 3.0, "page_faults": 0, "peak_gigabytes": 1.0}), flush=True)
-"""
-    )
+    worker.write_text(IDLE_WORKER.replace('"seconds": 1.0', '"seconds": 3.0'))
     peer = command.peer(f"cifsel@{tmp_path}")
     measured = measure.measure([peer], "mobilenet", 32, 6, dtype="float32", rounds=2, processes=2)
     assert [entry.images_per_second for entry in measured] == [2.0] * len(work.KINDS)
@@ -137,3 +139,40 @@ def test_predict_in_bulk_does_the_same_work_as_its_parts(monkeypatch, capsys, tm
     speed = bulk.Speed("small", decode=4.0, forward=12.0, predict=3.0)
     assert (speed.of_slower, speed.of_both) == (0.75, 1.0)
     assert "| small | 4.0 | 12.0 | 3.0 | 0.75 | 1.00 |" in bulk.table([speed])
+
+
+def is_stopped(worker):
+    """Whether the process is stopped, within a second after the signal."""
+    for _ in range(100):
+        text = (Path("/proc") / str(worker.pid) / "stat").read_text()
+        if text.rpartition(") ")[2][0] == "T":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_worker_is_stopped_unless_it_works(tmp_path):
+    """Threads that spin while they wait would slow the next peer."""
+    worker = tmp_path / "experiments/bench/worker.py"
+    worker.parent.mkdir(parents=True)
+    for folder in (worker.parent, worker.parent.parent):
+        (folder / "__init__.py").touch()
+    worker.write_text(IDLE_WORKER)
+    with measure.Worker(f"cifsel@{tmp_path}", "m", 32, 2, "float32", cache="") as idle:
+        assert is_stopped(idle)
+        assert idle.do("forward")["seconds"] == 1.0
+        assert is_stopped(idle)
+    assert not (Path("/proc") / str(idle.pid)).exists()
+
+
+def test_a_peer_without_a_kind_of_work_has_no_cell_and_no_turn():
+    assert list(measure._that_do("forward", {"cifsel@/x": None, "openvino": None})) == [
+        "cifsel@/x",
+        "openvino",
+    ]
+    assert list(measure._that_do("pipeline", {"cifsel": None, "openvino": None})) == ["cifsel"]
+    limits = entries.Machine("cpu", "1 x cpu", "3", "0", 240.0, 1.0, {"mobilenet": {"128": 0.5}})
+    peers = ["cifsel", "openvino", "keras-jax"]
+    (row,) = entries.rows([entry("cifsel", [0.1]), entry("keras-jax", [0.2])], peers, limits)
+    assert row.split(" | ")[3:8] == ["80 ± 0", "", "40 ± 0", "", "2.00"]

@@ -88,7 +88,7 @@ def test_predictions_of_another_run_are_refused(run):
 @pytest.mark.parametrize("task", [TASK1, SELFIE])
 def test_sets_are_printed(task):
     model = types.SimpleNamespace(
-        class_names=NAMES, task=task, set_from=0.3, unsure=lambda p: p.max(1) < 0.6
+        class_names=NAMES, task=task, set_from=0.3, runtime="jax", unsure=lambda p: p.max(1) < 0.6
     )
     answers = [Answer("a", np.array([0.3, 0.2, 0.5])), Answer("b", np.array([0.9, 0.05, 0.05]))]
     text = list(formats.as_text(answers, model, 1))

@@ -11,7 +11,9 @@ import pytest
 from cifsel.prediction import formats
 from cifsel.prediction.answers import Answer
 
-PREDICTOR = types.SimpleNamespace(class_names=("=sad", "happy\x1b[2J"), task="task1", set_from=None)
+PREDICTOR = types.SimpleNamespace(
+    class_names=("=sad", "happy\x1b[2J"), task="task1", set_from=None, runtime="jax"
+)
 
 
 def answers(*photos):

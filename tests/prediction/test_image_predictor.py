@@ -59,7 +59,7 @@ def shares(prediction):
 def test_answers_are_those_of_the_command(task, pixels, tmp_path, monkeypatch, capsys):
     photo = SeenPhoto(seen.digest(pixels), 1, (0.75, 0.25, 0.0))
     model = make(task, seen=(photo,) if task == "selfie" else ())
-    monkeypatch.setattr(predict, "_load", lambda _: model)
+    monkeypatch.setattr(predict, "_load", lambda *_: model)
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     for path, image in zip(paths, (pixels, pixels[:, ::-1, ::-1]), strict=True):
         Image.fromarray(image).save(path)

@@ -9,8 +9,10 @@ from paths import REPO
 from rich.cells import cell_len
 
 from cifsel.errors import UserError
-from cifsel.runtime import terminal
-from cifsel.runtime.terminal import count, say, show_table
+from cifsel.runtime import bars, terminal
+from cifsel.runtime import console as console_module
+from cifsel.runtime.bars import show_table
+from cifsel.runtime.terminal import count, say
 
 # --- streams -------------------------------------------------------------------------------------
 
@@ -107,10 +109,11 @@ def test_predict_without_standard_input():
 def narrow(monkeypatch):
     """A terminal of 40 columns; gives what is written to it, without styles."""
     file = io.StringIO()
-    console = terminal._Console(
+    console = console_module._Console(
         file=file, force_terminal=True, width=40, soft_wrap=True, highlight=False, no_color=True
     )
-    monkeypatch.setattr(terminal, "console", console)
+    for module in (console_module, bars):
+        monkeypatch.setattr(module, "console", console)
 
     def written():
         return file.getvalue().replace("\x1b[1m", "").replace("\x1b[3m", "").replace("\x1b[0m", "")
@@ -155,15 +158,15 @@ def test_a_log_gets_one_line_for_each_message_and_row(capsys):
 
 
 def test_steps_are_said_once_in_a_log(capsys):
-    with terminal.working("drawing the report"):
+    with bars.working("drawing the report"):
         pass
-    assert list(terminal.tracked(range(3), "fine-tuning")) == [0, 1, 2]
+    assert list(bars.tracked(range(3), "fine-tuning")) == [0, 1, 2]
     assert capsys.readouterr().out == "drawing the report\nfine-tuning\n"
 
 
 def test_tracked_and_working_on_a_terminal(narrow):
-    with terminal.working("drawing"):
-        assert list(terminal.tracked([1, 2], "fine-tuning")) == [1, 2]
+    with bars.working("drawing"):
+        assert list(bars.tracked([1, 2], "fine-tuning")) == [1, 2]
 
 
 # --- numbers -------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ def test_count(number, words, said):
 @pytest.mark.parametrize(("elapsed", "said"), [(0.0001, ""), (2.0, "75 images/s")])
 def test_a_bar_that_was_over_at_once_has_no_speed(elapsed, said):
     task = type("Task", (), {"finished_speed": 75.0, "speed": 75.0, "elapsed": elapsed})
-    assert terminal._ImagesPerSecond().render(task).plain == said
+    assert bars._ImagesPerSecond().render(task).plain == said
 
 
 def test_answers_that_cannot_be_written(monkeypatch):

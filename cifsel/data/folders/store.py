@@ -26,7 +26,8 @@ from cifsel.data.images_on_disk import ImagesOnDisk
 from cifsel.data.photos.crops import centre, padded
 from cifsel.errors import MAKE_ROOM, UserError, one_line
 from cifsel.runtime import cache, zips
-from cifsel.runtime.terminal import image_bar, warn
+from cifsel.runtime.bars import image_bar
+from cifsel.runtime.terminal import warn
 
 # Raised whenever the files of a store change their meaning.
 _FORMAT = 1

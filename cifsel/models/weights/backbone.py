@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from cifsel.models.weights import download, h5_file, keras_h5
-
 Tree = Any
 
 
@@ -47,6 +45,8 @@ def find_file(spec: WeightsSpec) -> Path:
     Raises:
       UserError: there is no such file, or it cannot be downloaded.
     """
+    from cifsel.models.weights import download  # With h5py, for which `predict` need not wait.
+
     if spec.source != "imagenet":
         return download.use_file(spec.source)
     return download.find_weights(
@@ -72,6 +72,8 @@ def load_backbone(path: Path, model: str, shapes: Tree) -> tuple[Tree, WeightsFi
     Raises:
       UserError: the file is damaged, or of another model.
     """
+    from cifsel.models.weights import h5_file, keras_h5
+
     tensors = h5_file.read_tensors(path)
     variables = keras_h5.convert(tensors, shapes, model=model, head=False, path=path)
     return variables, WeightsFile(path.name, keras_h5.tensors_sha256(tensors))

@@ -22,8 +22,9 @@ from cifsel.models.weights import h5_file, keras_h5
 from cifsel.models.weights.catalogue import PublishedFile, published
 from cifsel.models.weights.containers import EXPECTED
 from cifsel.runtime import cache, remote
+from cifsel.runtime.console import console
 from cifsel.runtime.paths import expanded
-from cifsel.runtime.terminal import console, warn
+from cifsel.runtime.terminal import warn
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 2**20

@@ -33,10 +33,23 @@ def convert(compute: Computation, size: int, metadata: Metadata) -> bytes:
     Raises:
       UserError: a package is not installed.
     """
-    onnx, jax2onnx = extras.load("onnx", "onnx"), extras.load("jax2onnx", "onnx")
-    images = jax.ShapeDtypeStruct(("batch", size, size, 3), jnp.uint8)
+    onnx = extras.load("onnx", "onnx")
+    model = graph(compute, jax.ShapeDtypeStruct(("batch", size, size, 3), jnp.uint8))
+    # Older runtimes refuse a higher version than the opset needs.
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
+    model.producer_name, model.producer_version = "cifsel", metadata.cifsel_version
+    return with_metadata(model, metadata)
+
+
+def graph(compute: Computation, images: jax.ShapeDtypeStruct) -> Any:
+    """The onnx.ModelProto of a function of images.
+
+    Raises:
+      UserError: a package is not installed.
+    """
+    jax2onnx = extras.load("jax2onnx", "onnx")
     with _default_forms(), extras.quiet():
-        model = jax2onnx.to_onnx(
+        return jax2onnx.to_onnx(
             compute,
             [images],
             model_name="cifsel",
@@ -44,10 +57,6 @@ def convert(compute: Computation, size: int, metadata: Metadata) -> bytes:
             input_names=[INPUT],
             output_names=[OUTPUT],
         )
-    # Older runtimes refuse a higher version than the opset needs.
-    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
-    model.producer_name, model.producer_version = "cifsel", metadata.cifsel_version
-    return with_metadata(model, metadata)
 
 
 def with_metadata(model: Any, metadata: Metadata) -> bytes:

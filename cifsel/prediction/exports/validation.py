@@ -8,7 +8,7 @@ from cifsel.errors import UserError
 from cifsel.prediction.exports.parity import Answers
 from cifsel.prediction.exports.source import Source
 from cifsel.prediction.trained_model import TrainedModel
-from cifsel.runtime.terminal import image_bar
+from cifsel.runtime.bars import image_bar
 
 _BATCH = 32
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from cifsel.evaluation import features
 from cifsel.models.classifier import Classifier
-from cifsel.runtime.terminal import tracked
+from cifsel.runtime.bars import tracked
 from cifsel.selfie.protocol import logistic
 from cifsel.selfie.protocol.folds import Folds
 from cifsel.selfie.protocol.logistic import RotatedFeatures
