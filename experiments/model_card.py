@@ -4,10 +4,13 @@
     python -m experiments.model_card --check    # exit with 1 if it is out of date
 
 The files are `experiments/models/*.safetensors`, written by
-`python -m cifsel.export --format=cifsel`. Together they have at most 15 MB.
+`python -m cifsel.export --format=cifsel`. Together they have at most 15 MB. Beside each is a .csv
+file of the same name: what the model answers for the pictures of `experiments.draw_animals`,
+written by `python -m cifsel.predict experiments/models/drawn --csv`.
 """
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from experiments.tables.markdown import interval, percent, table
 from experiments.tables.task1_runs import MODELS
 
 FOLDER = Path(__file__).parent / "models"
+DRAWN = FOLDER / "drawn"  # pictures to ask a model about
 CARD = "README.md"
 MAX_BYTES = 15_000_000
 _WORST = 5  # classes that are named
@@ -36,6 +40,13 @@ python -m cifsel.predict photo.jpg
 [task 2](../../docs/selfies.md) from it, and `cifsel.web --checkpoint` the page. The format is
 [safetensors](../../docs/export.md#one-file-for-cifsel). The header has the classes, the
 preprocessing, the record and the licence.
+"""
+_DRAWN = """\
+## Try it without a photo
+
+`python -m cifsel.predict experiments/models/drawn` asks about ten drawn animals. The models have
+seen photos only. The pictures were drawn before any model was asked, and all of them are here:
+
 """
 _USE = """\
 ## Intended use
@@ -78,8 +89,8 @@ def card(folder: Path) -> str:
             raise UserError(f"{path} is of no run of task 1: publish those alone")
     rows = [_row(path, facts) for path, facts in files]
     header = ("file", "model", "pixels", "size", "weights", "test accuracy", "95 % interval")
-    parts = [_HEAD, table(header, rows), "", _USE, *(_details(p, facts) for p, facts in files)]
-    return "\n".join(parts)
+    details = [_details(path, facts) for path, facts in files]
+    return "\n".join([_HEAD, table(header, rows), "", _drawn(paths), _USE, *details])
 
 
 def _row(path: Path, facts: Any) -> tuple[str, ...]:
@@ -93,6 +104,28 @@ def _row(path: Path, facts: Any) -> tuple[str, ...]:
         percent(test["accuracy"]),
         interval(*test["interval"]),
     )
+
+
+def _drawn(models: Sequence[Path]) -> str:
+    """What the models answer for the drawn animals. '' if none was asked."""
+    answers: dict[str, dict[str, str]] = {}
+    asked = [model for model in models if model.with_suffix(".csv").exists()]
+    for model in asked:
+        with model.with_suffix(".csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                answer = f"{row['label']} {percent(float(row['probability']), 0)}"
+                answers.setdefault(Path(row["photo"]).name, {})[model.name] = answer
+    if not answers:
+        return ""
+    rows = [
+        (
+            f"![{Path(name).stem}](drawn/{name})",
+            Path(name).stem,
+            *(of.get(m.name, "") for m in asked),
+        )
+        for name, of in sorted(answers.items())
+    ]
+    return _DRAWN + table(("picture", "drawn", *(model.stem for model in asked)), rows) + "\n"
 
 
 def _details(path: Path, facts: Any) -> str:

@@ -1,13 +1,21 @@
-"""Draws results/task1/accuracy.png from the records beside it.
+"""Draws results/task1/accuracy.png and time.png from the records beside them.
 
     python -m experiments.plot_task1
 
-Each record is the metrics.json of a run.
+Each record is the metrics.json of a run. time.png has one point for each model, recipe and number
+of pixels. Its minutes are those of the machine of results/bench.json. A run whose training steps
+were slower than the bench's by more than a quarter was on a slower machine, or of older code. Its
+minutes are multiplied by the ratio of the two rates.
 """
 
 import json
+import statistics
+from collections.abc import Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from cifsel.config import arguments
 from cifsel.reports import looks, style
@@ -17,6 +25,7 @@ from experiments import RESULTS
 FOLDER = RESULTS / "task1"
 MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
 RECIPES = {"notebook": "notebook's recipe", "probe": "linear probe", "finetune": "fine-tuned"}
+MARKERS = {"notebook": "s", "probe": "^", "finetune": "o"}
 # Accuracies that the reference notebook reported, of one seed, without intervals.
 REPORTED = {"efficientnetv2-b0": 0.610, "mobilenet": 0.550}
 
@@ -42,6 +51,91 @@ def draw(runs: list[dict]) -> Figure:
     axes.set_xlabel("dotted: what the reference notebook reported for the model")
     axes.grid(visible=False, axis="y")
     return figure
+
+
+@style.styled
+def draw_time(runs: Sequence[dict[str, Any]], bench: dict[str, Any], keras: Any) -> Figure:
+    """Test accuracy against minutes, one point for each model, recipe and size.
+
+    Args:
+      runs: records of task 1.
+      bench: results/bench.json.
+      keras: of results/time_to_result.json, the runs of the notebook in Keras.
+    """
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    axes = figure.subplots()
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run["model"], run["recipe"], run["config"]["image_size"]), []).append(
+            run
+        )
+    for (model, recipe, size), own in groups.items():
+        times = [minutes(run, bench) for run in own]
+        is_scaled = any(scaled for _, scaled in times)
+        accuracy = statistics.mean(run["test"]["accuracy"] for run in own)
+        _point(
+            axes,
+            (statistics.mean(time for time, _ in times), accuracy),
+            own[0]["test"]["accuracy_interval"][1] - own[0]["test"]["accuracy"],
+            colour=looks.colour(model),
+            marker=MARKERS[recipe],
+            hollow=is_scaled,
+            text=f"{RECIPES[recipe]}, {size} px" + (f", {len(own)} seeds" if len(own) > 1 else ""),
+        )
+    best = statistics.mean(run["test_accuracy"] for run in keras)
+    seconds = statistics.mean(run["wall_seconds"] for run in keras)
+    _point(
+        axes, (seconds / 60, best), 0, colour=style.GREY, marker="s", hollow=False,
+        text="notebook's recipe in Keras, B0",
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xticks([1, 2, 5, 10, 20, 40], minor=False)
+    axes.minorticks_off()
+    axes.set_xlim(1.5, 60)
+    axes.set_xlabel(
+        "minutes on 2 CPU cores. Open: reckoned from a run on a slower machine or of older code"
+    )
+    axes.yaxis.set_major_formatter(style.PERCENT)
+    figure.suptitle("Test accuracy on CIFAR-100's animals and people, by time")
+    models = [Line2D([], [], color=looks.colour(m), lw=5, label=name) for m, name in MODELS.items()]
+    axes.legend(handles=models, loc="lower right")
+    return figure
+
+
+def _point(
+    axes: Axes,
+    place: tuple[float, float],
+    half: float,
+    *,
+    colour: str,
+    marker: str,
+    hollow: bool,
+    text: str,
+) -> None:
+    """One point with its 95 % interval and its name."""
+    face = "white" if hollow else colour
+    axes.errorbar(*place, yerr=half, color=colour, alpha=0.5, linewidth=2.5)
+    axes.plot(*place, marker, color=colour, markerfacecolor=face, markersize=8)
+    axes.annotate(text, place, xytext=(9, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def minutes(run: dict[str, Any], bench: dict[str, Any]) -> tuple[float, bool]:
+    """The minutes of a run on the bench's machine, and whether they had to be reckoned."""
+    spent = sum(run["cost"]["seconds"].values()) / 60
+    rates = [epoch["images_per_second"] for epoch in (run["training"] or {}).get("history", [])]
+    rates = [rate for rate in rates if rate]
+    config = run["config"]
+    kind = "train, fixed BN" if config.get("frozen_bn", True) else "train, trained BN"
+    key = run["model"], config.get("train_size") or config["image_size"], kind, "cifsel"
+    known = {
+        (row["model"], row["size"], row["kind"], row["peer"]): row["images_per_second"]
+        for row in bench["results"]
+    }
+    if not rates or run["recipe"] != "finetune" or key not in known:
+        return spent, False
+    ratio = statistics.median(rates) / known[key]
+    return (spent * ratio, True) if ratio < 0.8 else (spent, False)
 
 
 def label(run: dict) -> str:
@@ -70,6 +164,9 @@ def draw_records() -> None:
         )
     )
     style.save(draw(runs), FOLDER / "accuracy.png")
+    bench = json.loads((RESULTS / "bench.json").read_text())
+    keras = json.loads((RESULTS / "time_to_result.json").read_text())["runs"]["Keras"]
+    style.save(draw_time(runs, bench, keras), FOLDER / "time.png")
 
 
 if __name__ == "__main__":

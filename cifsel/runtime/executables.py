@@ -55,7 +55,8 @@ class Kept:
         """Calls the program for arguments of these shapes."""
         leaves, structure = jax.tree.flatten(arguments)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            return self._jitted(*arguments)
+            # A jitted function with options of the compiler cannot be inside another one.
+            return self.__wrapped__(*arguments)
         key = structure, *((leaf.shape, leaf.dtype) for leaf in leaves)
         if key not in self._programs:
             self._programs[key] = self._program(arguments, key)

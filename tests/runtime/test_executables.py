@@ -55,6 +55,15 @@ def test_other_shapes_and_other_functions_have_their_own(folder):
     assert len(list(folder.iterdir())) == 3
 
 
+def test_shapes_and_programs_around_it_are_those_of_the_function(folder):
+    """The options of the compiler are for the program alone, JAX takes none of an inner one."""
+    options = {"xla_backend_optimization_level": 0}
+    kept = executables.Kept(jax.jit(lambda x: 2 * x, compiler_options=options), "twice")
+    assert jax.eval_shape(kept, jnp.ones(3)).shape == (3,)
+    np.testing.assert_array_equal(jax.jit(kept)(jnp.ones(3)), 2 * np.ones(3))
+    np.testing.assert_array_equal(kept(jnp.ones(3)), 2 * np.ones(3))
+
+
 @pytest.mark.parametrize("damage", [b"", b"no program"])
 def test_a_damaged_file_is_made_anew(folder, damage):
     made()[0](TREE, jnp.ones(4))
