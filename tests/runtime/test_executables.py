@@ -90,7 +90,7 @@ def test_within_another_program_it_is_traced(folder):
     kept, traced = made()
     assert jax.jit(lambda x: 2 * kept(TREE, x))(jnp.ones(4)) == 18.0
     assert jax.eval_shape(kept, TREE, jnp.ones(4)).shape == ()
-    assert len(traced) == 1
+    assert len(traced) == 2
     assert not folder.exists()
 
 
