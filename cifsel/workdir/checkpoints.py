@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import jax
-import orbax.checkpoint as ocp
 from etils import epath
 
 from cifsel import workdir
@@ -32,6 +31,13 @@ Tree = Any
 FOLDER = "checkpoints"
 # The run continues from the second newest when the newest is damaged.
 KEPT = 2
+
+
+def _orbax() -> Any:
+    """orbax.checkpoint, which takes a third of a second to import. Model files do without."""
+    import orbax.checkpoint
+
+    return orbax.checkpoint
 
 
 class Checkpoints:
@@ -53,17 +59,19 @@ class Checkpoints:
         self._folder, self._read_only = workdir / FOLDER, read_only
         self._writing: int | None = None
         if read_only:
-            options = ocp.CheckpointManagerOptions(create=False)
+            options = _orbax().CheckpointManagerOptions(create=False)
         else:
-            options = ocp.CheckpointManagerOptions(
+            options = _orbax().CheckpointManagerOptions(
                 max_to_keep=KEPT,
                 cleanup_tmp_directories=True,
-                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+                async_options=_orbax().AsyncOptions(post_finalization_callback=self._seal),
             )
         remote.reach_as_orbax(self._folder)
         try:
             self._check_files()
-            self._manager = ocp.CheckpointManager(remote.absolute(self._folder), options=options)
+            self._manager = _orbax().CheckpointManager(
+                remote.absolute(self._folder), options=options
+            )
             if not read_only:
                 self._set_damaged_aside()
         except OSError as error:
@@ -140,15 +148,15 @@ class Checkpoints:
         self.wait()
         # `meta` is written later, and the caller may change it before.
         items = {
-            "model": ocp.args.StandardSave(model),
-            "meta": ocp.args.JsonSave(copy.deepcopy(meta)),
+            "model": _orbax().args.StandardSave(model),
+            "meta": _orbax().args.JsonSave(copy.deepcopy(meta)),
         }
         if training is not None:
-            items["training"] = ocp.args.StandardSave(training)
+            items["training"] = _orbax().args.StandardSave(training)
         self._writing = step
         with self._errors_of_writing():
             self._check_room([model, training])
-            self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+            self._manager.save(step, args=_orbax().args.Composite(**items), force=True)
 
     def _check_room(self, trees: Tree) -> None:
         """Raises OSError if there is no room. orbax would say so in hundreds of lines."""
@@ -180,15 +188,15 @@ class Checkpoints:
 
     def meta(self) -> dict[str, Any]:
         """The newest checkpoint's meta."""
-        return self._restore("meta", ocp.args.JsonRestore())
+        return self._restore("meta", _orbax().args.JsonRestore())
 
     def model(self, template: Tree) -> Tree:
         """The newest checkpoint's best variables, as arrays like `template`'s."""
-        return self._restore("model", ocp.args.StandardRestore(_abstract(template)))
+        return self._restore("model", _orbax().args.StandardRestore(_abstract(template)))
 
     def training(self, template: Tree) -> Tree:
         """The newest checkpoint's training state, as arrays like `template`'s."""
-        return self._restore("training", ocp.args.StandardRestore(_abstract(template)))
+        return self._restore("training", _orbax().args.StandardRestore(_abstract(template)))
 
     def _restore(self, item: str, args: Any) -> Any:
         self.wait()
@@ -203,7 +211,7 @@ class Checkpoints:
                 " it, or train again in another --workdir"
             )
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+            return self._manager.restore(step, args=_orbax().args.Composite(**{item: args}))[item]
         except Exception as error:  # orbax raises many classes, and Exception itself.
             orbax_errors.forget_other_arrays()
             raise UserError(

@@ -8,6 +8,7 @@ copy with more contrast differed in up to 6 bits. For a face whose mouth and eye
 one group, and none would be left to test on.
 """
 
+import bisect
 import csv
 import hashlib
 import io
@@ -22,8 +23,6 @@ from typing import TextIO
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from cifsel.data import copies
 from cifsel.data.photos.labelled import Photos
@@ -53,11 +52,12 @@ def near_duplicates(
         return []
     near = copies.near_copies(np.stack([copies.thumbnail(image) for image in images]))
     digests = [hashlib.sha256(f"{image.shape}".encode() + image.tobytes()) for image in images]
-    content = np.unique([digest.hexdigest() for digest in digests], return_inverse=True)[1]
-    equal = np.triu(content[:, None] == content, 1)
-    alike = equal.copy()
-    alike[tuple(near.T)] = True
-    return [(int(i), int(j), bool(equal[i, j])) for i, j in np.argwhere(alike)]
+    places: dict[str, list[int]] = {}
+    for place, digest in enumerate(digests):
+        places.setdefault(digest.hexdigest(), []).append(place)
+    equal = {pair for same in places.values() for pair in itertools.combinations(same, 2)}
+    alike = equal | {(int(i), int(j)) for i, j in near}
+    return [(*pair, pair in equal) for pair in sorted(alike)]
 
 
 def groups(
@@ -86,10 +86,8 @@ def groups(
     if not burst_seconds >= 0:
         raise UserError(f"burst_seconds is {burst_seconds}: give 0 or more")
     joined = [(i, j) for i, j, _ in near_duplicates(photos.images)]
-    timed = [(i, time) for i, time in enumerate(photos.taken) if time and burst_seconds]
-    for (i, first), (j, second) in itertools.combinations(timed, 2):
-        if _seconds_between(first, second) <= burst_seconds:
-            joined.append((i, j))
+    if burst_seconds:
+        joined += _bursts(photos.taken, burst_seconds)
     if by_day:
         day_of = days(photos.taken)
         joined += [
@@ -110,16 +108,41 @@ def days(taken: Sequence[datetime | None]) -> Int[np.ndarray, " n"]:
 
 def connected(pairs: Int[np.ndarray, "pairs 2"], count: int) -> Int32[np.ndarray, " {count}"]:
     """Numbers the groups of things that pairs join, 0..G-1 in order of first appearance."""
+    from scipy import sparse  # Takes a quarter of a second, for which `predict` need not wait.
+    from scipy.sparse import csgraph
+
     graph = sparse.coo_array((np.ones(len(pairs)), tuple(pairs.T)), (count, count))
     component = csgraph.connected_components(graph, directed=False)[1]
     _, first_seen, inverse = np.unique(component, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first_seen))[inverse].astype(np.int32)
 
 
-def _seconds_between(first: datetime, second: datetime) -> float:
-    if (first.tzinfo is None) != (second.tzinfo is None):
-        first, second = first.replace(tzinfo=None), second.replace(tzinfo=None)
-    return abs((first - second).total_seconds())
+def _bursts(taken: Sequence[datetime | None], within: float) -> list[tuple[int, int]]:
+    """Pairs that join all photos taken within this time of each other, in seconds.
+
+    Each photo is joined to the next one in time only, as chains are one group. Two photos that both
+    have a zone of time are compared by it. All other pairs are compared by local time.
+    """
+    local = _since_first({i: time.replace(tzinfo=None) for i, time in enumerate(taken) if time})
+    zoned = _since_first({i: time for i, time in enumerate(taken) if time and time.tzinfo})
+    plain = sorted(local.keys() - zoned.keys(), key=local.__getitem__)
+    pairs = [
+        (i, j, zoned[j] - zoned[i])
+        for i, j in itertools.pairwise(sorted(zoned, key=zoned.__getitem__))
+    ]
+    pairs += [(i, j, local[j] - local[i]) for i, j in itertools.pairwise(plain)]
+    ordered = [local[i] for i in plain]
+    for i in zoned:
+        after = bisect.bisect(ordered, local[i])
+        nearest = plain[max(after - 1, 0) : after + 1]
+        pairs += [(i, j, abs(local[j] - local[i])) for j in nearest]
+    return [(i, j) for i, j, apart in pairs if apart <= within]
+
+
+def _since_first(times: Mapping[int, datetime]) -> dict[int, float]:
+    """Seconds from the first of the times to each of them."""
+    first = min(times.values(), default=datetime.min)
+    return {i: (time - first).total_seconds() for i, time in times.items()}
 
 
 def people_from_csv(path: str | os.PathLike[str]) -> dict[str, str]:

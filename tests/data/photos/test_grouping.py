@@ -1,4 +1,5 @@
 import io
+import itertools
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -144,6 +145,28 @@ def test_times_with_and_without_zones():
     assert numbers([NOON.replace(tzinfo=UTC), abroad]) == [0, 0]  # one moment
     assert numbers([NOON, abroad]) == [0, 1]
     assert numbers([NOON, NOON.replace(tzinfo=timezone(timedelta(hours=9)))]) == [0, 0]
+
+
+def test_bursts_are_those_of_all_pairs():
+    """Joining neighbours in time gives the groups that comparing every two photos gives."""
+    rng = np.random.default_rng(0)
+    zones = None, None, UTC, timezone(timedelta(hours=1)), timezone(timedelta(seconds=7))
+    for _ in range(200):
+        moments = after(*rng.integers(0, 90, 12).tolist())
+        taken = [moment.replace(tzinfo=zones[rng.integers(len(zones))]) for moment in moments]
+        pairs = [
+            (i, j)
+            for i, j in itertools.combinations(range(12), 2)
+            if seconds_between(taken[i], taken[j]) <= 10
+        ]
+        expected = grouping.connected(np.array(pairs, int).reshape(-1, 2), 12)
+        assert numbers(taken) == expected.tolist()
+
+
+def seconds_between(first, second):
+    if (first.tzinfo is None) != (second.tzinfo is None):
+        first, second = first.replace(tzinfo=None), second.replace(tzinfo=None)
+    return abs((first - second).total_seconds())
 
 
 def test_people_and_copies_join_groups():
