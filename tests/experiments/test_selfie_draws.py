@@ -2,12 +2,16 @@
 
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from cifsel.models import classifier
+from cifsel.selfie.protocol import finetuning
 from cifsel.selfie.protocol.logistic import RotatedFeatures
-from experiments import faces, selfie_draws
+from cifsel.selfie.protocol.pretrained import PretrainedBackbone
+from experiments import faces, selfie_draws, selfie_tuning
 
 LABELS = np.repeat([0, 1], 15).astype(np.int32)
 # Two photos of one person in each class, and one person in both.
@@ -51,6 +55,33 @@ def test_a_signal_is_found_in_photos_of_others_and_shuffled_labels_find_nothing(
             accuracies.append(result.accuracy)
             assert 0.5 <= result.confidence <= 1
         assert np.mean(accuracies) > 0.9 or (shuffled and 0.3 < np.mean(accuracies) < 0.7)
+
+
+@pytest.mark.slow
+def test_fine_tuning_starts_from_the_probe_and_sees_the_draw_alone(monkeypatch):
+    """Without a step it is the probe. Labels of photos that were not drawn change nothing."""
+    model = classifier.build("efficientnetv2-mini", num_classes=2)
+    variables = classifier.initial(model, 32, jax.random.key(0))
+    backbone = PretrainedBackbone("random", "", "efficientnetv2-mini", 1.0, model, variables, 32)
+    rng = np.random.default_rng(0)
+    images = tuple(
+        rng.integers(60 * label, 60 * label + 190, (32, 32, 3), np.uint8) for label in LABELS
+    )
+    names = tuple(map(str, range(30)))
+    photos = types.SimpleNamespace(images=images, labels=LABELS, names=names)
+    pool = types.SimpleNamespace(photos=photos, groups=GROUPS)
+    shown = selfie_tuning.Shown.of(pool, backbone, "none", 1)
+    chosen, tested = next(selfie_draws.draws(pool, 12, 1))
+    monkeypatch.setattr(finetuning, "EPOCHS", (0,))
+    untouched = selfie_tuning.tuned(shown, pool, chosen)
+    np.testing.assert_allclose(untouched, selfie_tuning.probe(shown, pool, chosen), atol=0.02)
+    monkeypatch.setattr(finetuning, "EPOCHS", (2,))
+    answers = selfie_tuning.tuned(shown, pool, chosen)
+    assert np.abs(answers - untouched).max() > 0.001
+    others = types.SimpleNamespace(labels=np.where(chosen, LABELS, 1 - LABELS))
+    unknown = types.SimpleNamespace(photos=others, groups=GROUPS)
+    np.testing.assert_array_equal(selfie_tuning.tuned(shown, unknown, chosen), answers)
+    assert selfie_tuning.Score.of(answers[tested], LABELS[tested]).accuracy > 0.6
 
 
 CHANGES = [
