@@ -117,7 +117,11 @@ def _point(
     face = "white" if hollow else colour
     axes.errorbar(*place, yerr=half, color=colour, alpha=0.5, linewidth=2.5)
     axes.plot(*place, marker, color=colour, markerfacecolor=face, markersize=8)
-    axes.annotate(text, place, xytext=(9, 0), textcoords="offset points", va="center", fontsize=8)
+    # On the left of open points, as a filled one of nearly the same recipe may be to their right.
+    side, away = ("right", -9) if hollow else ("left", 9)
+    axes.annotate(
+        text, place, xytext=(away, 0), textcoords="offset points", va="center", ha=side, fontsize=8
+    )
 
 
 def minutes(run: dict[str, Any], bench: dict[str, Any]) -> tuple[float, bool]:
