@@ -58,7 +58,8 @@ def evaluate_and_train(
       folder: the workdir, local or gs://.
       writer: of summaries.
       init_from: takes the place of config.init_from, but is no part of the run's config. So the
-        run is the same when its folder has another name.
+        run is the same when its folder has another name. It is not compared with ImageNet's
+        weights, which may have to be downloaded.
 
     Returns:
       The content of metrics.json.
@@ -71,7 +72,7 @@ def evaluate_and_train(
     with lock.alone(target):
         if workdir.check(target, config_lib.to_json(config)):
             return show_again(config, target, writer)
-        return _evaluate_and_train(config, target, writer, init_from or config.init_from)
+        return _evaluate_and_train(config, target, writer, init_from)
 
 
 def _evaluate_and_train(
@@ -80,10 +81,11 @@ def _evaluate_and_train(
     began, settings = time.perf_counter(), config_lib.to_json(config)
     decoded = read_photos(config.photos, skip_unreadable=config.skip_unreadable)
     backbones = pretrained_backbones(
-        init_from,
+        init_from or config.init_from,
         imagenet_model=config.model,
         weights_dir=config.weights_dir,
         image_size=config.image_size,
+        compare=not init_from,
     )
     cropper = Cropper(config.crop, config.crop_margin, config.crop_fallback)
     photos, images = prepare_photos(

@@ -279,6 +279,11 @@ def test_backbone_that_still_has_imagenets_weights_is_compared_with_nothing(
         )
         assert len(found) == expected
     assert capsys.readouterr().out.count("has these very weights") == 1
+    monkeypatch.setattr(pretrained, "_imagenet", pytest.fail)
+    alone = pretrained.pretrained_backbones(
+        str(task1), imagenet_model=MODEL, weights_dir=None, image_size=SIZE, compare=False
+    )
+    assert len(alone) == 1
 
 
 @pytest.fixture

@@ -46,7 +46,12 @@ class PretrainedBackbone:
 
 
 def pretrained_backbones(
-    init_from: str, *, imagenet_model: str, weights_dir: str | None, image_size: int
+    init_from: str,
+    *,
+    imagenet_model: str,
+    weights_dir: str | None,
+    image_size: int,
+    compare: bool = True,
 ) -> list[PretrainedBackbone]:
     """Loads the backbone that the user chose, and ImageNet's weights to compare it with.
 
@@ -55,10 +60,12 @@ def pretrained_backbones(
       imagenet_model: for 'imagenet', one of `classifier.MODELS`.
       weights_dir: a folder of Keras files. None for the environment's or the network's.
       image_size: side in pixels at which photos are shown. 0 for that of the checkpoint.
+      compare: load ImageNet's weights too, if they are not the choice.
 
     Returns:
-      The user's choice first. It stays alone if it is ImageNet's weights, if its backbone still
-      has them, if it was trained from scratch, or if ImageNet's weights cannot be loaded.
+      The user's choice first. It stays alone without `compare`, if it is ImageNet's weights, if its
+      backbone still has them, if it was trained from scratch, or if ImageNet's weights cannot be
+      loaded.
 
     Raises:
       UserError: the user's choice cannot be loaded.
@@ -82,6 +89,8 @@ def pretrained_backbones(
             "task-1 checkpoint", str(run), name, alpha, trained.model, variables, size
         )
     ]
+    if not compare:
+        return backbones
     if trained.config.weights == "none":
         say("not compared with ImageNet weights: the checkpoint was trained from scratch")
         return backbones
