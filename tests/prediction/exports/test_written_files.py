@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,32 +38,31 @@ for path in sys.argv[1:]:
 print(json.dumps(said))
 """
 FILES = {"onnx": "it.onnx", "stablehlo": "it.bin", "keras": "it.keras", "tflite": "it.tflite"}
-# Keras knows MobileNet with all of its blocks alone.
-WITH_FEW_BLOCKS = ("onnx", "stablehlo")
 
 
-@contextlib.contextmanager
-def few_blocks():
+@pytest.fixture
+def few_blocks(monkeypatch):
     """Cuts MobileNet, which compiles in seconds, to blocks with both strides twice."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mobilenet, "BLOCKS", mobilenet.BLOCKS[:4])
-        yield
+    import keras
+
+    monkeypatch.setattr(mobilenet, "BLOCKS", mobilenet.BLOCKS[:4])
+    make = keras.applications.MobileNet
+
+    def short(**options):
+        whole = make(**options)
+        return keras.Model(whole.input, whole.get_layer("conv_pw_4_relu").output)
+
+    monkeypatch.setattr(keras.applications, "MobileNet", short)
 
 
-@pytest.fixture(scope="module")
-def folders(  # noqa: PLR0917 - pytest names its arguments
-    task1, selfie, variables_of, save_task1, save_selfie, tmp_path_factory
-):
+@pytest.fixture
+def folders(few_blocks, variables_of, save_task1, save_selfie, tmp_path):
     """By format, the folder of a checkpoint."""
-    root, places = tmp_path_factory.mktemp("small"), [["stem", 3], ["block4", 1]]
-    with few_blocks():
-        variables = variables_of(classifier.build("mobilenet", num_classes=3, alpha=0.25), 32)
-        return {
-            "onnx": save_task1(root / "task1", variables),
-            "stablehlo": save_selfie(root / "selfie", variables, 9 * 8 + 64, places),
-            "keras": selfie,
-            "tflite": task1,
-        }
+    variables = variables_of(classifier.build("mobilenet", num_classes=3, alpha=0.25), 32)
+    of_task1 = save_task1(tmp_path / "task1", variables)
+    places = [["stem", 3], ["block4", 1]]
+    of_selfie = save_selfie(tmp_path / "selfie", variables, 9 * 8 + 64, places)
+    return dict(zip(FILES, (of_task1, of_selfie, of_selfie, of_task1), strict=True))
 
 
 @pytest.fixture
@@ -74,15 +74,18 @@ def photo(tmp_path):
     return np.asarray(Image.open(tmp_path / "photo.jpg"))
 
 
+def python_of(page):
+    (code,) = re.findall(r"```python\n(.*?)```", Path(page).read_text(), re.DOTALL)
+    return code
+
+
 @pytest.fixture
 def lines(tmp_path):
     """(files) -> by file, what the lines of its page print, in a process without cifsel."""
 
     def execute(*files):
         for file in files:
-            page = (tmp_path / f"{file}.md").read_text()
-            (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-            (tmp_path / f"{file}.py").write_text(code)
+            (tmp_path / f"{file}.py").write_text(python_of(tmp_path / f"{file}.md"))
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_CIFSEL, *(f"{file}.py" for file in files)],
             cwd=tmp_path,
@@ -105,21 +108,18 @@ def test_each_format_answers_as_predict_does(run, folders, photo, lines, tmp_pat
     expected = {}
     for form, name in files.items():
         folder = folders[form]
-        with few_blocks() if form in WITH_FEW_BLOCKS else contextlib.nullcontext():
-            said, status = run(
-                f"--checkpoint={folder}", f"--format={form}", f"--output={tmp_path / name}"
-            )
-            assert status == 0, said
-            assert "largest difference to cifsel.predict" in said
-            assert "Tensor" not in said  # Keras tells of all of them.
-            made = predictor.load(str(folder))
-            shown = made.show([photo], ["photo"])
-            expected[form] = made.class_names, made.probabilities(shown)[0]
+        said, status = run(
+            f"--checkpoint={folder}", f"--format={form}", f"--output={tmp_path / name}"
+        )
+        assert status == 0, said
+        assert "largest difference to cifsel.predict" in said
+        assert "Tensor" not in said  # Keras tells of all of them.
+        made = predictor.load(str(folder))
+        shown = made.show([photo], ["photo"])
+        expected[form] = made.class_names, made.probabilities(shown)[0]
         if form == "onnx":
             check_onnx(tmp_path / name, made)
-    check_weights(run, folders["tflite"], tmp_path)
-    said = lines(*files.values(), "it.h5")
-    assert "conv_pw_13_relu" in said["it.h5"]
+    said = lines(*files.values())
     for form, name in files.items():
         given = ast.literal_eval(said[name].strip().splitlines()[-1])
         class_names, probabilities = expected[form]
@@ -144,18 +144,20 @@ def check_onnx(path, made):
     assert not list(path.parent.glob("*.data"))
 
 
-def check_weights(run, task1, folder):
-    """keras.applications reads the weights of the backbone."""
-    import keras
+def test_weights_are_read_by_keras_applications(run, task1, tmp_path, capsys):
 
-    path = folder / "it.h5"
+    path = tmp_path / "it.h5"
     said, status = run(f"--checkpoint={task1}", "--format=keras", f"--output={path}")
     assert status == 0, said
-    model = keras.applications.MobileNet(
-        alpha=0.25, include_top=False, weights=str(path), input_shape=(32, 32, 3)
-    )
+    # The lines of its page, but for the size.
+    code = python_of(f"{path}.md").replace("224, 224", "32, 32")
+    scope = {}
+    with contextlib.chdir(tmp_path):
+        exec(code, scope)
+    assert "conv_pw_13_relu" in capsys.readouterr().out
     tensors = keras_layout.tensors(source.load(str(task1)))
-    weights = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
+    layers = scope["backbone"].layers
+    weights = {f"{layer.name}/{w.name}": w for layer in layers for w in layer.weights}
     assert set(weights) == set(tensors)
     for key, value in weights.items():
         np.testing.assert_array_equal(value, tensors[key])
