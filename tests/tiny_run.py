@@ -3,6 +3,7 @@
 As a script, it serves `tiny_commands.Server`: it runs `cifsel.main` with such runs in its forks.
 """
 
+import gc
 import json
 import os
 import select
@@ -106,6 +107,9 @@ def main() -> None:
     patch.setattr(summaries, "open_writer", lambda _: summaries.Summaries())
     logging.set_verbosity(logging.WARNING)
     sys.stdout.reconfigure(line_buffering=True)
+    # As in the tests themselves, and what is here now is not copied into the forks.
+    gc.set_threshold(20_000, 20, 20)
+    gc.freeze()
     _fork_for_each_line(Path(sys.argv[1]))
     app.run(command.main, flags_parser=flag.parse_flags)
 
