@@ -21,7 +21,7 @@ from cifsel.errors import UserError
 from cifsel.evaluation import features
 from cifsel.models import classifier
 from cifsel.prediction import gradcam, trained_model
-from cifsel.reports import run_report, style
+from cifsel.reports import run_report
 from cifsel.selfie import run as selfie_run
 from cifsel.training import samples, steps
 from cifsel.workdir import summaries
@@ -69,8 +69,7 @@ def finished(tiny, tmp_path_factory):
 
     def compare_without_drawing(*arguments):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(style, "to_rgb", lambda _: np.zeros((8, 8, 3), np.uint8))
-            patch.setattr(style, "to_svg", lambda *_: "<svg></svg>")
+            tiny_run.leave_out_drawing(patch)
             patch.setattr(gradcam, "heat", lambda _, images, __: np.ones((len(images), 1, 1)))
             return compare(*arguments)
 
@@ -277,6 +276,7 @@ def drawn_config(recipe="finetune", **fields):
 def drawn(monkeypatch):
     """Names of the figures, which take seconds to draw and are not drawn here."""
     names = []
+    tiny_run.leave_out_drawing(monkeypatch)
 
     def write(page, *_):
         names.extend(shown.name for shown in (*page.charts, *page.galleries))
@@ -284,6 +284,11 @@ def drawn(monkeypatch):
     monkeypatch.setattr(run_report.run_page.Page, "write", write)
     monkeypatch.setattr(run_report.RunReport, "_draw_samples", lambda *_: None)
     return names
+
+
+@pytest.fixture
+def without_report(monkeypatch):
+    tiny_run.leave_out_report(monkeypatch)
 
 
 def run(config, folder):
@@ -329,7 +334,7 @@ def sides_of_steps(monkeypatch):
 
 
 def test_finetuning_starts_from_the_probe_and_its_steps_may_see_smaller_images(
-    tiny, drawn, sides_of_steps, tmp_path
+    tiny, without_report, sides_of_steps, tmp_path
 ):
     fields = {"image_size": 64, "epochs": 1, "learning_rate": 1e-9, "probe_l2": (1e-2, 1e-1)}
     config = drawn_config(train_size=32, **fields)
@@ -345,7 +350,7 @@ def test_finetuning_starts_from_the_probe_and_its_steps_may_see_smaller_images(
     assert small["val"]["loss"] == pytest.approx(small["probe"]["chosen"]["val_loss"], abs=1e-3)
 
 
-def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, drawn, tmp_path):
+def test_frozen_backbone_stays_as_it_was_and_the_head_does_not(tiny, without_report, tmp_path):
     """With maps of features instead of images, as nothing augments them."""
     config = drawn_config("notebook", model="mobilenet", train_examples=0, test_examples=0)
     config.augment.update({"flip": False, "rotate": 0.0, "zoom": 0.0, "contrast": 0.0})

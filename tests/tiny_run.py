@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_model import build_tiny
 
 from cifsel import build, task1
 from cifsel.data import drawn_images, splits
 from cifsel.models import classifier, efficientnet_v2
+from cifsel.reports import layout, style
 from cifsel.reports.run_report import RunReport
 from cifsel.workdir import summaries
 
@@ -58,6 +60,13 @@ def leave_out_report(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(task1.Run, "_samples", lambda _: None)
     for drawing in ("_draw_samples", "_draw_page"):
         patch.setattr(RunReport, drawing, lambda *_: None)
+
+
+def leave_out_drawing(patch: pytest.MonkeyPatch) -> None:
+    """Charts are made, but neither laid out nor drawn, which takes seconds."""
+    patch.setattr(layout, "freeze", lambda figure: figure)
+    patch.setattr(style, "to_rgb", lambda _: np.zeros((8, 8, 3), np.uint8))
+    patch.setattr(style, "to_svg", lambda *_: "<svg></svg>")
 
 
 def _fork_for_each_line(statuses: Path) -> None:
