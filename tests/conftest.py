@@ -1,5 +1,6 @@
 """Settings of all tests, and the list of modules with their shared fixtures."""
 
+import gc
 import os
 import shutil
 import signal
@@ -40,23 +41,23 @@ JAX_SETTINGS = {
     "jax_persistent_cache_min_entry_size_bytes": -1,
     "jax_disable_most_optimizations": True,
 }
-# Files that take half a minute or more.
+# Files that take half a minute or more, the longest first.
 LONGEST = (
-    "comparison/test_compare.py",
-    "experiments/test_bench.py",
-    "experiments/test_crash_matrix.py",
-    "models/test_parity.py",
-    "models/weights/test_keras_in_the_wild.py",
-    "preflight/test_preflight.py",
-    "runtime/test_processes.py",
-    "runtime/test_sharding.py",
-    "selfie/report/test_selfie_report.py",
-    "selfie/test_selfie.py",
-    "selfie/test_selfie_real.py",
     "test_gcs_runs.py",
-    "test_train.py",
     "test_train_real.py",
+    "prediction/exports/test_written_files.py",
     "web/test_browser.py",
+    "runtime/test_sharding.py",
+    "models/test_parity.py",
+    "preflight/test_preflight.py",
+    "test_train.py",
+    "comparison/test_compare.py",
+    "selfie/test_selfie.py",
+    "experiments/test_crash_matrix.py",
+    "selfie/report/test_selfie_report.py",
+    "test_api.py",
+    "runtime/test_processes.py",
+    "selfie/test_selfie_real.py",
 )
 # In the tests of these packages, JAX aligns shapes of different rank only where the code says so.
 STRICT_RANKS = ("data", "models", "evaluation", "training")
@@ -70,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As in background jobs. The processes that tests start would ignore it too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Python would look for garbage among half a million objects of libraries again and again.
+    gc.set_threshold(20_000, 20, 20)
     settings = JAX_SETTINGS
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # The workers of `-n` find it in the environment.
@@ -103,7 +106,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in marks.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(marks[fixture])
-    items.sort(key=lambda item: item.path.relative_to(TESTS).as_posix() not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    last = len(places)
+    items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).as_posix(), last))
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import tiny_run
 
 from cifsel import config as config_lib
 from cifsel import sweep
 from cifsel.prediction import gradcam
-from cifsel.reports.run_report import RunReport
 from cifsel.task1 import train_and_evaluate
 from cifsel.training.results import RunMetrics
 from cifsel.workdir import summaries
@@ -35,10 +35,15 @@ def settings(real_data):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def without_pages_of_runs():
-    """Neither these nor maps of where networks look: both are shown on drawn images elsewhere."""
+def without_pictures():
+    """Neither pages of runs, nor charts, nor maps of where networks look, nor summaries.
+
+    They are shown on drawn images elsewhere.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunReport, "_draw_page", lambda *_: None)
+        tiny_run.leave_out_report(patch)
+        tiny_run.leave_out_drawing(patch)
+        patch.setattr(summaries, "open_writer", lambda _: summaries.Summaries())
         patch.setattr(gradcam, "heat", lambda model, images, classes: np.ones((len(images), 1, 1)))
         yield
 

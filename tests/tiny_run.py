@@ -3,6 +3,7 @@
 As a script, it serves `tiny_commands.Server`: it runs `cifsel.main` with such runs in its forks.
 """
 
+import gc
 import json
 import os
 import select
@@ -10,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_model import build_tiny
 
 from cifsel import build, task1
 from cifsel.data import drawn_images, splits
 from cifsel.models import classifier, efficientnet_v2
+from cifsel.reports import layout, style
 from cifsel.reports.run_report import RunReport
 from cifsel.workdir import summaries
 
@@ -57,6 +60,13 @@ def leave_out_report(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(task1.Run, "_samples", lambda _: None)
     for drawing in ("_draw_samples", "_draw_page"):
         patch.setattr(RunReport, drawing, lambda *_: None)
+
+
+def leave_out_drawing(patch: pytest.MonkeyPatch) -> None:
+    """Charts are made, but neither laid out nor drawn, which takes seconds."""
+    patch.setattr(layout, "freeze", lambda figure: figure)
+    patch.setattr(style, "to_rgb", lambda _: np.zeros((8, 8, 3), np.uint8))
+    patch.setattr(style, "to_svg", lambda *_: "<svg></svg>")
 
 
 def _fork_for_each_line(statuses: Path) -> None:
@@ -106,6 +116,9 @@ def main() -> None:
     patch.setattr(summaries, "open_writer", lambda _: summaries.Summaries())
     logging.set_verbosity(logging.WARNING)
     sys.stdout.reconfigure(line_buffering=True)
+    # As in the tests themselves, and what is here now is not copied into the forks.
+    gc.set_threshold(20_000, 20, 20)
+    gc.freeze()
     _fork_for_each_line(Path(sys.argv[1]))
     app.run(command.main, flags_parser=flag.parse_flags)
 

@@ -210,9 +210,8 @@ def test_a_run_is_no_place_for_a_report(runs_of_both):
 
 
 def test_other_images_than_the_runs_saw_are_refused(stand_ins, runs_of_both, tmp_path, dataset):
-    other = drawn_images.draw_classes()
     with pytest.MonkeyPatch.context() as patch:
-        changed = splits.Dataset(**{**vars(other), "fingerprint": "0" * 64})
+        changed = splits.Dataset(**{**vars(dataset), "fingerprint": "0" * 64})
         patch.setattr(drawn_images, "draw_classes", lambda **_: changed)
         with pytest.raises(UserError, match=r"not those of .*000000000000.*TFDS_DATA_DIR"):
             comparing.compare(runs_of_both[1], str(tmp_path))

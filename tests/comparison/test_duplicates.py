@@ -227,8 +227,8 @@ def test_duplicates_in_cifar(real_data):
     copies = [n for n, image in enumerate(data.test.images) if image.tobytes() in known]
     # CIFAR-100 is known to hold ten such test images. One of them is of none of the 50 classes.
     assert len(copies) == 9
-    # A fifth of the test images, and the copies among the others.
-    test = data.test.at(np.union1d(np.arange(1000), copies))
+    # A twelfth of the test images, and the copies among the others.
+    test = data.test.at(np.union1d(np.arange(400), copies))
     pairs = find_duplicates(test.images, train)
     exact = [pair for pair in pairs if pair.exact]
     assert {int(test.ids[pair.test_position]) for pair in exact} == set(data.test.ids[copies])
@@ -236,7 +236,7 @@ def test_duplicates_in_cifar(real_data):
         np.testing.assert_array_equal(test.images[pair.test_position], train[pair.train_position])
     # As measured, with 331 in all test images when the threshold was chosen. Sums in another order
     # may move a pair.
-    assert len(pairs) - len(exact) == pytest.approx(50, abs=1)
+    assert len(pairs) - len(exact) == pytest.approx(25, abs=1)
     labels = np.concatenate([data.train.labels, data.val.labels])
     near = [pair for pair in pairs if not pair.exact]
     # The criterion knows no labels: two images drawn at random agree in 2 % of cases.

@@ -199,7 +199,8 @@ def test_each_chip_has_its_share(monkeypatch, build_tiny):
 
 @pytest.mark.slow
 @needs_libtpu
-def test_the_programs_of_a_run():
+def test_the_programs_of_a_run(monkeypatch, build_tiny):
+    monkeypatch.setattr(build, "build", build_tiny)
     found = programs_on("v5e:2x2")
     # 100 images: 7 steps of 16 an epoch. Features of 100 + 2,500, logits of 4 x 2,500 + 5,000.
     assert {name: program.runs for name, program in found.items()} == {

@@ -191,9 +191,8 @@ def test_summaries_that_cannot_be_written_are_one_line(tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 @pytest.mark.slow
-def test_devices_that_are_not_there(platform, tmp_path):
+def test_devices_that_are_not_there(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
@@ -203,7 +202,7 @@ def test_devices_that_are_not_there(platform, tmp_path):
             f"--workdir={tmp_path}",
         ],
         cwd=REPO,
-        env=os.environ | {"JAX_PLATFORMS": platform},
+        env=os.environ | {"JAX_PLATFORMS": "cuda"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -212,6 +211,6 @@ def test_devices_that_are_not_there(platform, tmp_path):
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: JAX cannot use its devices (")
-    assert f"JAX_PLATFORMS is {platform!r}" in last
+    assert "JAX_PLATFORMS is 'cuda'" in last
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []

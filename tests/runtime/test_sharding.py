@@ -141,21 +141,15 @@ def assert_same(result, expected):
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_eight_devices_give_what_one_gives(alone, tiny_commands, tmp_path):
-    result = Layout(tiny_commands, tmp_path, 1, 8).result()
-    assert result[0]["devices"]["count"] == 8
-    assert_same(result, alone)
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_sigterm_of_one_saves_in_all_and_another_layout_goes_on(alone, tiny_commands, tmp_path):
+def test_sigterm_of_one_saves_in_all_and_eight_devices_go_on(alone, tiny_commands, tmp_path):
     both = Layout(tiny_commands, tmp_path, 2, 2, "--config.checkpoint_minutes=0")
     both.wait_for("epoch   1/")
     both.all[1].send_signal(signal.SIGTERM)
     assert both.wait() == [75, 75], both.said()
-    layout = Layout(tiny_commands, tmp_path, 1, 1)
-    assert_same(layout.result(), alone)
+    layout = Layout(tiny_commands, tmp_path, 1, 8)
+    result = layout.result()
+    assert result[0]["devices"]["count"] == 8
+    assert_same(result, alone)
     assert re.search("resuming after [12] epochs? ", layout.all[0].said())
 
 

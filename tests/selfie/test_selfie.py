@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import metrics_keys
 import numpy as np
 import pytest
+import tiny_run
 from etils import epath
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -100,6 +101,23 @@ def settings(task1, folder, /, **fields):
 
 def run(config, folder):
     return evaluate_and_train(config, str(folder), summaries.Summaries())
+
+
+@pytest.fixture
+def no_curve(monkeypatch):
+    """Without the learning curve, which takes as long as all else."""
+    monkeypatch.setattr(run_module, "run_learning_curve", lambda *_: ())
+
+
+@pytest.fixture
+def without_report(no_curve, monkeypatch):
+    monkeypatch.setattr(run_module, "write_report", lambda *_: None)
+
+
+@pytest.fixture
+def without_charts(no_curve, monkeypatch):
+    """The report has photos, but its charts are not drawn."""
+    tiny_run.leave_out_drawing(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +224,7 @@ def test_given_again_it_is_finished_and_another_config_is_refused(finished, task
         run(settings(task1, faces, repeats=3), folder)
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_save_photos_of_a_finished_run_makes_its_report_again(
     finished, task1, faces, tmp_path, monkeypatch
 ):
@@ -258,7 +277,7 @@ def test_photos_unlike_those_of_training_are_marked(finished, faces):
     assert made.judged(noise)[1].all()
 
 
-def test_checkpoint_of_other_photos_is_not_kept(finished, task1, faces, tmp_path):
+def test_checkpoint_of_other_photos_is_not_kept(finished, task1, faces, tmp_path, no_curve):
     shutil.copytree(finished[0] / "checkpoints", tmp_path / "checkpoints")
     with pytest.raises(UserError, match=r"another run than this run \(.*permutations: 4 -> 0"):
         run(settings(task1, faces, **LEAST), tmp_path)
@@ -286,11 +305,6 @@ def test_backbone_that_still_has_imagenets_weights_is_compared_with_nothing(
     assert len(alone) == 1
 
 
-@pytest.fixture
-def without_report(monkeypatch):
-    monkeypatch.setattr(run_module, "write_report", lambda *_: None)
-
-
 def test_same_seed_gives_the_same_result(finished, task1, faces, tmp_path, without_report):
     _, metrics = finished
     again = run(settings(task1, faces, tuned_layers=0), tmp_path)
@@ -314,6 +328,7 @@ def test_copies_are_held_out_together_and_two_labels_for_one_are_told(
     assert any("in two classes (happy and sad)" in note for note in metrics["notes"])
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_people_are_held_out_together_and_save_photos_adds_them(task1, faces, tmp_path, capsys):
     """In a run of nothing but repeated cross-validation."""
     people = tmp_path / "people.csv"

@@ -2,12 +2,12 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 
 import pytest
 from PIL import Image
 
+from cifsel import predict
 from cifsel.selfie import run as run_module
 from cifsel.workdir import summaries
 from configs import selfie as selfie_config
@@ -57,16 +57,16 @@ def test_expressions_of_other_people_are_told_apart_better_than_by_luck(run):
     assert max(metrics["permutation"]["accuracies"]) < 0.95
 
 
-@pytest.mark.process
-def test_command_predicts_from_the_checkpoint(run, photos, tmp_path):
+def test_command_predicts_from_the_checkpoint(run, photos, tmp_path, monkeypatch, capsys):
     folder, _ = run
     # Reduced, but one that it was made from.
     photo = tmp_path / "a photo.png"
     with Image.open(photos / "happy" / "happy_01.jpg") as image:
         image.resize((300, 300)).save(photo)
-    command = [sys.executable, "-m", "cifsel.predict", f"--checkpoint={folder}", str(photo)]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    (answer,) = json.loads(done.stdout)
+    monkeypatch.setattr(sys, "argv", ["predict", f"--checkpoint={folder}", str(photo), "--json"])
+    capsys.readouterr()
+    predict.main()
+    (answer,) = json.loads(capsys.readouterr().out)
     assert answer["photo"] == str(photo)
     assert answer["probabilities"].keys() == {"happy", "sad"}
     assert answer["probabilities"]["happy"] > 0.5

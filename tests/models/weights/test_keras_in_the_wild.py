@@ -322,7 +322,10 @@ def without_layer_names(path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("model", ["mobilenet", "efficientnetv2-b0"])
-def test_every_way_of_keras_to_save_a_model(tmp_path: Path, keras: Any, model: str) -> None:
+def test_every_way_of_keras_to_save_a_model(
+    tmp_path: Path, keras: Any, model: str, shorten: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten(monkeypatch, "b0", repeats=1)
     kind = {"mobilenet": "MobileNet", "efficientnetv2-b0": "EfficientNetV2B0"}[model]
     width = {"alpha": 0.25} if model == "mobilenet" else {}
     layers = keras.layers

@@ -31,6 +31,12 @@ def save_task1(folder, variables, **changes):
     return folder
 
 
+@pytest.fixture(scope="session", name="save_task1")
+def _save_task1():
+    """`save_task1`, for test files that do not import it."""
+    return save_task1
+
+
 @pytest.fixture(scope="session", name="save_selfie")
 def _save_selfie():
     """`save_selfie`, for test files that do not import it."""

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import tiny_run
 from changes import with_candidate, with_photos
 from etils import epath
 from PIL import Image
@@ -22,7 +23,10 @@ CHARTS |= {"choices_1", "choices_2", "choices_3_epochs"}
 
 @pytest.fixture(scope="module")
 def written(make_outcome, pictures, tmp_path_factory):
-    """(with photos, fields of make_outcome) -> folder, outcome, writer. Each is written once."""
+    """(with photos, fields of make_outcome) -> folder, outcome, writer. Each is written once.
+
+    Without photos and fields, the charts are not drawn, which takes seconds. The others have them.
+    """
 
     @functools.cache
     def make(photos=False, **fields):
@@ -33,7 +37,10 @@ def written(make_outcome, pictures, tmp_path_factory):
             shown = page.Pictures(images, heat, 1 - outcome.photos.labels)
         writer = Recorder()
         folder = tmp_path_factory.mktemp("report")
-        page.write_report(epath.Path(folder), outcome, shown, writer)
+        with pytest.MonkeyPatch.context() as patch:
+            if not photos and not fields:
+                tiny_run.leave_out_drawing(patch)
+            page.write_report(epath.Path(folder), outcome, shown, writer)
         return folder, outcome, writer
 
     return make
