@@ -195,8 +195,9 @@ def measure(flags: Any) -> None:
         **provenance.environment().to_json(),
         # Without the folders of this machine.
         "command": f"python -m experiments.selfie_tuning --photos=FOLDER,FOLDER --checkpoint=RUN"
-        f" --people={flags.people!r} --same={flags.same} --draws={flags.draws} --tuned_draws={flags.tuned_draws}"
-        f" --image_size={flags.image_size} --tuned_layers={flags.tuned_layers}",
+        f" --people={flags.people!r} --same={flags.same} --draws={flags.draws}"
+        f" --tuned_draws={flags.tuned_draws} --image_size={flags.image_size}"
+        f" --tuned_layers={flags.tuned_layers}",
         "photos": len(pool.groups),
         "groups": int(pool.groups.max()) + 1,
         "tuned_layers": flags.tuned_layers,
