@@ -13,7 +13,7 @@ from cifsel.config import arguments
 from cifsel.reports import looks, style
 from cifsel.runtime import command
 from experiments import RESULTS
-from experiments.bench.entries import Entry, from_json, times_as_fast
+from experiments.bench.entries import Entry, of, times_as_fast
 
 MODELS = {"mobilenet": "MobileNet V1", "efficientnetv2-b0": "EfficientNetV2-B0"}
 OURS, PEER = "cifsel", "keras-tensorflow"
@@ -37,6 +37,7 @@ def draw_ratios(axes: Axes, entries: list[Entry]) -> None:
         for kind in KINDS
         for key in by_work
         if key[0] == kind and key[3] == OURS and (kind != "pipeline" or key[1] == "mobilenet")
+        if (*key[:3], PEER) in by_work
     ]
     for row, (kind, model, size, _) in enumerate(keys):
         ours, other = (by_work[kind, model, size, peer] for peer in (OURS, PEER))
@@ -81,7 +82,7 @@ def draw(bench: dict[str, Any], times: dict[str, Any]) -> Figure:
     """Both panels."""
     figure = Figure(figsize=(8, 7.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(5, 1))
-    draw_ratios(upper, [from_json(entry) for entry in bench["results"]])
+    draw_ratios(upper, of(bench))
     draw_times(lower, times["runs"])
     figure.suptitle(f"Two cores of {bench['machine']['processor']}")
     return figure

@@ -126,16 +126,32 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
         "input_shape": (size, size, 3),
     }
 
-    def made(training: bool | None) -> Any:
+    class Written(keras.Model):
+        """A model whose layers get the training mode that is written here.
+
+        A graph of layers gives all of them the mode of the whole model (Keras 3).
+        """
+
+        def __init__(self, layers: list[Any], compute: Callable[[Any, Any], Any]) -> None:
+            super().__init__()
+            self.parts, self.compute = layers, compute
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return self.compute(x, training)
+
+    def made(*, frozen_bn: bool) -> Any:
         if model == "mobilenet":
             backbone = keras.applications.MobileNet(**options)
         else:
             backbone = keras.applications.EfficientNetV2B0(**options)
-        raw = keras.Input((size, size, 3))
-        scaled = raw / 127.5 - 1.0 if model == "mobilenet" else raw
-        # training=False: batch norm uses running statistics. Scale and bias are trained.
-        features = backbone(scaled, training=training)
-        net = keras.Model(raw, keras.layers.Dense(CLASSES)(features))
+        head = keras.layers.Dense(CLASSES)
+
+        def logits(raw: Any, training: bool | None) -> Any:
+            scaled = raw / 127.5 - 1.0 if model == "mobilenet" else raw
+            # training=False: batch norm uses running statistics. Scale and bias are trained.
+            return head(backbone(scaled, training=False if frozen_bn else training))
+
+        net = Written([backbone, head], logits)
         net.compile(
             keras.optimizers.AdamW(RATE, weight_decay=1e-4),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -143,14 +159,17 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
         )
         return net
 
-    raw = keras.Input((STORED, STORED, 3))
-    x = keras.layers.RandomFlip("horizontal")(raw, training=True)
     shift = SHIFT / STORED
-    x = keras.layers.RandomTranslation(shift, shift, "reflect")(x, training=True)
-    pipeline = keras.Model(raw, keras.layers.Resizing(size, size, "bicubic")(x))
+    flip = keras.layers.RandomFlip("horizontal")
+    move = keras.layers.RandomTranslation(shift, shift, "reflect")
+    enlarge = keras.layers.Resizing(size, size, "bicubic")
+    pipeline = Written(
+        [flip, move, enlarge],
+        lambda raw, _: enlarge(move(flip(raw, training=True), training=True)),
+    )
     small = stored(batch)
 
-    fixed, trained = made(False), made(None)
+    fixed, trained = made(frozen_bn=True), made(frozen_bn=False)
     return {
         "forward": lambda: fixed.predict_on_batch(images),
         "train, fixed BN": lambda: fixed.train_on_batch(images, labels),

@@ -51,9 +51,9 @@ def _task1() -> list[tuple[str, ...]]:
 
 def _speed() -> list[tuple[str, ...]]:
     record = read("bench")
-    measured = [entries.from_json(entry) for entry in record["results"]]
+    measured = entries.of(record)
     rows: list[tuple[str, ...]] = []
-    for kind in ("train, fixed BN", "train, trained BN", "forward"):
+    for kind in ("train, trained BN", "forward"):
         at_128 = [entry for entry in measured if (entry.model, entry.size) == (_B0, 128)]
         ours, keras = (
             next(entry for entry in at_128 if (entry.kind, entry.peer) == (kind, peer))

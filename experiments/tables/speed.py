@@ -1,6 +1,7 @@
 """Tables of speed: beside peers, time to the notebook's result, and cost of more of everything."""
 
 import statistics
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ KERAS, TIMM = "keras-tensorflow", "torch-timm"
 
 def bench_table(record: dict[str, Any], *, pipeline: bool) -> str:
     """Speeds and ratios of a record of the benchmark, of models or of their input pipeline."""
-    measured = [entries.from_json(entry) for entry in record["results"]]
+    measured = entries.of(record)
     peers = list(dict.fromkeys(entry.peer for entry in measured))
     kept = [
         entry
@@ -32,14 +33,16 @@ def ratio_range(measured: Iterable[entries.Entry], kind: str, peer: str) -> str:
         if entry.kind == kind:
             by_work.setdefault((entry.model, entry.size), {})[entry.peer] = entry
     ratios = [
-        entries.times_as_fast(by_peer["cifsel"], by_peer[peer])[0] for by_peer in by_work.values()
+        entries.times_as_fast(by_peer["cifsel"], by_peer[peer])[0]
+        for by_peer in by_work.values()
+        if peer in by_peer
     ]
-    return f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else ""
 
 
 def ratios() -> str:
     """How many times as fast as its peers, over both models at all sizes."""
-    measured = [entries.from_json(entry) for entry in read("bench")["results"]]
+    measured = entries.of(read("bench"))
     kinds = dict.fromkeys(entry.kind for entry in measured if entry.kind != "pipeline")
     rows = [
         (kind, ratio_range(measured, kind, KERAS), ratio_range(measured, kind, TIMM))
@@ -144,6 +147,8 @@ The peers take turns call by call, in three processes each. Speeds are medians a
 between the quartiles. Ratios are of the medians, with their range over the processes. The share is
 of the rate of a large matrix product, {bench["machine"]["matmul_gflops"]:.0f} GFLOP/s. A training
 step counts as three forward passes. [bench.json](bench.json) has every time.
+
+{textwrap.fill(entries.WITHDRAWN, 100)}
 
 {machine_lines("bench")}
 

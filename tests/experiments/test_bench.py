@@ -67,8 +67,13 @@ def test_keras_does_every_kind_of_work(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(keras.applications, "MobileNet", tiny)
-    do_all(work.keras("mobilenet", 32, 2, "float32", backend="tensorflow"))
-    assert np.asarray(made[1].layers[1].moving_mean).any()  # Batch norm was trained.
+    kinds = work.keras("mobilenet", 32, 2, "float32", backend="tensorflow")
+    do_all(kinds)
+    fixed, trained = (np.asarray(net.layers[1].moving_mean) for net in made)
+    assert trained.any()
+    assert not fixed.any()
+    outputs = [np.asarray(kinds["pipeline"]()) for _ in range(3)]
+    assert not all(np.array_equal(outputs[0], output) for output in outputs)  # It augments.
 
 
 def test_a_worker_that_fails_says_why(tmp_path):
@@ -130,6 +135,13 @@ def test_the_ratio_is_that_of_the_medians_with_its_range_over_processes():
     assert (ours.images_per_second, ours.compile_seconds) == (4.0, 8.0)
     assert ours.peak_gigabytes == 4.0
     assert entries.ratio(ours, theirs) == "1.50 (0.50 to 3.00)"
+
+
+def test_what_keras_did_not_do_is_withdrawn():
+    kept = [dataclasses.asdict(entry(peer, [1.0])) for peer in ("cifsel", "keras-tensorflow")]
+    kept.append(kept[1] | {"kind": "train, trained BN"})
+    for date, count in (("2026-11-29", 2), ("2026-11-30", 3)):
+        assert len(entries.of({"date": date, "results": kept})) == count
 
 
 def test_an_entry_of_the_oldest_record_is_of_one_process():
