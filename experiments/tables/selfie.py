@@ -12,7 +12,7 @@ _PROTOCOLS = {"average": "average", "choose": "choose", "shuffled": "average, la
 
 def page() -> str:
     """results/selfie.md."""
-    record, faces = read("selfie_draws"), read("faces")
+    record, faces, tuning = read("selfie_draws"), read("faces"), read("selfie_tuning")
     return f"""# Own photos
 
 Photos are {record["photos"]} faces of {record["groups"]} people, happy or sad. A draw takes as many
@@ -35,6 +35,19 @@ people. Weights are ImageNet's, at 224 px. Numbers are means over
 is the mean of the highest probability.
 
 {details()}
+
+## Fine-tuning, and the network of task 1
+
+Draws of 24 photos, as above. *Average* is the default of task 2, *probe* a linear probe of the last
+layer alone. *Fine-tuned* are the last {tuning["tuned_layers"]} layers, from that probe on. The last
+column has the mean of the differences to the average, draw by draw.
+
+    {tuning["command"]}
+
+{tuning["finished"][:10]}, commit {str(tuning["git_commit"])[:7]},
+{tuning["devices"]["processor"]}. [selfie_tuning.json](selfie_tuning.json) is the record.
+
+{tuned()}
 
 ## Faces that are found
 
@@ -84,6 +97,36 @@ def details() -> str:
         )
     head = ("model", "crop", "layers", "accuracy", "claimed", "confidence", "happy and sad")
     return table((*head, "AUC", "log loss"), lines)
+
+
+def tuned() -> str:
+    """One row per backbone, crop and method."""
+    rows = read("selfie_tuning")["rows"]
+    averages = {
+        (row["weights"], row["crop"]): _of(row, "accuracy")
+        for row in rows
+        if row["method"] == "average"
+    }
+    lines = []
+    for row in rows:
+        accuracies = _of(row, "accuracy")
+        pairs = zip(accuracies, averages[row["weights"], row["crop"]], strict=False)
+        differences = [own - average for own, average in pairs]
+        lines.append(
+            (
+                f"{MODELS[row['model']]}, {row['weights']}",
+                row["crop"],
+                row["method"],
+                str(len(accuracies)),
+                _range(row, "accuracy"),
+                percent(_mean(_of(row, "confidence"))),
+                f"{_mean(_of(row, 'auc')):.3f}",
+                f"{_mean(_of(row, 'log_loss')):.3f}",
+                "" if row["method"] == "average" else f"{100 * _mean(differences):+.1f} points",
+            )
+        )
+    head = ("model", "crop", "classifier", "draws", "accuracy", "confidence", "AUC", "log loss")
+    return table((*head, "to the average"), lines)
 
 
 def found() -> str:
