@@ -165,7 +165,7 @@ def rows_of(
     for backbone, crop in itertools.product(backbones, _CROPS):
         shown = Shown.of(pool, backbone, crop, flags.tuned_layers)
         for name, method in METHODS.items():
-            if name == FINE_TUNED and crop != crops.EXPRESSION:
+            if name == FINE_TUNED and (crop != crops.EXPRESSION or not flags.tuned_draws):
                 continue
             count = flags.tuned_draws if name == FINE_TUNED else flags.draws
             scores = [
@@ -219,7 +219,7 @@ def main() -> None:
     add("--people", default="", metavar="PATTERN", help="finds the person in a photo's name")
     add("--same", default="", metavar="NAMES", help="parts of names of photos of one person")
     add("--draws", type=int, default=12, metavar="N", help="draws of 24 photos, default: 12")
-    add("--tuned_draws", type=int, default=6, metavar="N", help="of these, default: 6")
+    add("--tuned_draws", type=int, default=6, metavar="N", help="of these, default: 6, 0: none")
     add("--image_size", type=int, default=224, metavar="PIXELS", help="default: 224")
     add("--tuned_layers", type=int, default=2, metavar="N", help="last layers, default: 2")
     add("--json", type=path, metavar="FILE", help="the record, default: none")
