@@ -5,6 +5,7 @@ its work. The exit codes are those of `cifsel.errors.ExitCode`.
 """
 
 import _thread
+import gc
 import logging
 import os
 import signal
@@ -77,6 +78,8 @@ def start() -> None:
     start_terminal()
     libtpu.quiet()
     memory.keep_freed()
+    # Python would look for garbage among half a million objects of libraries again and again.
+    gc.set_threshold(20_000, 20, 20)
     cache.keep_compiled()
     compiling.announce()
 

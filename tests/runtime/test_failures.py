@@ -1,6 +1,7 @@
 """Failures of the machine are one line and an exit status; a defect keeps its traceback."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -132,6 +133,20 @@ logging.getLogger("cifsel.x").warning("odd file")
 
 
 @pytest.mark.process
+def test_a_command_looks_for_garbage_less_often(monkeypatch):
+    for part in (command.libtpu, command.memory, command.cache, command.compiling):
+        for name in ("quiet", "keep_freed", "keep_compiled", "announce"):
+            monkeypatch.setattr(part, name, lambda: None, raising=False)
+    monkeypatch.setattr(command, "start_terminal", lambda: None)
+    thresholds = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)  # Python's own.
+        command.start()
+        assert gc.get_threshold()[0] > 10_000
+    finally:
+        gc.set_threshold(*thresholds)
+
+
 def test_warnings_are_said_as_they_are():
     assert script(WARNS).stderr == "odd file\nno summaries\nodd file\n"
 
