@@ -11,10 +11,18 @@ from PIL import Image
 
 from cifsel.workdir import checksums
 
-# Results that may differ between equal runs.
 # The folder of a checkpoint that orbax has not finished. It gets its final name when it is whole.
 _UNFINISHED = ".orbax-checkpoint-tmp"
-_VARYING = ("seconds", "images_per_second", "waiting", "command", "finished", "git_commit")
+# Results that may differ between equal runs. `inputs` are digests of files that have them.
+_VARYING = (
+    "seconds",
+    "images_per_second",
+    "waiting",
+    "command",
+    "finished",
+    "git_commit",
+    "inputs",
+)
 
 
 class Wrong(Exception):  # noqa: N818

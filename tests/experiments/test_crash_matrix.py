@@ -59,8 +59,10 @@ def run(tmp_path):
 
 
 def test_other_results_are_noticed_and_other_times_are_not(run):
+    (run / "comparison.json").write_text(json.dumps({"inputs": ["digest of the times"], "p": 0.1}))
     before = run_results.results(run)
     (run / "metrics.json").write_text(json.dumps({"accuracy": 0.5, "seconds": 4.0}))
+    (run / "comparison.json").write_text(json.dumps({"inputs": ["of others"], "p": 0.1}))
     assert run_results.differences(before, run_results.results(run)) == []
     (run / "metrics.json").write_text(json.dumps({"accuracy": 0.6, "seconds": 3.0}))
     assert run_results.differences(before, run_results.results(run)) == ["metrics.json/accuracy"]
