@@ -243,7 +243,7 @@ def parser() -> argparse.ArgumentParser:
     made = arguments.Parser("cifsel.predict", __doc__)
     add = made.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="file, folder, zip, pattern, or '-'")
-    made.add_checkpoint(required=False, more=". Default: cifsel's own")
+    made.add_checkpoint(required=False, more=". Default: cifsel's own model")
     words = "answer with sets of classes that hold the true one for this share of images"
     add("--coverage", type=float, metavar="SHARE", help=words)
     form = made.add_mutually_exclusive_group()

@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +52,45 @@ class Pool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
-    """The result of one draw.
+class Score:
+    """How well the photos of others are told apart.
 
     Attributes:
-      claimed: accuracy with each photo of the draw held out, as a report gives it.
-      accuracy: on the photos of others.
+      accuracy: of the answers.
       recalls: accuracy by class.
       auc: area under the ROC curve.
       log_loss: in nats.
       confidence: the mean of the highest probability.
     """
 
-    claimed: float
     accuracy: float
     recalls: tuple[float, ...]
     auc: float
     log_loss: float
     confidence: float
+
+    @classmethod
+    def of(cls, answers: np.ndarray, truth: np.ndarray) -> "Score":
+        """Scores probabilities (N, 2) against classes (N,)."""
+        predicted = answers.argmax(1)
+        return Score(
+            accuracy=float((predicted == truth).mean()),
+            recalls=tuple(float((predicted == k)[truth == k].mean()) for k in (0, 1)),
+            auc=float(metrics.roc_auc_score(truth, answers[:, 1])),
+            log_loss=float(metrics.log_loss(truth, answers)),
+            confidence=float(answers.max(1).mean()),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw(Score):
+    """The result of one draw.
+
+    Attributes:
+      claimed: accuracy with each photo of the draw held out, as a report gives it.
+    """
+
+    claimed: float
 
 
 def read_pool(folders: Sequence[str], people: str, same: Sequence[str]) -> Pool:
@@ -161,16 +182,8 @@ def result_of(
     )
     without = scores.out_of_fold(predictions.probabilities[:-1][:, own], held_out)[0]
     answers, truth = predictions.probabilities[-1][tested], pool.photos.labels[tested]
-    predicted = answers.argmax(1)
-    recalls = [float((predicted == k)[truth == k].mean()) for k in range(classes)]
-    return Draw(
-        claimed=float((without.argmax(1) == labels[own]).mean()),
-        accuracy=float((predicted == truth).mean()),
-        recalls=tuple(recalls),
-        auc=float(metrics.roc_auc_score(truth, answers[:, 1])),
-        log_loss=float(metrics.log_loss(truth, answers)),
-        confidence=float(answers.max(1).mean()),
-    )
+    claimed = float((without.argmax(1) == labels[own]).mean())
+    return Draw(**dataclasses.asdict(Score.of(answers, truth)), claimed=claimed)
 
 
 def plans() -> Iterator[tuple[str, str, str, ProbeSettings, int]]:
@@ -207,35 +220,52 @@ def rows_of(pool: Pool, count: int, cache: Path) -> Iterator[dict[str, Any]]:
         )
 
 
-def measure(flags: Any) -> None:
-    """Measures all, and writes the record after each row."""
-    pool = read_pool(flags.photos.split(","), flags.people, flags.same.split(","))
-    rows: list[dict[str, Any]] = []
+def record_rows(
+    rows: Iterable[dict[str, Any]], command_line: str, pool: Pool, json_file: str | None
+) -> None:
+    """Writes a record of rows after each of them, if it has a file."""
     record = {
         **provenance.environment().to_json(),
-        # Without the folders of this machine.
-        "command": f"python -m experiments.selfie_draws --photos=FOLDER,FOLDER"
-        f" --people={flags.people!r} --same={flags.same} --draws={flags.draws}",
+        "command": command_line,
         "photos": len(pool.groups),
         "groups": int(pool.groups.max()) + 1,
-        "rows": rows,
+        "rows": [],
     }
-    for row in rows_of(pool, flags.draws, Path(flags.cache)):
-        rows.append(row)
-        if flags.json:
-            Path(flags.json).write_text(json.dumps(record, indent=1) + "\n")
+    for row in rows:
+        record["rows"].append(row)
+        if json_file:
+            Path(json_file).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def measure(flags: Any) -> None:
+    """Measures all."""
+    pool = read_pool(flags.photos.split(","), flags.people, flags.same.split(","))
+    record_rows(
+        rows_of(pool, flags.draws, Path(flags.cache)),
+        # Without the folders of this machine.
+        f"python -m experiments.selfie_draws --photos=FOLDER,FOLDER"
+        f" --people={flags.people!r} --same={flags.same} --draws={flags.draws}",
+        pool,
+        flags.json,
+    )
+
+
+def add_pool(parser: Parser) -> None:
+    """Adds the flags of photos, of who is on them, and of the record."""
+    add = parser.add_argument
+    add("--photos", required=True, metavar="FOLDERS", help="folders with commas between them")
+    add("--people", default="", metavar="PATTERN", help="finds the person in a photo's name")
+    add("--same", default="", metavar="NAMES", help="parts of names of photos of one person")
+    add("--json", type=path, metavar="FILE", help="the record, default: none")
 
 
 def main() -> None:
     """Parses the command line and measures."""
     parser = Parser("experiments.selfie_draws", __doc__)
+    add_pool(parser)
     add = parser.add_argument
-    add("--photos", required=True, metavar="FOLDERS", help="folders with commas between them")
-    add("--people", default="", metavar="PATTERN", help="finds the person in a photo's name")
-    add("--same", default="", metavar="NAMES", help="parts of names of photos of one person")
     add("--draws", type=int, default=20, metavar="N", help="draws of each size, default: 20")
     add("--cache", type=path, default="/tmp/selfie-features", metavar="DIR", help="features")
-    add("--json", type=path, metavar="FILE", help="the record, default: none")
     flags = parser.parse_args()
     command.start_terminal()
     command.guarded(lambda: measure(flags))

@@ -13,14 +13,11 @@ has the crop 'expression' and the first draws alone.
 import dataclasses
 import functools
 import itertools
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from sklearn import metrics
 
 from cifsel.config import Parser, path
 from cifsel.data.photos import crops
@@ -31,43 +28,20 @@ from cifsel.selfie.protocol import layer_features, nested_cv, pretrained
 from cifsel.selfie.protocol.finetuning import fine_tune_in_folds, last_layers, layer_inputs
 from cifsel.selfie.protocol.logistic import RotatedFeatures
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
-from cifsel.workdir import provenance
-from experiments.selfie_draws import AVERAGE, Pool, draws, read_pool, rescaled
+from experiments.selfie_draws import (
+    AVERAGE,
+    Pool,
+    Score,
+    add_pool,
+    draws,
+    read_pool,
+    record_rows,
+    rescaled,
+)
 
 _PHOTOS = 24
 _CROPS = (crops.NONE, crops.EXPRESSION)
 FINE_TUNED = "fine-tuned"
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """The result of one draw, on the photos of others.
-
-    Attributes:
-      accuracy: of the answers.
-      recalls: accuracy by class.
-      auc: area under the ROC curve.
-      log_loss: in nats.
-      confidence: the mean of the highest probability.
-    """
-
-    accuracy: float
-    recalls: tuple[float, ...]
-    auc: float
-    log_loss: float
-    confidence: float
-
-    @classmethod
-    def of(cls, answers: np.ndarray, truth: np.ndarray) -> "Score":
-        """Scores probabilities (N, 2) against classes (N,)."""
-        predicted = answers.argmax(1)
-        return cls(
-            accuracy=float((predicted == truth).mean()),
-            recalls=tuple(float((predicted == k)[truth == k].mean()) for k in (0, 1)),
-            auc=float(metrics.roc_auc_score(truth, answers[:, 1])),
-            log_loss=float(metrics.log_loss(truth, answers)),
-            confidence=float(answers.max(1).mean()),
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,6 +152,7 @@ def rows_of(
                 "size": backbone.image_size,
                 "crop": crop,
                 "method": name,
+                "tuned_layers": flags.tuned_layers if name == FINE_TUNED else 0,
                 "draws": [dataclasses.asdict(score) for score in scores],
             }
             mean = np.mean([score.accuracy for score in scores])
@@ -185,44 +160,34 @@ def rows_of(
 
 
 def measure(flags: Any) -> None:
-    """Measures all, and writes the record after each row."""
+    """Measures all."""
     pool = read_pool(flags.photos.split(","), flags.people, flags.same.split(","))
     backbones = pretrained.pretrained_backbones(
         flags.checkpoint, imagenet_model="", weights_dir=None, image_size=flags.image_size
     )
-    rows: list[dict[str, Any]] = []
-    record = {
-        **provenance.environment().to_json(),
+    record_rows(
+        rows_of(pool, backbones, flags),
         # Without the folders of this machine.
-        "command": f"python -m experiments.selfie_tuning --photos=FOLDER,FOLDER --checkpoint=RUN"
+        f"python -m experiments.selfie_tuning --photos=FOLDER,FOLDER --checkpoint=RUN"
         f" --people={flags.people!r} --same={flags.same} --draws={flags.draws}"
         f" --tuned_draws={flags.tuned_draws} --image_size={flags.image_size}"
         f" --tuned_layers={flags.tuned_layers}",
-        "photos": len(pool.groups),
-        "groups": int(pool.groups.max()) + 1,
-        "tuned_layers": flags.tuned_layers,
-        "rows": rows,
-    }
-    for row in rows_of(pool, backbones, flags):
-        rows.append(row)
-        if flags.json:
-            Path(flags.json).write_text(json.dumps(record, indent=1) + "\n")
+        pool,
+        flags.json,
+    )
 
 
 def main() -> None:
     """Parses the command line and measures."""
     parser = Parser("experiments.selfie_tuning", __doc__)
+    add_pool(parser)
     add = parser.add_argument
-    add("--photos", required=True, metavar="FOLDERS", help="folders with commas between them")
     words = "fine-tuned run of task 1, or model file"
     add("--checkpoint", required=True, type=path, metavar="PATH", help=words)
-    add("--people", default="", metavar="PATTERN", help="finds the person in a photo's name")
-    add("--same", default="", metavar="NAMES", help="parts of names of photos of one person")
     add("--draws", type=int, default=12, metavar="N", help="draws of 24 photos, default: 12")
     add("--tuned_draws", type=int, default=6, metavar="N", help="of these, default: 6, 0: none")
     add("--image_size", type=int, default=224, metavar="PIXELS", help="default: 224")
     add("--tuned_layers", type=int, default=2, metavar="N", help="last layers, default: 2")
-    add("--json", type=path, metavar="FILE", help="the record, default: none")
     flags = parser.parse_args()
     command.start_terminal()
     command.guarded(lambda: measure(flags))

@@ -101,9 +101,8 @@ def details() -> str:
 
 def _tuning(record: dict[str, Any]) -> str:
     """What a row of fine-tuning is. '' where there is none."""
-    if all(row["method"] != "fine-tuned" for row in record["rows"]):
-        return ""
-    return f"\n*Fine-tuned* are the last {record['tuned_layers']} layers, from that probe on."
+    layers = max(row.get("tuned_layers", 0) for row in record["rows"])
+    return f"\n*Fine-tuned* are the last {layers} layers, from that probe on." if layers else ""
 
 
 def tuned() -> str:
