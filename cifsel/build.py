@@ -18,7 +18,7 @@ from cifsel.data import augment, splits
 from cifsel.data.datasets import DatasetSpec, load_dataset
 from cifsel.data.folders import OwnSpec
 from cifsel.evaluation.features import View
-from cifsel.models.classifier import Classifier, build, initial
+from cifsel.models.classifier import Classifier, build, initial, initial_head
 from cifsel.models.cpu import compiler
 from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, load_backbone
 from cifsel.runtime import command, compiling, sharding
@@ -195,9 +195,11 @@ def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
         options = compiler.options_to_run_once()
         return Pretrained(model, jax.jit(init, compiler_options=options)(key), None)
     path = find_file(spec)
-    variables, weights = load_backbone(path, spec.model, jax.eval_shape(init, key))
+    shapes = jax.eval_shape(init, key)
+    variables, weights = load_backbone(path, spec.model, shapes)
     # Only the head is initialised. Initial values of a backbone take long to compile.
-    variables["params"] |= {"head": jax.jit(lambda key: init(key)["params"]["head"])(key)}
+    head = jax.jit(functools.partial(initial_head, model, shapes))(key)
+    variables["params"] |= {"head": head}
     say(f"{named}, weights from {path} (tensors {weights.tensors_sha256[:12]})")
     return Pretrained(model, variables, weights)
 

@@ -153,3 +153,17 @@ def initial(model: Classifier, image_size: int, key: PRNGKeyArray) -> dict[str, 
     """
     variables = model.init(key, jnp.zeros((1, image_size, image_size, 3)))
     return {kind: variables.get(kind, {"backbone": {}}) for kind in ("params", "batch_stats")}
+
+
+def initial_head(model: Classifier, shapes: dict[str, Any], key: PRNGKeyArray) -> dict[str, Any]:
+    """Makes the head's parameters of `initial`, without the time that a backbone takes.
+
+    Args:
+      model: the classifier.
+      shapes: what `initial` returns, or its shapes.
+      key: as `initial` takes it.
+    """
+    first = shapes["params"]["head"]["hidden" if model.head.hidden else "logits"]
+    # A map of one position has as many channels as the head has inputs, averaged or flattened.
+    inputs = jnp.zeros((1, 1, 1, first["kernel"].shape[0]))
+    return model.init(key, inputs, method="classify")["params"]["head"]

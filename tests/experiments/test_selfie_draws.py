@@ -2,7 +2,6 @@
 
 import types
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,10 +57,10 @@ def test_a_signal_is_found_in_photos_of_others_and_shuffled_labels_find_nothing(
 
 
 @pytest.mark.slow
-def test_fine_tuning_starts_from_the_probe_and_sees_the_draw_alone(monkeypatch):
+def test_fine_tuning_starts_from_the_probe_and_sees_the_draw_alone(monkeypatch, variables_of):
     """Without a step it is the probe. Labels of photos that were not drawn change nothing."""
     model = classifier.build("efficientnetv2-mini", num_classes=2)
-    variables = classifier.initial(model, 32, jax.random.key(0))
+    variables = variables_of(model, 32)
     backbone = PretrainedBackbone("random", "", "efficientnetv2-mini", 1.0, model, variables, 32)
     rng = np.random.default_rng(0)
     images = tuple(

@@ -106,6 +106,16 @@ def test_mobilenet_has_as_many_parameters_as_keras(alpha: float) -> None:
     assert counts("mobilenet", alpha) == MOBILENET_COUNTS[alpha]
 
 
+@pytest.mark.parametrize(("pool", "hidden"), [("average", 0), ("flatten", 0), ("average", 7)])
+def test_initial_head_is_that_of_all_initial_variables(
+    build_tiny: Any, pool: str, hidden: int
+) -> None:
+    model, key = build_tiny(pool=pool, hidden=hidden), jax.random.key(4)
+    whole = jax.jit(functools.partial(classifier.initial, model, 32))(key)
+    head = classifier.initial_head(model, whole, key)
+    jax.tree.map(np.testing.assert_array_equal, head, whole["params"]["head"])
+
+
 def test_unknown_model_is_refused() -> None:
     with pytest.raises(ValueError, match=r"resnet50.*mobilenet.*efficientnetv2-b0"):
         classifier.build("resnet50", num_classes=7)
