@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from cifsel.errors import printable
@@ -63,7 +64,8 @@ def image_bar(label: str | None, *, transient: bool = False) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        _ImagesPerSecond(),
+        # Where there is little room, the bar is to be shorter.
+        _ImagesPerSecond(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     # Slow models give a batch every few seconds: the default window of 30 s would forget most.

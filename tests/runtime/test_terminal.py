@@ -7,6 +7,7 @@ import sys
 import pytest
 from paths import REPO
 from rich.cells import cell_len
+from rich.text import Text
 
 from cifsel.errors import UserError
 from cifsel.runtime import bars, terminal
@@ -167,6 +168,20 @@ def test_steps_are_said_once_in_a_log(capsys):
 def test_tracked_and_working_on_a_terminal(narrow):
     with bars.working("drawing"):
         assert list(bars.tracked([1, 2], "fine-tuning")) == [1, 2]
+
+
+def test_a_long_name_makes_the_bar_shorter(monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr(bars, "console", console_module._Console(file=file, width=80))
+    speed = Text("28 images/s")
+    monkeypatch.setattr(bars._ImagesPerSecond, "render", lambda *_: speed)
+    label = "features, ImageNet weights, crop=expression"
+    with bars.image_bar(label) as bar:
+        task = bar.add_task(label, total=84)
+        bar.update(task, completed=84)
+    (line,) = file.getvalue().splitlines()
+    assert line.startswith(label)
+    assert line.rstrip().endswith(" 28 images/s 0:00:00")
 
 
 # --- numbers -------------------------------------------------------------------------------------
