@@ -14,7 +14,10 @@ def check(function: Callable) -> Callable:
     for models and data sets.
     """
     types = function.__annotations__
-    function.__annotations__ = {name: types[name] for name in types if has_array(types[name])}
+    of_arrays = {name: types[name] for name in types if has_array(types[name])}
+    if not of_arrays:  # Most functions. Beartype would take a second for all of them.
+        return function
+    function.__annotations__ = of_arrays
     return beartype.beartype(function)
 
 

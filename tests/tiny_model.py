@@ -58,16 +58,16 @@ def variables_of() -> Any:
         rng = np.random.default_rng(0)
         shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
 
-        def fill(path: Any, leaf: Any) -> jax.Array:
+        def fill(path: Any, leaf: Any) -> np.ndarray:
             if path[-1].key == "kernel":
                 value = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape)
             else:
                 low, high = {"scale": (0.8, 1.2), "var": (0.6, 0.9)}.get(path[-1].key, (-0.3, 0.3))
                 value = rng.uniform(low, high, leaf.shape)
-            return jnp.asarray(value, jnp.float32)
+            return np.asarray(value, np.float32)
 
         variables = jax.tree_util.tree_map_with_path(fill, shapes)
-        return {name: variables[name] for name in ("params", "batch_stats")}
+        return jax.device_put({name: variables[name] for name in ("params", "batch_stats")})
 
     return make
 

@@ -195,7 +195,7 @@ def _outputs(trained: TrainedModel | SelfieModel) -> Callable[[jax.Array], Any]:
     else:
         forward = features.cells(trained.model, view, trained.meta.places)
     # The function is jitted for XLA. The graph is of what is inside.
-    variables = jax.tree.map(jnp.asarray, trained.variables)
+    variables = jax.device_put(trained.variables)
     return functools.partial(inspect.unwrap(forward), variables)
 
 

@@ -74,7 +74,7 @@ def restore_selfie(meta: SelfieMeta, stored: Stored) -> SelfieModel:
     parts = backbone | {"head": head}
     if meta.unlike_from is not None:
         parts |= {"typical": typical_arrays}
-    tree = jax.tree.map(jnp.asarray, stored.model(parts))
+    tree = jax.device_put(stored.model(parts))
     kernel, bias = tree["head"]["kernel"], tree["head"]["bias"]
     variables = {kind: tree[kind] for kind in backbone}
     restored = SelfieModel(meta, model, variables, view, kernel, bias)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import safetensors.numpy
 from etils import epath
@@ -161,11 +161,12 @@ def _decoded(
             raise ValueError(f"{name} has numbers that are not finite")
         if name.endswith("/var") and (value < 0).any():
             raise ValueError(f"{name} has negative variances")
-        arrays[name] = jnp.asarray(value)
+        arrays[name] = value
     expected = len(shapes) + (sum(len(s) >= 2 for s in shapes.values()) if weights == INT8 else 0)
     if len(stored) != expected:
         raise ValueError(f"it has {len(stored)} arrays; expected {expected}")
-    return traverse_util.unflatten_dict(arrays, sep="/")
+    # jnp.asarray would compile a program for each shape.
+    return jax.device_put(traverse_util.unflatten_dict(arrays, sep="/"))
 
 
 def _typed(

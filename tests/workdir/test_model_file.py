@@ -69,6 +69,20 @@ def test_a_file_gives_back_what_was_put_in(weights, tmp_path):
         assert (before != after).any()
 
 
+def test_nothing_is_compiled_for_the_shapes_of_a_file(caplog):
+    shapes = {f"layer{i}": jax.ShapeDtypeStruct((7, i), np.float32) for i in range(301, 304)}
+    arrays = model_file.encode(
+        {name: np.ones(leaf.shape, np.float32) for name, leaf in shapes.items()}, FLOAT16
+    )
+    file = model_file.parse(model_file.to_bytes(arrays, facts(FLOAT16), KNOWN), "")
+    with jax.log_compiles():
+        restored = file.model(shapes)
+        assert all(isinstance(leaf, jax.Array) for leaf in restored.values())
+        assert "ompiling" not in caplog.text
+        jax.numpy.asarray(np.ones((7, 305), np.float32)) + 1
+        assert "ompiling" in caplog.text  # It would be seen.
+
+
 def test_int8_has_half_the_size():
     tree = {"kernel": np.ones((200, 100), np.float32)}
     sizes = [

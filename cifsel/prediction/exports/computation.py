@@ -40,7 +40,7 @@ def probabilities(source: Source) -> Computation:
     trained = source.trained
     logits = _logits(trained)
     matrix, mirror = resize_matrix(source), trained.view.mirror
-    variables = jax.tree.map(jnp.asarray, trained.variables)
+    variables = jax.device_put(trained.variables)
     temperature = source.predictor.temperature
 
     def compute(images: Array) -> Array:
