@@ -50,26 +50,28 @@ def _build_tiny() -> Any:
     return build_tiny
 
 
+def made_up_variables(model: Classifier, size: int) -> Any:
+    """Variables under which images still differ at the other end; quicker than compiling `init`."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
+
+    def fill(path: Any, leaf: Any) -> np.ndarray:
+        if path[-1].key == "kernel":
+            value = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape)
+        else:
+            low, high = {"scale": (0.8, 1.2), "var": (0.6, 0.9)}.get(path[-1].key, (-0.3, 0.3))
+            value = rng.uniform(low, high, leaf.shape)
+        return value.astype(np.float32)
+
+    variables = jax.tree_util.tree_map_with_path(fill, shapes)
+    # jnp.asarray would compile a program for each shape.
+    return jax.device_put({name: variables[name] for name in ("params", "batch_stats")})
+
+
 @pytest.fixture(scope="session")
 def variables_of() -> Any:
-    """(model, image size) -> variables under which images differ; quicker than compiling `init`."""
-
-    def make(model: Classifier, size: int) -> Any:
-        rng = np.random.default_rng(0)
-        shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
-
-        def fill(path: Any, leaf: Any) -> np.ndarray:
-            if path[-1].key == "kernel":
-                value = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape)
-            else:
-                low, high = {"scale": (0.8, 1.2), "var": (0.6, 0.9)}.get(path[-1].key, (-0.3, 0.3))
-                value = rng.uniform(low, high, leaf.shape)
-            return np.asarray(value, np.float32)
-
-        variables = jax.tree_util.tree_map_with_path(fill, shapes)
-        return jax.device_put({name: variables[name] for name in ("params", "batch_stats")})
-
-    return make
+    """`made_up_variables`: (model, image size) -> variables."""
+    return made_up_variables
 
 
 def selfie_meta(

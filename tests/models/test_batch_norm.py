@@ -20,7 +20,7 @@ def some_variables(channels, rng):
     params = {"scale": rng.normal(size=channels), "bias": rng.normal(size=channels)}
     stats = {"mean": rng.normal(size=channels), "var": rng.uniform(0.1, 2, channels)}
     both = {"params": params, "batch_stats": stats}
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), both)
+    return jax.device_put(jax.tree.map(np.float32, both))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -48,7 +48,7 @@ def with_value(variables, path, value):
     """The variables with one number changed."""
     copied = jax.tree.map(np.array, variables)
     functools.reduce(dict.__getitem__, path[:-1], copied)[path[-1]].flat[0] = value
-    return jax.tree.map(jnp.asarray, copied)
+    return jax.device_put(copied)
 
 
 def failed_state(parts, variables):

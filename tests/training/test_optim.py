@@ -22,7 +22,7 @@ def make_params(seed=0):
 
     head = {"logits": {"kernel": rng.normal(size=(4, 2)), "bias": rng.normal(size=2)}}
     params = {"backbone": {name: layer() for name in LAYERS}, "head": head}
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    return jax.device_put(jax.tree.map(np.float32, params))
 
 
 def flat(tree):

@@ -253,7 +253,7 @@ class Plain(nn.Module):
 @pytest.mark.slow
 def test_backbone_without_batch_norm():
     plain = Classifier("mobilenet", Plain(), Head(CLASSES))
-    variables = initial(plain, SIZE, jax.random.key(0))
+    variables = jax.jit(functools.partial(initial, plain, SIZE))(jax.random.key(0))
     assert variables["batch_stats"] == {"backbone": {}}
     objective = dataclasses.replace(PLAIN, frozen_bn=False, ema_decay=0.5, accum_steps=2)
     state, step = setup(plain, variables, objective)
