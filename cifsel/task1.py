@@ -205,7 +205,10 @@ class Run:
         if fitted.solution is not None:
             chosen = fitted.solution.chosen
             start = Start(chosen.val_loss, chosen.val_accuracy)
-        return trainer.run(init_state(variables, optimizer.tx, objective.ema_decay), start)
+        # As one program, it is there sooner than with one for each shape of a layer.
+        options = compiler.options_to_run_once()
+        begin = jax.jit(init_state, static_argnums=(1, 2), compiler_options=options)
+        return trainer.run(begin(variables, optimizer.tx, objective.ema_decay), start)
 
     def _predict(self, fitted: Fitted) -> dict[str, np.ndarray]:
         """Computes the logits (N, K) of the finished model, of 'val' and 'test'."""
