@@ -7,6 +7,7 @@ learning rate, no schedule and no seed. The penalty is chosen on the validation 
 import dataclasses
 from typing import Any, NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int
@@ -166,6 +167,15 @@ class _Standardised(NamedTuple):
         return cls(x, y, jnp.asarray(class_weights[images.labels]))
 
 
+@jax.jit  # A program for each operation would take a second longer to compile.
+def _loss_and_accuracy(
+    weights: Weights, images: _Standardised
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    logits = lbfgs.logits(weights, images.x)
+    loss = lbfgs.cross_entropy(logits, images.y, images.weight)
+    return loss, jnp.mean(logits.argmax(-1) == images.y)
+
+
 class _Path:
     """The penalties that have been tried.
 
@@ -212,12 +222,13 @@ class _Path:
             max_steps=self._search.max_steps,
             tolerance=self._search.tolerance,
         )
-        train, val = lbfgs.logits(weights, self._train.x), lbfgs.logits(weights, self._val.x)
+        train_loss, _ = _loss_and_accuracy(weights, self._train)
+        val_loss, val_accuracy = _loss_and_accuracy(weights, self._val)
         trial = Trial(
             l2=l2,
-            train_loss=float(lbfgs.cross_entropy(train, self._train.y, self._train.weight)),
-            val_loss=float(lbfgs.cross_entropy(val, self._val.y, self._val.weight)),
-            val_accuracy=float(jnp.mean(val.argmax(-1) == self._val.y)),
+            train_loss=float(train_loss),
+            val_loss=float(val_loss),
+            val_accuracy=float(val_accuracy),
             steps=int(steps),
             gradient_norm=float(norm),
         )
