@@ -122,7 +122,7 @@ def save_checkpoint(
     Args:
       folder: the workdir.
       classifier: the final one.
-      backbone: its backbone before training.
+      backbone: its backbone.
       class_names: K names.
       cropper: cuts photos to what the classifier is shown.
       config: of the run.
@@ -149,8 +149,8 @@ def save_checkpoint(
         seen=seen,
     )
     tree = {
-        "params": classifier.params,
-        "batch_stats": classifier.batch_stats,
+        "params": backbone.variables["params"],
+        "batch_stats": backbone.variables["batch_stats"],
         "head": {"kernel": classifier.kernel, "bias": classifier.bias},
         "typical": {"mean": classifier.typical.mean, "spread": classifier.typical.spread},
     }

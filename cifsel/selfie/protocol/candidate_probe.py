@@ -162,8 +162,6 @@ def train_final_probe(
             sure=scores.sure(candidate.probabilities, photos.labels),
             unlike_from=familiarity.largest_distance(pooled, photos.groups),
         ),
-        params=candidate.backbone.variables["params"],
-        batch_stats=candidate.backbone.variables["batch_stats"],
         # One head on all features, whose logits are the mean of those of each.
         kernel=np.concatenate([kernel for kernel, _ in heads]) / len(heads),
         bias=np.mean([bias for _, bias in heads], axis=0),

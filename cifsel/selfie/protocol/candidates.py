@@ -5,7 +5,6 @@ All candidates see the same photos and folds. They differ in weights or crop.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,8 +15,6 @@ from cifsel.selfie.protocol.folds import Folds
 from cifsel.selfie.protocol.layer_features import LayerFeatures
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
 from cifsel.selfie.protocol.scores import Scores, Sure
-
-Tree = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,20 +106,16 @@ class FinalSettings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FinalClassifier:
-    """A classifier that has learned from all photos.
+    """The head that has learned from all photos, and what is known of it.
 
     Attributes:
       settings: the settings that were chosen for it.
-      params: of the backbone.
-      batch_stats: of the backbone.
       kernel: of the head, float32.
       bias: of the head, float32.
       typical: the features of the photos that it has learned from.
     """
 
     settings: FinalSettings
-    params: Tree
-    batch_stats: Tree
     kernel: Float[np.ndarray, "d k"]
     bias: Float[np.ndarray, " k"]
     typical: Typical
