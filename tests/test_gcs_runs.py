@@ -233,7 +233,7 @@ def classify():
     config = selfie_config.get_config()
     config.update({"photos": f"{BUCKET}/photos/all", "init_from": COMPARED, "image_size": 32})
     config.update({"depths": (1.0,), "grids": (1,), "l2": (1e-1,), "folds": 3, "repeats": 1})
-    config.update({"permutations": 0, "leave_one_out": 0, "tuned_layers": 0})
+    config.update({"permutations": 0, "leave_one_out": 0})
     config.compare_crops = False
     found = selfie_run.evaluate_and_train(config, f"{BUCKET}/selfie", summaries.Summaries())
     assert found["photos"]["per_class"] == {"happy": 6, "sad": 6}

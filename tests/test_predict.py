@@ -601,7 +601,6 @@ def checkpoint(variables_of, tmp_path_factory):
     meta = {
         "task": "selfie",
         "l2": 0.01,
-        "method": "probe",
         "init_from": "imagenet",
         "config": {},
         "backbone": {"model": "efficientnetv2-mini", "alpha": 1.0},

@@ -81,7 +81,6 @@ def selfie_meta(
     return {
         "l2": 0.01,
         "task": "selfie",
-        "method": "probe",
         "init_from": "imagenet",
         "config": {},
         "backbone": {"model": model, "alpha": alpha},

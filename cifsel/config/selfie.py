@@ -86,7 +86,7 @@ _PROTOCOL = (
     Numbers(
         "l2",
         (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-        "penalties to choose from, for 'choose' and for fine-tuning",
+        "penalties to choose from, for 'choose'",
         1e-6,
         1e3,
     ),
@@ -94,7 +94,6 @@ _PROTOCOL = (
     Int("repeats", 10, "repetitions of the cross-validation", 1, 1_000),
     Int("permutations", 100, "trials with shuffled labels", 2, 100_000, zero="none"),
     Int("leave_one_out", 100, "most photos for which each is also held out by itself", 0, 5_000),
-    Int("tuned_layers", 0, "last layers to fine-tune for comparison. 0: no fine-tuning", 0, 1_000),
 )
 
 _OUTPUT = (

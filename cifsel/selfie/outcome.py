@@ -20,9 +20,8 @@ class Outcome:
       task: 'selfie'.
       photos: the photos that it was made from, without pixels.
       candidates: what was compared. The first one is the probe of the user's backbone, of which
-        the permutation test and the learning curve are.
-      chosen: the position of the candidate that the final model is made from.
-      differences: of the chosen candidate from each other one.
+        the permutation test, the learning curve and the final model are.
+      differences: of the first candidate from each other one.
       permutation: None if there were no permutations.
       learning_curve: accuracy by the number of photos that were learned from.
       final: the settings of the final model.
@@ -36,7 +35,6 @@ class Outcome:
     task: str
     photos: PhotoSet
     candidates: tuple[CandidateScores, ...]
-    chosen: int
     differences: tuple[Difference, ...]
     permutation: PermutationTest | None
     learning_curve: tuple[CurvePoint, ...]
@@ -48,7 +46,7 @@ class Outcome:
     @property
     def chosen_candidate(self) -> CandidateScores:
         """The candidate that the final model is made from."""
-        return self.candidates[self.chosen]
+        return self.candidates[0]
 
     @property
     def sets(self) -> tuple[HeldOutSets, ...]:

@@ -20,22 +20,12 @@ from cifsel.selfie import serialization
 from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.photos import Images, other_crops, prepare_photos, read_photos
 from cifsel.selfie.protocol import folds
-from cifsel.selfie.protocol.candidate_finetune import (
-    cross_validate_finetuning,
-    train_final_finetuned,
-)
 from cifsel.selfie.protocol.candidate_probe import (
     ProbeSettings,
     cross_validate_probe,
     train_final_probe,
 )
-from cifsel.selfie.protocol.candidates import (
-    FINETUNE,
-    Candidate,
-    FinalClassifier,
-    choose_candidate,
-    differences_of,
-)
+from cifsel.selfie.protocol.candidates import Candidate, FinalClassifier, differences_of
 from cifsel.selfie.protocol.layer_features import stacked_points
 from cifsel.selfie.protocol.learning_curve import CurvePoint, compute_learning_curve
 from cifsel.selfie.protocol.permutation import PermutationTest, permutation_test
@@ -100,20 +90,20 @@ def _evaluate_and_train(
     workdir.write_json(target / workdir.CONFIG, settings)
 
     candidates = cross_validate_candidates(config, decoded, photos, images, backbones)
-    chosen = choose_candidate(candidates, photos.labels)
-    permutation = run_permutation_test(config, photos, candidates[0])
-    learning_curve = run_learning_curve(config, photos, candidates[0])
+    chosen = candidates[0]
+    permutation = run_permutation_test(config, photos, chosen)
+    learning_curve = run_learning_curve(config, photos, chosen)
     seconds = time.perf_counter() - began
 
-    classifier = train_final(config, photos, images, candidates[chosen])
+    classifier = train_final(config, photos, chosen)
     serialization.save_checkpoint(
         target,
         classifier,
-        candidates[chosen].backbone,
+        chosen.backbone,
         photos.class_names,
         cropper=cropper,
         config=settings,
-        seen=_seen_photos(decoded, candidates[chosen]),
+        seen=_seen_photos(decoded, chosen),
     )
     outcome = Outcome(
         name=config.name,
@@ -121,8 +111,7 @@ def _evaluate_and_train(
         task=config.task,
         photos=photos,
         candidates=tuple(candidate.scores for candidate in candidates),
-        chosen=chosen,
-        differences=differences_of(chosen, candidates, photos.labels),
+        differences=differences_of(candidates, photos.labels),
         permutation=permutation,
         learning_curve=learning_curve,
         final=classifier.settings,
@@ -152,8 +141,8 @@ def cross_validate_candidates(
     """Scores all candidates by nested cross-validation.
 
     Returns:
-      The probe of the user's backbone, fine-tuning it, the probes of other backbones, and probes
-      of other crops.
+      The probe of the user's backbone, which the final model is made from, the probes of other
+      backbones, and probes of other crops.
     """
     own = backbones[0]
     settings = probe_settings(config)
@@ -183,16 +172,6 @@ def cross_validate_candidates(
         words = f"crop={crop}" if crop != NONE else "without the crop"
         renamed = dataclasses.replace(own, name=f"{own.name}, {words}")
         candidates.append(probe(renamed, other_images, crop))
-    if config.tuned_layers:
-        fine_tuned = cross_validate_finetuning(
-            photos,
-            images,
-            own,
-            tuned_layers=config.tuned_layers,
-            l2=tuple(config.l2),
-            repeated=repeated,
-        )
-        candidates.insert(1, fine_tuned)
     for candidate in candidates:
         kfold = candidate.scores.kfold
         low, high = kfold.accuracy_interval
@@ -249,22 +228,11 @@ def run_learning_curve(
         )
 
 
-def train_final(
-    config: ConfigDict, photos: PhotoSet, images: Images, candidate: Candidate
-) -> FinalClassifier:
+def train_final(config: ConfigDict, photos: PhotoSet, candidate: Candidate) -> FinalClassifier:
     """Trains the chosen candidate on all photos."""
     nothing_held_out = folds.nothing_held_out(
         photos.labels, photos.groups, folds=config.folds, seed=config.seed
     )
-    if candidate.scores.method == FINETUNE:
-        return train_final_finetuned(
-            candidate,
-            photos,
-            images,
-            tuned_layers=config.tuned_layers,
-            l2=tuple(config.l2),
-            nothing_held_out=nothing_held_out,
-        )
     return train_final_probe(candidate, photos, probe_settings(config), nothing_held_out)
 
 

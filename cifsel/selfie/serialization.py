@@ -37,7 +37,6 @@ def metrics_json(
         "task": outcome.task,
         "photos": _photos_json(outcome.photos),
         "candidates": [_candidate_json(candidate) for candidate in outcome.candidates],
-        "chosen": outcome.chosen,
         "differences": [dataclasses.asdict(difference) for difference in outcome.differences],
         "permutation": _permutation_json(outcome.permutation),
         "learning_curve": [dataclasses.asdict(point) for point in outcome.learning_curve],
@@ -80,18 +79,16 @@ def _candidate_json(candidate: CandidateScores) -> dict[str, Any]:
         "source": candidate.source,
         "model": candidate.model,
         "alpha": candidate.alpha,
-        "method": candidate.method,
         "crop": candidate.crop,
         "kfold": _scores_json(candidate.kfold),
         "leave_one_out": None if leave_one_out is None else _scores_json(leave_one_out),
         "choices": [_with_list(dataclasses.asdict(choice)) for choice in candidate.choices],
-        "losses": [dataclasses.asdict(loss) for loss in candidate.losses],
     }
 
 
 def _with_list(content: dict[str, Any]) -> dict[str, Any]:
-    """The same with its layers, if it has any, as a list, which JSON gives back."""
-    return content | {"layers": list(content["layers"])} if "layers" in content else content
+    """The same with its layers as a list, which JSON gives back."""
+    return content | {"layers": list(content["layers"])}
 
 
 def _scores_json(scores: Scores) -> dict[str, Any]:
@@ -125,7 +122,7 @@ def save_checkpoint(
     Args:
       folder: the workdir.
       classifier: the final one.
-      backbone: its backbone before training.
+      backbone: its backbone.
       class_names: K names.
       cropper: cuts photos to what the classifier is shown.
       config: of the run.
@@ -139,7 +136,6 @@ def save_checkpoint(
         l2=settings.l2,
         temperature=settings.temperature,
         places=tuple((layer, settings.grid) for layer in settings.layers),
-        method=settings.method,
         backbone=Backbone(backbone.model_name, backbone.alpha),
         class_names=tuple(class_names),
         image_size=backbone.image_size,
@@ -153,8 +149,8 @@ def save_checkpoint(
         seen=seen,
     )
     tree = {
-        "params": classifier.params,
-        "batch_stats": classifier.batch_stats,
+        "params": backbone.variables["params"],
+        "batch_stats": backbone.variables["batch_stats"],
         "head": {"kernel": classifier.kernel, "bias": classifier.bias},
         "typical": {"mean": classifier.typical.mean, "spread": classifier.typical.spread},
     }

@@ -287,7 +287,6 @@ def _is_aside(path: epath.Path) -> bool:
 
 def _abstract(template: Tree) -> Tree:
     """The template for orbax, which would else ask for the devices of the run that saved it."""
-    # On a mesh, JAX could not map grouped convolutions over the arrays, as task 2 does.
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def placed(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -10,14 +10,13 @@ from ml_collections import ConfigDict
 
 from cifsel.config import SELFIE, TASK1, flatten
 from cifsel.config.quickstart import QUICKSTART
-from cifsel.config.schema import Bool, Choice, Field, Float, Int, Text
+from cifsel.config.schema import Bool, Field, Float, Int, Text
 from cifsel.errors import one_line, printable
 
 MODEL, ALPHA = TASK1.fields["model"], TASK1.fields["alpha"]
 IMAGE_SIZE, RESIZE = TASK1.fields["image_size"], TASK1.fields["resize"]
 CROP, CROP_MARGIN = SELFIE.fields["crop"], SELFIE.fields["crop_margin"]
 IMAGE_SIDE = Int("image_side", 32, "pixels of an image before it is resized", 1, 1024)
-METHOD = Choice("method", "probe", "how the head was trained", choices=("probe", "finetune"))
 L2 = Float("l2", 1.0, "penalty", 0, 1e6)
 TEMPERATURE = Float("temperature", 1.0, "by which logits are divided", 1e-3, 1e3)
 SHARE = Float("share", 0.0, "a share or probability", 0, 1)

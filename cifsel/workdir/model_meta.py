@@ -122,10 +122,9 @@ class SelfieMeta:
     """A classifier of task 2, of somebody's own photos.
 
     Attributes:
-      l2: penalty of the head. None after fine-tuning.
+      l2: penalty of the head. None if an earlier version fine-tuned the backbone.
       temperature: by which logits are divided.
       places: pairs of a layer and a grid, as `evaluation.features.cells` takes them.
-      method: 'probe' or 'finetune'.
       backbone: the architecture below the head.
       class_names: K names, in the order of the logits.
       image_size: side in pixels at which photos are shown.
@@ -143,7 +142,6 @@ class SelfieMeta:
     l2: float | None
     temperature: float
     places: tuple[tuple[str, int], ...]
-    method: str
     backbone: Backbone
     class_names: tuple[str, ...]
     image_size: int
@@ -178,7 +176,6 @@ class SelfieMeta:
             l2=schema.value_or_none(content, "l2", schema.L2),
             temperature=schema.value(content, "temperature", schema.TEMPERATURE),
             places=schema.places(content, "places"),
-            method=schema.value(content, "method", schema.METHOD),
             backbone=Backbone(
                 schema.value(backbone, "model", schema.MODEL),
                 schema.value(backbone, "alpha", schema.ALPHA),

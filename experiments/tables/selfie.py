@@ -100,9 +100,12 @@ def details() -> str:
 
 
 def _tuning(record: dict[str, Any]) -> str:
-    """What a row of fine-tuning is. '' where there is none."""
+    """What a row of fine-tuning is. '' in a record that is made now, as there is none any more."""
     layers = max(row.get("tuned_layers", 0) for row in record["rows"])
-    return f"\n*Fine-tuned* are the last {layers} layers, from that probe on." if layers else ""
+    if not layers:
+        return ""
+    what = f"*Fine-tuned* are the last {layers} layers, from that probe on."
+    return f"\n{what} It lost and was removed: see\n[LOG.md](../LOG.md)."
 
 
 def tuned() -> str:

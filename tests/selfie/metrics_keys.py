@@ -8,10 +8,10 @@ SCORES = (
     "examples repeats right accuracy accuracy_interval balanced_accuracy auc log_loss confusion"
     " probabilities"
 )
-CANDIDATE = "name source model alpha method crop kfold leave_one_out choices losses"
+CANDIDATE = "name source model alpha crop kfold leave_one_out choices"
 KEYS = {
     "": (
-        "name recipe task photos candidates chosen differences permutation learning_curve"
+        "name recipe task photos candidates differences permutation learning_curve"
         " more_would_help sentence notes seconds config versions devices command git_commit"
         " finished final sets"
     ),
@@ -23,18 +23,15 @@ KEYS = {
     "candidates[].kfold": SCORES,
     "candidates[].leave_one_out": SCORES,
     "candidates[].choices[]": "layers grid l2 share",
-    "candidates[].losses[]": "epochs loss",
     "differences[]": "name against mean low high p",
     "sets[]": "wanted threshold calibrated_on likely_coverage single",
     "permutation": "p accuracies observed mean interval",
     "learning_curve[]": "photos accuracy low high",
     "seconds": "all",
     "devices": "backend kind count processor cores",
-    "final": "layers grid method l2 temperature sure unlike_from",
+    "final": "layers grid l2 temperature sure unlike_from",
     "final.sure": "least share right",
 }
-# The choices of a candidate that is fine-tuned.
-TUNED_CHOICES = "candidates[].choices[]", "epochs share"
 BY_NAME = {"photos.per_class", "config", "versions"}
 
 

@@ -29,7 +29,6 @@ QUICK = {
     "repeats": 1,
     "permutations": 0,
     "leave_one_out": 0,
-    "tuned_layers": 0,
     "folds": 3,
     "compare_crops": False,
 }

@@ -61,7 +61,7 @@ def test_another_process_finds_what_was_saved(tmp_path):
 
 
 def test_a_template_without_places_is_restored_to_one_device(tmp_path):
-    """JAX cannot map grouped convolutions over arrays of a mesh, as task 2's fine-tuning does."""
+    """Whatever devices the run had that saved it."""
     model = sharding.everywhere(make_model(1))
     with Checkpoints(epath.Path(tmp_path)) as saved:
         saved.save(7, model=model, meta=META)

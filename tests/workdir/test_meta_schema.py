@@ -25,7 +25,6 @@ PHOTOS = SelfieMeta(
     l2=0.1,
     temperature=1.5,
     places=(("block3", 2),),
-    method="probe",
     backbone=Backbone("mobilenet", 0.5),
     class_names=("happy", "sad"),
     image_size=96,
@@ -78,6 +77,11 @@ def test_what_was_written_comes_back(meta):
     content = meta.to_json()
     assert model_meta.parse(content, "here") == type(meta)(**{**vars(meta)})
     assert model_meta.parse(content, "here").to_json() == content
+
+
+def test_checkpoints_of_versions_that_fine_tuned_are_read():
+    content = PHOTOS.to_json() | {"l2": None, "method": "finetune"}
+    assert model_meta.parse(content, "here") == dataclasses.replace(PHOTOS, l2=None)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int, UInt8
 from cifsel.evaluation.distances import Typical
 from cifsel.selfie.protocol import familiarity, logistic, scores
 from cifsel.selfie.protocol.candidates import (
-    PROBE,
     Candidate,
     CandidateScores,
     FinalClassifier,
@@ -101,12 +100,10 @@ def cross_validate_probe(
         source=backbone.origin,
         model=backbone.model_name,
         alpha=backbone.alpha,
-        method=PROBE,
         crop=crop,
         kfold=scores.score(probabilities, photos.labels, photos.groups),
         leave_one_out=leave_one_out_scores,
         choices=_choices(predictions, layer_features, settings),
-        losses=(),
     )
     return Candidate(candidate_scores, backbone, repeated, probabilities, layer_features)
 
@@ -159,15 +156,12 @@ def train_final_probe(
         settings=FinalSettings(
             layers=tuple(place.layer for place in places),
             grid=places[0].grid,
-            method=PROBE,
             l2=penalty,
             temperature=float(predictions.temperature[0]),
             # Out of fold, as the final classifier has learned from every photo.
             sure=scores.sure(candidate.probabilities, photos.labels),
             unlike_from=familiarity.largest_distance(pooled, photos.groups),
         ),
-        params=candidate.backbone.variables["params"],
-        batch_stats=candidate.backbone.variables["batch_stats"],
         # One head on all features, whose logits are the mean of those of each.
         kernel=np.concatenate([kernel for kernel, _ in heads]) / len(heads),
         bias=np.mean([bias for _, bias in heads], axis=0),

@@ -1,11 +1,10 @@
-"""The candidates of task 2: ways to make a classifier, each with its out-of-fold predictions.
+"""The candidates of task 2: linear probes, each with its out-of-fold predictions.
 
-All candidates see the same photos and folds. They differ in weights, method or crop.
+All candidates see the same photos and folds. They differ in weights or crop.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,14 +16,10 @@ from cifsel.selfie.protocol.layer_features import LayerFeatures
 from cifsel.selfie.protocol.pretrained import PretrainedBackbone
 from cifsel.selfie.protocol.scores import Scores, Sure
 
-Tree = Any
-# The methods: logistic regression on features, and fine-tuning of the last layers.
-PROBE, FINETUNE = "probe", "finetune"
-
 
 @dataclasses.dataclass(frozen=True)
 class ProbeChoice:
-    """The settings that a share of the folds chose for a probe.
+    """The settings that a share of the folds chose.
 
     Attributes:
       layers: names of `backbone.layer_names`. The logits of several are averaged.
@@ -39,22 +34,6 @@ class ProbeChoice:
     share: float
 
 
-@dataclasses.dataclass(frozen=True)
-class EpochsChoice:
-    """The number of epochs that a share of the folds chose for fine-tuning."""
-
-    epochs: int
-    share: float
-
-
-@dataclasses.dataclass(frozen=True)
-class EpochLoss:
-    """The loss of held-out photos after so many epochs of fine-tuning, in nats."""
-
-    epochs: int
-    loss: float
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class CandidateScores:
     """The scores of a candidate, and what it chose from.
@@ -64,24 +43,20 @@ class CandidateScores:
       source: the run or weight file that its backbone comes from.
       model: one of `classifier.MODELS`.
       alpha: MobileNet's width multiplier.
-      method: PROBE or FINETUNE.
       crop: the part of a photo that it is shown, one of `crops.CROPS`.
       kfold: by repeated k-fold cross-validation.
       leave_one_out: with each group held out by itself. None if that was not done.
       choices: the settings that the folds chose.
-      losses: of fine-tuning, mean over the folds. Empty for a probe.
     """
 
     name: str
     source: str
     model: str
     alpha: float
-    method: str
     crop: str
     kfold: Scores
     leave_one_out: Scores | None
-    choices: tuple[ProbeChoice | EpochsChoice, ...]
-    losses: tuple[EpochLoss, ...]
+    choices: tuple[ProbeChoice, ...]
 
     @property
     def photo_by_photo(self) -> Scores:
@@ -98,7 +73,7 @@ class Candidate:
       backbone: its weights.
       folds: of the cross-validation that `probabilities` come from.
       probabilities: out of fold, for each repetition.
-      features: the features that a probe chooses from. For fine-tuning, those of the last layer.
+      features: the features that the probe chooses from or averages over.
     """
 
     scores: CandidateScores
@@ -115,8 +90,7 @@ class FinalSettings:
     Attributes:
       layers: the layers that its features come from. The logits of several are averaged.
       grid: the number of cells along each side over which a layer's output is averaged.
-      method: PROBE or FINETUNE.
-      l2: the penalty of a probe. None for fine-tuning.
+      l2: the penalty.
       temperature: by which it divides its logits.
       sure: the confidence from which on its answers are called sure. None if none is.
       unlike_from: the distance from which on a photo is called unlike those of training.
@@ -124,8 +98,7 @@ class FinalSettings:
 
     layers: tuple[str, ...]
     grid: int
-    method: str
-    l2: float | None
+    l2: float
     temperature: float
     sure: Sure | None
     unlike_from: float
@@ -133,20 +106,16 @@ class FinalSettings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FinalClassifier:
-    """A classifier that has learned from all photos.
+    """The head that has learned from all photos, and what is known of it.
 
     Attributes:
       settings: the settings that were chosen for it.
-      params: of the backbone.
-      batch_stats: of the backbone.
       kernel: of the head, float32.
       bias: of the head, float32.
       typical: the features of the photos that it has learned from.
     """
 
     settings: FinalSettings
-    params: Tree
-    batch_stats: Tree
     kernel: Float[np.ndarray, "d k"]
     bias: Float[np.ndarray, " k"]
     typical: Typical
@@ -196,28 +165,7 @@ def difference(candidate: Candidate, other: Candidate, labels: Int[np.ndarray, "
 
 
 def differences_of(
-    position: int, candidates: Sequence[Candidate], labels: Int[np.ndarray, " n"]
+    candidates: Sequence[Candidate], labels: Int[np.ndarray, " n"]
 ) -> tuple[Difference, ...]:
-    """Compares the candidate at a position with each other one."""
-    return tuple(
-        difference(candidates[position], other, labels)
-        for other in candidates
-        if other is not candidates[position]
-    )
-
-
-def choose_candidate(candidates: Sequence[Candidate], labels: Int[np.ndarray, " n"]) -> int:
-    """Chooses the first candidate, unless fine-tuning it is significantly better.
-
-    Args:
-      candidates: the probe of the user's backbone first.
-      labels: the classes.
-
-    Returns:
-      The position of the chosen candidate.
-    """
-    for position, candidate in enumerate(candidates):
-        if candidate.scores.method == FINETUNE:
-            against_probe = difference(candidate, candidates[0], labels)
-            return position if against_probe.p < 0.05 and against_probe.mean > 0 else 0
-    return 0
+    """Compares the first candidate with each other one."""
+    return tuple(difference(candidates[0], other, labels) for other in candidates[1:])

@@ -114,12 +114,6 @@ def nothing_held_out(
     return Folds(test, _inner(labels, groups, test, folds, seed), 1)
 
 
-def first_repeat(folds: Folds) -> Folds:
-    """Takes the folds of the first repetition."""
-    count = len(folds.test) // folds.repeats
-    return Folds(folds.test[:count], folds.inner[:count], 1)
-
-
 def without_inner(folds: Folds) -> Folds:
     """The same folds with empty inner ones, for predictions whose confidence does not matter."""
     return dataclasses.replace(folds, inner=np.zeros_like(folds.inner))

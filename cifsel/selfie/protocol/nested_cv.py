@@ -122,7 +122,7 @@ def _predict_block(
     if average:
         best, temperature = jnp.zeros(count, jnp.int32), _temperature(held_out[:, 0], labels, kept)
     else:
-        best, temperature, _ = _best(held_out, labels, kept)
+        best, temperature = choose_setting(held_out, labels, kept)
     logits = final[jnp.arange(count), best] / temperature[:, None, None]
     return jax.nn.softmax(logits), best // len(l2), best % len(l2), temperature
 
@@ -148,26 +148,18 @@ def _temperature(held_out: Array, labels: Array, kept: Array) -> Array:
 
 
 def choose_setting(
-    logits: Float[np.ndarray, "i n k"], labels: Int[np.ndarray, " n"], kept: Bool[np.ndarray, " n"]
-) -> tuple[int, float, Float[np.ndarray, " i"]]:
-    """Chooses the best of I settings and its calibration temperature by held-out logits.
+    held_out: Float[Array, "f i n k"], labels: Int[Array, "f n"], kept: Bool[Array, "f n"]
+) -> tuple[Int[Array, " f"], Float[Array, " f"]]:
+    """Chooses the best of I settings, and its calibration temperature, by held-out logits.
 
     Args:
-      logits: of each setting.
+      held_out: logits of each setting.
       labels: the classes, 0..K-1.
       kept: the photos that count.
 
     Returns:
-      The position of the best setting, its temperature, and the loss of each setting in nats at
-      the temperature that suits it best.
+      The position of the best setting, and its temperature.
     """
-    arrays = (jnp.asarray(array)[None] for array in (logits, labels, kept))
-    best, temperature, losses = _best(*arrays)
-    return int(best[0]), float(temperature[0]), np.asarray(losses[0])
-
-
-def _best(held_out: Array, labels: Array, kept: Array) -> tuple[Array, Array, Array]:
-    """Finds the best of I settings (F, I, N, K), its temperature, (F,) each, and losses (F, I)."""
     num_classes = held_out.shape[-1]
     share = balanced(labels, kept, num_classes)
     targets = _platt_targets(labels, kept, num_classes)
@@ -181,7 +173,7 @@ def _best(held_out: Array, labels: Array, kept: Array) -> tuple[Array, Array, Ar
     losses = jax.lax.map(loss, jnp.asarray(TEMPERATURES))  # (T, F, I)
     best = losses.min(0).argmin(1)
     chosen = losses[:, jnp.arange(len(best)), best].argmin(0)
-    return best, jnp.asarray(TEMPERATURES)[chosen], losses.min(0)
+    return best, jnp.asarray(TEMPERATURES)[chosen]
 
 
 def _platt_targets(labels: Array, kept: Array, num_classes: int) -> Array:

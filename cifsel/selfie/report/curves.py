@@ -1,4 +1,4 @@
-"""The curves of task 2's report: accuracy by photos, and loss by epochs."""
+"""The curve of task 2's report: accuracy by photos."""
 
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -8,7 +8,6 @@ from matplotlib.ticker import MaxNLocator
 
 from cifsel.reports import layout
 from cifsel.reports.style import BLUE, PERCENT, percent, styled
-from cifsel.selfie.protocol.candidates import EpochLoss
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.report.charts import GUESSING
 
@@ -36,28 +35,4 @@ def learning_curve(curve: Sequence[CurvePoint], guessing: float) -> Figure:
     axes.set_xlabel("photos to learn from")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7))
     axes.yaxis.set_major_formatter(PERCENT)
-    return layout.freeze(figure)
-
-
-@styled
-def epochs(losses: Sequence[EpochLoss], guessing: float) -> Figure:
-    """Draws the loss of held-out photos by the number of epochs of fine-tuning.
-
-    Args:
-      losses: at least one. 0 epochs are the probe.
-      guessing: the loss of finding all classes equally likely.
-    """
-    figure, (axes,) = layout.panels(2.6)
-    passes, values = zip(*map(astuple, losses), strict=True)
-    axes.plot(passes, values, **layout.marker_style(0, linestyle="-"))
-    axes.axhline(guessing, **GUESSING)
-    layout.add_legend(
-        figure,
-        [
-            layout.legend_entry("log loss", **layout.marker_style(0, linestyle="-")),
-            layout.legend_entry(f"guessing: {guessing:.2f}", **GUESSING),
-        ],
-    )
-    axes.set(xlabel="epochs of fine-tuning, 0: the probe", ylabel="log loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return layout.freeze(figure)

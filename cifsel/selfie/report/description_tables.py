@@ -7,15 +7,10 @@ from cifsel.reports.page import Table
 from cifsel.reports.style import display_name
 from cifsel.runtime.terminal import count, duration
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.protocol.candidates import FINETUNE, PROBE, CandidateScores
+from cifsel.selfie.protocol.candidates import CandidateScores
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.report.score_tables import setting
 from cifsel.selfie.report.sentences import LISTED, beats_guessing
-
-METHODS = {
-    PROBE: "the network stays as it is, and how to weigh what it sees is learned",
-    FINETUNE: "the last blocks of the network learn as well",
-}
 
 
 def final_model_table(outcome: Outcome) -> Table:
@@ -82,11 +77,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def candidate_table(candidates: Sequence[CandidateScores]) -> Table:
-    """Describes the weights and the method of each candidate."""
-    rows = [
-        (candidate.name, candidate.source, METHODS[candidate.method]) for candidate in candidates
-    ]
-    return Table(("candidate", "weights from", "method"), tuple(rows))
+    """Says where the weights of each candidate are from."""
+    rows = [(candidate.name, candidate.source) for candidate in candidates]
+    return Table(("candidate", "weights from"), tuple(rows))
 
 
 def provenance_table(outcome: Outcome) -> Table:

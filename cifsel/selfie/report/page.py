@@ -17,7 +17,6 @@ from cifsel.reports.page import Gallery, Page, Tile
 from cifsel.reports.style import display_name, percent, shortened
 from cifsel.runtime import typed
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.protocol.candidates import ProbeChoice
 from cifsel.selfie.report import (
     cautions,
     description_tables,
@@ -34,18 +33,16 @@ HOW = (
     " alone, every setting included. Then it was asked about photos that it had never seen."
 )
 # Terms of the glossary that the Markdown explains.
-WORDS = ("95 % interval", "balanced accuracy", "AUC", "log loss", "points", "p")
+WORDS = ("95 % interval", "balanced accuracy", "AUC", "log loss", "points", "probe", "p")
 SETTINGS = (
     "These are chosen from the other photos alone, every time: the layer of the network to look at,"
-    " the number of parts to cut the picture into, the penalty (L2), and how long to learn"
-    " (epochs). Shares that are spread widely mean that it makes little difference, or that the"
-    " photos are too few to tell."
+    " the number of parts to cut the picture into, and the penalty (L2). Shares that are spread"
+    " widely mean that it makes little difference, or that the photos are too few to tell."
 )
 AVERAGED = (
     "The answers of several layers of the network are averaged, at a fixed grid and penalty (L2)."
     " Nothing is chosen by the photos, as so few cannot tell which is best (layers=average). The"
-    " temperature is fitted on the other photos alone, every time. So is how long to learn (epochs)"
-    " in fine-tuning."
+    " temperature is fitted on the other photos alone, every time."
 )
 PRIVATE = "Photos are not in this report. --config.save_photos=True adds them."
 PUBLIC = (
@@ -128,9 +125,7 @@ def report_page(folder: epath.Path, outcome: Outcome, pictures: Pictures | None)
 def is_averaged(outcome: Outcome) -> bool:
     """Whether the probes average over layers."""
     return any(
-        isinstance(choice, ProbeChoice) and len(choice.layers) > 1
-        for candidate in outcome.candidates
-        for choice in candidate.choices
+        len(choice.layers) > 1 for candidate in outcome.candidates for choice in candidate.choices
     )
 
 
@@ -199,9 +194,6 @@ def _write_summaries(outcome: Outcome, writer: summaries.Writer) -> None:
     """Writes curves. Single numbers are in the tables of the report, as a plot of one is empty."""
     for point in outcome.learning_curve:
         writer.write_scalars(round(point.photos), {"learning_curve/accuracy": point.accuracy})
-    for candidate in outcome.candidates:
-        for loss in candidate.losses:
-            writer.write_scalars(loss.epochs, {f"held_out_loss/{candidate.name}": loss.loss})
     if test := outcome.permutation:
         accuracies = np.asarray(test.accuracies, np.float32)
         writer.write_histograms(0, {"permutation/accuracies": accuracies})

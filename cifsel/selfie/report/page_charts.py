@@ -1,11 +1,9 @@
 """The charts of task 2's report, with their headings and explanations."""
 
-import numpy as np
-
 from cifsel.reports import matrix
 from cifsel.reports.page import Chart
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
+from cifsel.selfie.protocol.candidates import CandidateScores
 from cifsel.selfie.protocol.scores import Scores
 from cifsel.selfie.report import charts, curves, sentences
 from cifsel.selfie.report.charts import Estimate
@@ -71,16 +69,12 @@ def trust_charts(outcome: Outcome) -> list[Chart]:
 
 
 def choice_charts(outcome: Outcome) -> list[Chart]:
-    """Makes the charts of the settings that folds chose: layers and grids, or epochs."""
-    shown = []
-    guessing = float(np.log(outcome.photos.num_classes))
-    for number, candidate in enumerate(outcome.candidates, start=1):
-        if shares := _shares(candidate):
-            shown.append(Chart(f"choices_{number}", candidate.name, charts.choices(shares)))
-        if candidate.losses:
-            figure = curves.epochs(candidate.losses, guessing)
-            shown.append(Chart(f"choices_{number}_epochs", candidate.name, figure))
-    return shown
+    """Makes the charts of the settings that folds chose: layers and grids."""
+    return [
+        Chart(f"choices_{number}", candidate.name, charts.choices(shares))
+        for number, candidate in enumerate(outcome.candidates, start=1)
+        if (shares := _shares(candidate))
+    ]
 
 
 def _shares(candidate: CandidateScores) -> dict[tuple[str, int], float]:
@@ -90,7 +84,7 @@ def _shares(candidate: CandidateScores) -> dict[tuple[str, int], float]:
     """
     shares: dict[tuple[str, int], float] = {}
     for choice in candidate.choices:
-        if isinstance(choice, ProbeChoice) and len(choice.layers) == 1:
+        if len(choice.layers) == 1:
             place = choice.layers[0], choice.grid
             shares[place] = shares.get(place, 0.0) + choice.share
     return shares

@@ -5,9 +5,8 @@ from jaxtyping import Float, Int
 
 from cifsel.reports.page import Table
 from cifsel.reports.style import display_name, percent
-from cifsel.runtime.terminal import count
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.protocol.candidates import CandidateScores, ProbeChoice
+from cifsel.selfie.protocol.candidates import CandidateScores
 from cifsel.selfie.protocol.photo_set import PhotoSet
 from cifsel.selfie.protocol.scores import Scores, wilson_share
 from cifsel.selfie.report.sentences import place, times
@@ -18,18 +17,17 @@ MISTAKES, SETTINGS = 15, 3
 
 def score_tables(outcome: Outcome) -> list[tuple[str, Table]]:
     """Makes a table of all candidates' scores for each protocol, with its heading."""
-    most = max(candidate.kfold.repeats for candidate in outcome.candidates)
+    repeats = outcome.chosen_candidate.kfold.repeats
     one_by_one, kfold = [], []
-    for position, candidate in enumerate(outcome.candidates):
-        notes = ["chosen"] if position == outcome.chosen else []
+    for candidate in outcome.candidates:
+        chosen = candidate is outcome.chosen_candidate
+        name = f"{candidate.name} (chosen)" if chosen else candidate.name
         if candidate.leave_one_out:
-            one_by_one.append(_score_row(candidate.name, notes, candidate.leave_one_out))
-        if candidate.kfold.repeats != most:
-            notes = [*notes, f"{times(candidate.kfold.repeats)} only"]
-        kfold.append(_score_row(candidate.name, notes, candidate.kfold))
+            one_by_one.append(_score_row(name, candidate.leave_one_out))
+        kfold.append(_score_row(name, candidate.kfold))
     headed = {
         "Every photo held out once (leave-one-out)": one_by_one,
-        f"A part of the photos held out at a time, {times(most)} over (repeated k-fold)": kfold,
+        f"A part of the photos held out at a time, {times(repeats)} over (repeated k-fold)": kfold,
     }
     head = ("", "right", "95 % interval", "balanced accuracy", "AUC", "log loss")
     return [
@@ -39,10 +37,10 @@ def score_tables(outcome: Outcome) -> list[tuple[str, Table]]:
     ]
 
 
-def _score_row(name: str, notes: list[str], scores: Scores) -> tuple[str, ...]:
+def _score_row(name: str, scores: Scores) -> tuple[str, ...]:
     low, high = scores.accuracy_interval
     return (
-        f"{name} ({', '.join(notes)})" if notes else name,
+        name,
         f"{_number(scores.right)} of {scores.examples} ({percent(scores.accuracy)})",
         f"{percent(low)} to {percent(high)}",
         percent(scores.balanced_accuracy),
@@ -153,16 +151,13 @@ def _choice_rows(candidate: CandidateScores) -> list[tuple[str, ...]]:
     return [
         (
             candidate.name,
-            setting(choice.layers, choice.grid, choice.l2)
-            if isinstance(choice, ProbeChoice)
-            else count(choice.epochs, "epoch"),
+            setting(choice.layers, choice.grid, choice.l2),
             percent(choice.share),
         )
         for choice in by_share[:SETTINGS]
     ]
 
 
-def setting(layers: tuple[str, ...], grid: int, l2: float | None) -> str:
-    """Writes the settings of a probe or, without a penalty, of fine-tuning."""
-    features = place(layers, grid)
-    return features if l2 is None else f"{features}, L2 {l2:.2g}"
+def setting(layers: tuple[str, ...], grid: int, l2: float) -> str:
+    """Writes the settings of a probe."""
+    return f"{place(layers, grid)}, L2 {l2:.2g}"

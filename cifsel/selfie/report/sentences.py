@@ -5,7 +5,6 @@ from typing import TypeGuard
 from cifsel.reports.style import display_name, percent
 from cifsel.runtime.terminal import count
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.protocol.candidates import FINETUNE
 from cifsel.selfie.protocol.folds import LEAST_GROUPS
 from cifsel.selfie.protocol.learning_curve import still_rises
 from cifsel.selfie.protocol.permutation import PermutationTest
@@ -78,8 +77,7 @@ def beats_guessing(outcome: Outcome) -> bool:
     scores = outcome.chosen_candidate.photo_by_photo
     if scores.auc <= 0.5:
         return False
-    # The first candidate was tested, which need not be the chosen one.
-    if _can_tell(outcome.permutation) and outcome.chosen == 0:
+    if _can_tell(outcome.permutation):
         return outcome.permutation.p < 0.05
     return scores.accuracy_interval[0] > outcome.photos.majority_share
 
@@ -106,32 +104,16 @@ def _luck_in_brief(outcome: Outcome) -> list[str]:
         return ["That is more than guessing."] if beats_guessing(outcome) else []
     p = outcome.permutation.p
     luck = "Luck alone would hardly do as well" if p < 0.05 else "Luck alone may well do as well"
-    # The first candidate was tested, which need not be the chosen one.
-    return [f"{luck} (p = {p:.2g}{', of the probe' if outcome.chosen else ''})."]
+    return [f"{luck} (p = {p:.2g})."]
 
 
 def chosen_because(outcome: Outcome) -> str:
     """Says why the chosen candidate was chosen. "" if there is no other."""
-    candidates, chosen = outcome.candidates, outcome.chosen_candidate
-    if len(candidates) == 1:
+    if len(outcome.candidates) == 1:
         return ""
-    tuned = [candidate.name for candidate in candidates if candidate.method == FINETUNE]
-    if chosen.name in tuned:
-        return (
-            f"{chosen.name} is chosen, because it is clearly better than the probe of the same"
-            " weights (p below 0.05)."
-        )
-    others = "" if len(candidates) == 2 else " The other candidates are there for comparison."
-    for difference in outcome.differences:
-        if difference.against in tuned:
-            return (
-                f"{chosen.name} is chosen. The probe is kept unless fine-tuning is clearly better."
-                f" Here it is {100 * -difference.mean:+.0f} points, with p = {difference.p:.2g}."
-                f"{others}"
-            )
     return (
-        f"{chosen.name} is chosen, because it is of the weights that were asked for."
-        " The other candidates are there for comparison."
+        f"{outcome.chosen_candidate.name} is chosen, because it is of the weights that were asked"
+        " for. The other candidates are there for comparison."
     )
 
 

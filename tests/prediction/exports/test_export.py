@@ -67,7 +67,6 @@ def tiny_selfie(build_tiny, variables_of):
         l2=0.01,
         temperature=1.7,
         places=places,
-        method="probe",
         backbone=Backbone("mobilenet", 1.0),
         class_names=NAMES,
         image_size=32,

@@ -68,10 +68,6 @@ def test_repeated_holds_out_whole_groups_and_every_photo_once_each_time(album, w
     np.testing.assert_array_equal(first.sum(0), 1)
     np.testing.assert_array_equal(second.sum(0), 1)
     assert first.any(1).all()
-    single = folds_lib.first_repeat(folds)
-    assert single.repeats == 1
-    np.testing.assert_array_equal(single.test, first)
-    np.testing.assert_array_equal(single.inner, folds.inner[: len(first)])
 
 
 @quick

@@ -8,8 +8,6 @@ from cifsel.selfie.outcome import Outcome
 from cifsel.selfie.protocol.candidates import (
     CandidateScores,
     Difference,
-    EpochLoss,
-    EpochsChoice,
     FinalSettings,
     ProbeChoice,
 )
@@ -29,19 +27,19 @@ PROVENANCE = Provenance(
 )
 DIFFERENCES = (
     Difference(
-        "ImageNet weights, probe",
         "task-1 checkpoint, probe",
+        "ImageNet weights, probe",
         mean=0.125,
         low=-0.04,
         high=0.29,
         p=0.18,
     ),
     Difference(
-        "ImageNet weights, fine-tuned",
-        "ImageNet weights, probe",
-        mean=-0.2,
-        low=-0.35,
-        high=-0.05,
+        "task-1 checkpoint, probe",
+        "task-1 checkpoint, without the crop, probe",
+        mean=0.2,
+        low=0.05,
+        high=0.35,
         p=0.012,
     ),
 )
@@ -55,15 +53,15 @@ def make_outcome():
         rng = np.random.default_rng(classes)
         photos = _photos(classes, each)
         candidates = tuple(
-            _candidate(rng, photos, weights, method, skill=skill, leave_one_out=leave_one_out)
-            for weights, method, skill in (
-                ("task-1 checkpoint", "probe", 0.7),
-                ("ImageNet weights", "probe", 1.4),
-                ("ImageNet weights", "finetune", 1.0),
+            _candidate(rng, photos, name, crop, skill=skill, leave_one_out=leave_one_out)
+            for name, crop, skill in (
+                ("task-1 checkpoint, probe", "face", 1.4),
+                ("ImageNet weights, probe", "face", 0.7),
+                ("task-1 checkpoint, without the crop, probe", "none", 1.0),
             )
         )
         total = photos.count
-        observed = round(candidates[1].photo_by_photo.right) / total
+        observed = round(candidates[0].photo_by_photo.right) / total
         guessing = 1 / classes
         return Outcome(
             name="selfie",
@@ -71,7 +69,6 @@ def make_outcome():
             task="selfie",
             photos=photos,
             candidates=candidates,
-            chosen=1,
             differences=DIFFERENCES,
             permutation=PermutationTest(
                 p=0.004,
@@ -88,7 +85,6 @@ def make_outcome():
             final=FinalSettings(
                 layers=("block5e",),
                 grid=3,
-                method="probe",
                 l2=0.01,
                 temperature=1.31,
                 sure=Sure(0.71, 0.625, 0.933),
@@ -135,21 +131,18 @@ def _photos(classes, each):
     )
 
 
-def _candidate(rng, photos, weights, method, *, skill, leave_one_out):
-    fine_tuned = method == "finetune"
+def _candidate(rng, photos, name, crop, *, skill, leave_one_out):
     one_by_one = _scores(rng, photos, skill, 1) if leave_one_out else None
     kfold = _scores(rng, photos, skill, 20)
     return CandidateScores(
-        name=f"{weights}, {'fine-tuned' if fine_tuned else 'probe'}",
-        source="imagenet" if weights.startswith("ImageNet") else "/tmp/task1/effnet",
+        name=name,
+        source="imagenet" if name.startswith("ImageNet") else "/tmp/task1/effnet",
         model="efficientnetv2-b0",
         alpha=1.0,
-        method=method,
-        crop="face",
+        crop=crop,
         kfold=kfold,
         leave_one_out=one_by_one,
-        choices=(EpochsChoice(20, 0.7), EpochsChoice(40, 0.3)) if fine_tuned else _choices(rng),
-        losses=tuple(EpochLoss(e, 0.7 - 0.01 * e) for e in (0, 5, 10, 20)) if fine_tuned else (),
+        choices=_choices(rng),
     )
 
 

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from cifsel.reports import style
-from cifsel.selfie.protocol.candidates import EpochLoss
 from cifsel.selfie.protocol.learning_curve import CurvePoint
 from cifsel.selfie.protocol.permutation import PermutationTest
 from cifsel.selfie.report import charts, curves
 from cifsel.selfie.report.charts import Estimate
 
-LONG = "ImageNet weights, the last three blocks fine-tuned for as long as it takes to learn"
+LONG = "ImageNet weights, the lower part of the face, moved and grey, by a probe of many layers"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -36,7 +35,6 @@ def estimates(*names):
 
 
 CURVE = [CurvePoint(6.5, 0.5, 0.4, 0.6), CurvePoint(19.2, 0.7, 0.6, 0.8)]
-LOSSES = [EpochLoss(0, 0.6), EpochLoss(5, 0.5), EpochLoss(20, 0.9)]
 
 
 def shuffled(accuracies, observed):
@@ -53,7 +51,6 @@ FIGURES = {
     ),
     "learning_curve": lambda: curves.learning_curve(CURVE, 0.5),
     "one_point": lambda: curves.learning_curve(CURVE[:1], 0.5),
-    "epochs": lambda: curves.epochs(LOSSES, 0.69),
     "permutation": lambda: charts.permutation(shuffled([0.5, 0.4, 0.5, 0.6], 0.8)),
     "permutation_of_one": lambda: charts.permutation(shuffled([0.5], 0.5)),
     "choices": lambda: charts.choices({("block5e", 3): 0.75, ("top", 1): 0.25}),

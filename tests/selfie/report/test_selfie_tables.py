@@ -18,17 +18,16 @@ def test_tables_have_the_scores(make_outcome):
     outcome = make_outcome()
     kfold = [candidate.kfold for candidate in outcome.candidates]
     changed = dataclasses.replace(
-        kfold[0], right=15.35, accuracy=15.35 / 24, accuracy_interval=(0.43, 0.79), auc=0.654
+        kfold[1], right=15.35, accuracy=15.35 / 24, accuracy_interval=(0.43, 0.79), auc=0.654
     )
-    outcome = with_candidate(outcome, 0, kfold=changed)
-    outcome = with_candidate(outcome, 2, kfold=dataclasses.replace(kfold[2], repeats=1))
+    outcome = with_candidate(outcome, 1, kfold=changed)
     (_, once), (heading, repeated) = score_tables.score_tables(outcome)
     assert "20 times" in heading
-    assert rows(repeated)["task-1 checkpoint, probe"][:2] == ("15.3 of 24 (64 %)", "43 % to 79 %")
-    assert "ImageNet weights, fine-tuned (once only)" in rows(repeated)
-    assert "ImageNet weights, probe (chosen)" in rows(repeated)
-    assert "0.65" in rows(repeated)["task-1 checkpoint, probe"]
-    assert "ImageNet weights, probe (chosen)" in rows(once)
+    assert rows(repeated)["ImageNet weights, probe"][:2] == ("15.3 of 24 (64 %)", "43 % to 79 %")
+    assert "task-1 checkpoint, without the crop, probe" in rows(repeated)
+    assert "task-1 checkpoint, probe (chosen)" in rows(repeated)
+    assert "0.65" in rows(repeated)["ImageNet weights, probe"]
+    assert "task-1 checkpoint, probe (chosen)" in rows(once)
     assert rows(once)["guessing, for comparison"] == (
         "12 of 24 (50 %)",
         "",
@@ -37,7 +36,7 @@ def test_tables_have_the_scores(make_outcome):
         f"{np.log(2):.2f}",
     )
     in_words = [row[-1] for row in score_tables.difference_table(outcome).rows]
-    assert in_words == ["may be chance", "ImageNet weights, probe is better"]
+    assert in_words == ["may be chance", "task-1 checkpoint, probe is better"]
 
 
 def test_guessing_of_unequal_classes_is_the_most_frequent_class(make_outcome):
@@ -52,7 +51,7 @@ def test_guessing_of_unequal_classes_is_the_most_frequent_class(make_outcome):
 
 def test_mistakes_are_those_of_the_chosen_candidate(make_outcome):
     outcome = make_outcome()
-    scores = outcome.candidates[1].leave_one_out
+    scores = outcome.candidates[0].leave_one_out
     heading, table = score_tables.mistake_table(outcome)
     assert heading == "What it got wrong"
     assert len(table.rows) == 24 - scores.right
@@ -60,7 +59,7 @@ def test_mistakes_are_those_of_the_chosen_candidate(make_outcome):
 
     def mistakes(probabilities):
         changed = dataclasses.replace(scores, probabilities=probabilities)
-        return score_tables.mistake_table(with_candidate(outcome, 1, leave_one_out=changed))
+        return score_tables.mistake_table(with_candidate(outcome, 0, leave_one_out=changed))
 
     assert mistakes(certain) == ("It got nothing wrong", None)
     heading, table = mistakes(1 - certain)
@@ -101,7 +100,7 @@ def test_each_class_is_scored_by_itself(make_outcome):
     outcome = make_outcome()
     confusion = np.array([[9.0, 3.0], [1.0, 11.0]])
     scores = dataclasses.replace(outcome.chosen_candidate.leave_one_out, confusion=confusion)
-    table = rows(score_tables.class_table(with_candidate(outcome, 1, leave_one_out=scores)))
+    table = rows(score_tables.class_table(with_candidate(outcome, 0, leave_one_out=scores)))
     assert table["happy"] == ("9 of 12 (75 %)", "46 % to 91 %", "10")
     assert table["sad"] == ("11 of 12 (92 %)", "65 % to 99 %", "14")
 
@@ -120,27 +119,21 @@ def test_photos_are_described(make_outcome):
     assert "face" not in cells["what the model is shown"][0]
 
 
-def test_a_fine_tuned_final_model_has_no_penalty(make_outcome):
+def test_the_final_model_has_its_settings_and_says_what_its_probabilities_are(make_outcome):
     outcome = make_outcome()
-    final = dataclasses.replace(
-        outcome.final, layers=("top",), grid=1, method="finetune", l2=None, temperature=0.8
-    )
-    outcome = dataclasses.replace(outcome, chosen=2, final=final)
-    better = dataclasses.replace(outcome.chosen_candidate.leave_one_out, accuracy_interval=(0.6, 1))
-    outcome = with_candidate(outcome, 2, leave_one_out=better)
+    final = dataclasses.replace(outcome.final, layers=("top",), grid=1, temperature=0.8)
+    outcome = dataclasses.replace(outcome, final=final)
     cells = rows(description_tables.final_model_table(outcome))
-    assert cells["settings"] == ("top, grid 1 × 1",)
+    assert cells["settings"] == ("top, grid 1 × 1, L2 0.01",)
     assert "too timid" in cells["its probabilities"][0]
-    scores = dataclasses.replace(better, auc=0.4)
-    worse = with_candidate(outcome, 2, leave_one_out=scores)
+    scores = dataclasses.replace(outcome.chosen_candidate.leave_one_out, auc=0.4)
+    worse = with_candidate(outcome, 0, leave_one_out=scores)
     said = rows(description_tables.final_model_table(worse))["its probabilities"][0]
     assert "no better than guessing" in said
     assert "timid" not in said
 
 
-def test_settings_of_both_methods_are_listed(make_outcome):
-    table = score_tables.choice_table(make_outcome())
-    assert [row[1] for row in table.rows if "fine-tuned" in row[0]] == ["20 epochs", "40 epochs"]
-    probes = [row[1] for row in table.rows if "probe" in row[0]]
-    assert len(probes) == 2 * score_tables.SETTINGS
+def test_settings_of_all_candidates_are_listed(make_outcome):
+    probes = [row[1] for row in score_tables.choice_table(make_outcome()).rows]
+    assert len(probes) == 3 * score_tables.SETTINGS
     assert all(re.fullmatch(r"\w+, grid (\d) × \1, L2 0\.01", setting) for setting in probes)

@@ -33,23 +33,20 @@ PHOTOS = PhotoSet(
 
 @pytest.fixture
 def outcome(make_outcome):
-    """An outcome whose candidates are a probe, its fine-tuning, and a probe of ImageNet's."""
+    """An outcome whose candidates are a probe, one of ImageNet's, and one without the crop."""
     outcome = make_outcome()
-    probe, imagenet, fine_tuned = outcome.candidates
+    probe, imagenet, uncropped = outcome.candidates
     one_by_one = dataclasses.replace(probe.leave_one_out, **ONE_BY_ONE)
     kfold = dataclasses.replace(probe.kfold, **KFOLD)
-    once = dataclasses.replace(kfold, repeats=1)
     scores = {"leave_one_out": one_by_one, "kfold": kfold, "model": "efficientnetv2-b3"}
-    name = "task-1 checkpoint, fine-tuned"
     candidates = (
         dataclasses.replace(probe, **scores),
-        dataclasses.replace(fine_tuned, name=name, leave_one_out=None, kfold=once),
         dataclasses.replace(imagenet, **scores),
+        uncropped,
     )
     return dataclasses.replace(
         outcome,
         candidates=candidates,
-        chosen=0,
         differences=(),
         permutation=dataclasses.replace(outcome.permutation, p=0.0099),
         learning_curve=RISING,
@@ -83,12 +80,12 @@ def test_sentence_of_cross_validation_alone(outcome):
     )
 
 
-def test_sentence_is_about_the_chosen_candidate(outcome):
-    wrong = dataclasses.replace(outcome.candidates[0].leave_one_out, right=3.0)
-    outcome = with_candidate(dataclasses.replace(outcome, chosen=1), 0, leave_one_out=wrong)
-    assert sentences.summary(outcome).startswith("20.7 of 24 photos right in ")
-    # The first candidate was tested, and is called by its name.
-    assert "(p = 0.0099, of the probe)" in sentences.summary(outcome)
+def test_sentence_is_about_the_first_candidate(outcome):
+    wrong = dataclasses.replace(outcome.candidates[1].leave_one_out, right=3.0)
+    other = with_candidate(outcome, 1, leave_one_out=wrong)
+    assert sentences.summary(other) == sentences.summary(outcome)
+    chosen = with_candidate(outcome, 0, leave_one_out=wrong)
+    assert sentences.summary(chosen).startswith("3 of 24 photos right when each was held out.")
 
 
 @pytest.mark.parametrize(
@@ -140,12 +137,10 @@ def test_no_better_than_luck_comes_first(outcome):
 def test_the_choice_has_a_reason(outcome):
     alone = dataclasses.replace(outcome, candidates=outcome.candidates[:1])
     assert sentences.chosen_because(alone) == ""
-    kept = with_difference(outcome, 0.04, 0.3, against="task-1 checkpoint, fine-tuned")
-    reason = sentences.chosen_because(kept)
-    assert "unless fine-tuning is clearly better. Here it is -4 points, with p = 0.3." in reason
-    tuned = sentences.chosen_because(dataclasses.replace(outcome, chosen=1))
-    assert "clearly better than the probe of the same weights" in tuned
-    assert "weights that were asked for" in sentences.chosen_because(outcome)
+    assert sentences.chosen_because(outcome) == (
+        "task-1 checkpoint, probe is chosen, because it is of the weights that were asked for. The"
+        " other candidates are there for comparison."
+    )
 
 
 def test_nothing_to_warn_of(outcome):
@@ -170,29 +165,30 @@ def test_warnings_say_that_imagenet_was_better_and_how_to_use_it(outcome, p, sur
     assert f"by 12 points, {sure} (p = {p})" in warning
     assert warning.endswith("--config.init_from=imagenet --config.model=efficientnetv2-b3")
     # There is no field for another width.
-    (warning,) = cautions.warnings(with_candidate(outcome, 2, alpha=0.5))
+    (warning,) = cautions.warnings(with_candidate(outcome, 1, alpha=0.5))
     assert warning.endswith(f"(p = {p})")
 
 
-def test_another_method_with_the_same_weights_is_not_a_matter_of_weights(outcome):
-    worse = with_difference(outcome, -0.1, 0.2, "task-1 checkpoint, fine-tuned")
-    assert cautions.warnings(worse) == []
+def test_another_crop_of_the_same_weights_is_not_a_matter_of_weights(outcome):
+    probe, _, uncropped = outcome.candidates
+    worse = with_difference(outcome, -0.1, 0.2, uncropped.name)
+    (warning,) = cautions.warnings(worse)
+    assert warning.startswith("crop=none did better")
     # Nor if these are ImageNet's, which the user has chosen already.
-    probe, fine_tuned, _ = outcome.candidates
+    name = "ImageNet weights, without the crop, probe"
     candidates = (
         dataclasses.replace(probe, name="ImageNet weights, probe"),
-        dataclasses.replace(fine_tuned, name="ImageNet weights, fine-tuned"),
+        dataclasses.replace(uncropped, name=name),
     )
     outcome = dataclasses.replace(outcome, candidates=candidates)
-    outcome = with_difference(outcome, -0.1, 0.2, "ImageNet weights, fine-tuned")
-    assert cautions.warnings(outcome) == []
+    assert cautions.warnings(with_difference(outcome, -0.1, 0.2, name)) == [warning]
 
 
 def test_warnings_name_a_crop_that_did_better(outcome):
     outcome = with_candidate(outcome, 2, crop="expression")
     name = outcome.candidates[2].name
     assert cautions.warnings(with_difference(outcome, 0.1, 0.2, name)) == []
-    (warning,) = cautions.warnings(with_difference(outcome, -0.125, 0.02, name))[-1:]
+    (warning,) = cautions.warnings(with_difference(outcome, -0.125, 0.02, name))
     assert warning == (
         "crop=expression did better on these photos by 12 points, clearly (p = 0.02): to use it,"
         " --config.crop=expression"
