@@ -122,7 +122,7 @@ class SelfieMeta:
     """A classifier of task 2, of somebody's own photos.
 
     Attributes:
-      l2: penalty of the head. None if an earlier version fine-tuned the backbone.
+      l2: penalty of the head.
       temperature: by which logits are divided.
       places: pairs of a layer and a grid, as `evaluation.features.cells` takes them.
       backbone: the architecture below the head.
@@ -139,7 +139,7 @@ class SelfieMeta:
       seen: the photos that it has learned from.
     """
 
-    l2: float | None
+    l2: float
     temperature: float
     places: tuple[tuple[str, int], ...]
     backbone: Backbone
@@ -173,7 +173,7 @@ class SelfieMeta:
         backbone, crop = schema.mapping(content, "backbone"), schema.mapping(content, "crop")
         names = schema.names(content, "class_names")
         return cls(
-            l2=schema.value_or_none(content, "l2", schema.L2),
+            l2=schema.value(content, "l2", schema.L2),
             temperature=schema.value(content, "temperature", schema.TEMPERATURE),
             places=schema.places(content, "places"),
             backbone=Backbone(

@@ -38,7 +38,7 @@ PHOTOS = SelfieMeta(
     seen=(SeenPhoto("0123", 1, (0.25, 0.75), "0123456789abcdef"),),
 )
 ODD = [None, "x", -1, 10**9, 1.5, math.nan, math.inf, [], {}, [[]], [1], True, "x\x1b", {"a": {}}]
-MAY_BE_NULL = {"weights", "l2", "sure_from", "unlike_from"}
+MAY_BE_NULL = {"weights", "sure_from", "unlike_from"}
 # Values above that these fields accept.
 ACCEPTED = {
     "fingerprint": ["x", "x\x1b"],
@@ -77,11 +77,6 @@ def test_what_was_written_comes_back(meta):
     content = meta.to_json()
     assert model_meta.parse(content, "here") == type(meta)(**{**vars(meta)})
     assert model_meta.parse(content, "here").to_json() == content
-
-
-def test_checkpoints_of_versions_that_fine_tuned_are_read():
-    content = PHOTOS.to_json() | {"l2": None, "method": "finetune"}
-    assert model_meta.parse(content, "here") == dataclasses.replace(PHOTOS, l2=None)
 
 
 @pytest.mark.parametrize(
