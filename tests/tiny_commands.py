@@ -83,6 +83,7 @@ class Server:
         """
         assert self._process.stdin
         assert self._process.stdout
+        log.touch()  # The fork may be slow to write.
         request = [str(log), arguments, dict(os.environ | (environment or {}))]
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
