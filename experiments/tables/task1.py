@@ -1,5 +1,6 @@
 """Tables of task 1: the accuracy of every run, means over seeds, and the goals."""
 
+import itertools
 from collections.abc import Callable
 
 from experiments.tables.markdown import interval, percent, table
@@ -62,13 +63,9 @@ def summary(link: Callable[[str], str]) -> str:
 
 def accuracies(link: Callable[[str], str]) -> str:
     """The README's table: each model and recipe at the size of best validation accuracy."""
-    best: dict[tuple[str, str], list[Run]] = {}
-    for (model, recipe, _), same in by_key(runs()).items():
-        known = best.setdefault((model, recipe), same)
-        if _validation(same) > _validation(known):
-            best[model, recipe] = same
     rows = []
-    for same in best.values():
+    for _, sizes in itertools.groupby(by_key(runs()).values(), lambda same: same[0].key[:2]):
+        same = max(sizes, key=_validation)
         accuracy, low, high = mean_interval(same)
         record = link(f"experiments/results/task1/{same[0].name}.json")
         rows.append(
