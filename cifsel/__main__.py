@@ -59,7 +59,7 @@ def _about(program: str) -> None:
     parser = Parser("cifsel", __doc__, "\n".join(["commands:", *lines]))
     parser.add_argument("command", nargs="?", choices=COMMANDS, metavar="COMMAND", help="see below")
     parser.add_argument("--version", action="store_true", help="versions of cifsel and JAX")
-    # What follows a mistyped command or flag is not the mistake.
+    # Only the first argument can be the mistake, not the ones that follow it.
     flags, _ = parser.parse_known_args(sys.argv[1:2])
     if flags.version:  # Shortened, as argparse lets it be.
         _print_versions()

@@ -126,7 +126,7 @@ def _model_files(restored: Any, folder: str) -> list[dict[str, Any]]:
 
     if restored.predictor.task != predictor.TASK1:
         return []
-    # What int8 costs is measured here, and decided elsewhere.
+    # The loss by int8 is measured here. Without this limit, the export refuses int8.
     cifsel_format.MAX_LOSS = 1.0
     images = np.stack(_cifar(restored))
     expected, rows = restored.predictor.probabilities(images), []

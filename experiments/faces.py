@@ -31,7 +31,7 @@ Changed = tuple[Image.Image, Callable[[np.ndarray], np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What was found in photos that were changed in one way.
+    """Faces found in photos that were changed in one way.
 
     Attributes:
       change: in words.

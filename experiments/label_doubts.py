@@ -85,7 +85,7 @@ def over_halves(suspects: Suspects, images: int) -> dict[str, Any]:
 
 
 def record(runs: Sequence[Any], review: Any) -> dict[str, Any]:
-    """What the file has: accuracies, the choice, and the counts of every threshold.
+    """Content of the record: accuracies, the choice, and the counts of every threshold.
 
     Args:
       runs: as `comparison.read_run` returns them.

@@ -107,7 +107,7 @@ def _row(path: Path, facts: Any) -> tuple[str, ...]:
 
 
 def _drawn(models: Sequence[Path]) -> str:
-    """What the models answer for the drawn animals. '' if none was asked."""
+    """Returns a table of the answers for the drawn animals. '' if no model was asked."""
     answers: dict[str, dict[str, str]] = {}
     asked = [model for model in models if model.with_suffix(".csv").exists()]
     for model in asked:

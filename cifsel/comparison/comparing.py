@@ -112,7 +112,7 @@ def output_folder(output: str) -> epath.Path:
 
 
 def _review(rows: Sequence[reviews.Row], file: str, dataset: Dataset) -> Review:
-    """What people said of the labels of the test images."""
+    """Votes of people on the labels of the test images."""
     test = dataset.test
     of_test = {"ids": test.ids, "labels": test.labels}
     return reviews.match(

@@ -48,7 +48,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Review:
-    """What people said of the labels of test images.
+    """Votes of people on the labels of test images.
 
     Attributes:
       looked_at: the images that people have looked at.
@@ -80,7 +80,7 @@ class RejectedShare:
 
 @dataclasses.dataclass(frozen=True)
 class ReviewEntry:
-    """What a review says of a comparison.
+    """Results of a comparison on labels that people have reviewed.
 
     Attributes:
       file: as it was given.

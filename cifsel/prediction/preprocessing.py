@@ -1,4 +1,4 @@
-"""What is done to an image before it reaches a network, in words that any program understands."""
+"""Description of the preprocessing of images, as plain data that other programs can read."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -117,7 +117,7 @@ def settings_table(settings: dict[str, Any]) -> Table:
 
 
 def version_table(metrics: RunMetrics) -> Table:
-    """What a repetition needs to know."""
+    """Facts that a repetition of the run needs."""
     provenance = metrics.provenance
     versions = [f"{name} {version}" for name, version in provenance.versions.items() if version]
     rows = (

@@ -109,6 +109,6 @@ class Progress:
 
 
 def _rank(scores: Epoch | Start) -> tuple[float, float]:
-    """What to compare models by: accuracy, then loss."""
+    """Returns a key that orders models: accuracy first, then loss."""
     # The probe's accuracy is computed in float32, an epoch's in float64.
     return round(scores.val_accuracy, 6), -scores.val_loss

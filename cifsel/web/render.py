@@ -252,12 +252,12 @@ def percent(share: float) -> str:
 
 
 def problem(text: str) -> str:
-    """What went wrong."""
+    """Markup of an error message."""
     return Markup('<p class="said problem" role="alert">{}</p>').format(printable(text))
 
 
 def hint(text: str) -> str:
-    """What to do."""
+    """Markup of advice to the visitor."""
     return Markup('<p class="hint">{}</p>').format(text)
 
 

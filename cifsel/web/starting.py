@@ -1,4 +1,4 @@
-"""What the page starts from: a folder for projects, a checkpoint, and the network for training."""
+"""Inputs of the page: a folder for projects, a checkpoint, and the network for training."""
 
 import dataclasses
 from pathlib import Path
@@ -22,7 +22,7 @@ _DRAWN, _DRAWN_SIDE = "efficientnetv2-mini", 64
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What the page is made from.
+    """Inputs of the page.
 
     Attributes:
       looks: of photos.

@@ -1,4 +1,4 @@
-"""What a visitor can do on the page, without the page: Gradio is not known here."""
+"""The actions of a visitor of the page. This module does not import Gradio."""
 
 import dataclasses
 import re

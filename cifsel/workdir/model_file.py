@@ -40,7 +40,7 @@ _LEVELS = 127  # int8 without -128, so that both signs reach equally far
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What a model file says of itself.
+    """Metadata of a model file.
 
     Attributes:
       weights: FLOAT16 or INT8.

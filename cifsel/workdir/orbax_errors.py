@@ -1,4 +1,4 @@
-"""What orbax raises, in a few words, and what it leaves behind."""
+"""Errors of orbax in a few words, and the files that a failed save leaves behind."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from cifsel.errors import one_line
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with an array by orbax or the operating system, else the whole message."""
+    """Returns the fault that orbax or the operating system names, else the whole message."""
     code = re.search(r"os_error_code='(\d+)|OS error (\d+)", str(error))
     if code:
         return os.strerror(int(code[1] or code[2]))

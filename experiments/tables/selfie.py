@@ -100,12 +100,12 @@ def details() -> str:
 
 
 def _tuning(record: dict[str, Any]) -> str:
-    """What a row of fine-tuning is. '' in a record that is made now, as there is none any more."""
+    """Explains the rows of fine-tuning. '' if the record has none, as fine-tuning was removed."""
     layers = max(row.get("tuned_layers", 0) for row in record["rows"])
     if not layers:
         return ""
-    what = f"*Fine-tuned* are the last {layers} layers, from that probe on."
-    return f"\n{what} It lost and was removed: see\n[LOG.md](../LOG.md)."
+    rows = f"*Fine-tuned* are the last {layers} layers, from that probe on."
+    return f"\n{rows} It lost and was removed: see\n[LOG.md](../LOG.md)."
 
 
 def tuned() -> str:

@@ -65,7 +65,7 @@ def runs_of_both(make_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def people(dataset, tmp_path_factory):
-    """What people said of the labels of three images. All runs are wrong on image 0 and 21."""
+    """Returns votes on the labels of three images. All runs are wrong on images 0 and 21."""
     answers = {0: "no", 1: "no", 21: "yes"}
     lines = [f"{dataset.test.ids[at]},{answer}" for at, answer in answers.items()]
     file = tmp_path_factory.mktemp("people") / "people.csv"

@@ -1,4 +1,4 @@
-"""What people said of labels: reading the file, and the numbers that come of it.
+"""Votes of people on labels: reading the file, and the numbers computed from it.
 
 test_compare.py looks at the report of a comparison with such a file.
 """

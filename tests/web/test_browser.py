@@ -97,7 +97,7 @@ class Page:
         return value
 
     def complaints(self, address):
-        """What the console said, and what was asked of other places or refused."""
+        """Console messages, and requests that went to other hosts or were refused."""
         said = [entry["message"] for entry in self.driver.get_log("browser")]
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]

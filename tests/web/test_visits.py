@@ -1,4 +1,4 @@
-"""What visitors ask for, as browsers send it, and what they are shown. Nobody is trusted."""
+"""Requests of visitors, as browsers send them, and the responses. Visitors are untrusted."""
 
 import base64
 from html.parser import HTMLParser

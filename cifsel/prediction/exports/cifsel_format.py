@@ -35,7 +35,7 @@ MAX_LOSS = 0.002
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What rounding does to the answers for the validation images.
+    """Effect of rounding on the answers for the validation images.
 
     Attributes:
       images: number of validation images.

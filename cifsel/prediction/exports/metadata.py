@@ -15,7 +15,7 @@ LICENCE = (
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What an export says of itself.
+    """Metadata of an export.
 
     Attributes:
       cifsel_version: of the program that wrote it.

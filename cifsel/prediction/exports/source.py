@@ -1,4 +1,4 @@
-"""What an export is made from: a restored model, its predictor, and the hash of its checkpoint."""
+"""Source of an export: a restored model, its predictor, and the hash of its checkpoint."""
 
 import dataclasses
 from collections.abc import Mapping

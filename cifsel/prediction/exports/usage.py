@@ -5,7 +5,7 @@ from cifsel.errors import printable
 from cifsel.prediction.exports import keras_layout
 from cifsel.prediction.exports.metadata import Metadata
 
-# What each format needs to be read.
+# Packages that read each format.
 _PACKAGES = {
     "onnx": "onnxruntime pillow",
     "stablehlo": "jax pillow",

@@ -50,7 +50,7 @@ def images_of(
 def probabilities(
     answers: Answers, images: UInt8[np.ndarray, "n s s 3"]
 ) -> Float[np.ndarray, "n k"]:
-    """What a model answers for each image, with a progress bar."""
+    """Returns the answers of a model for each image. Shows a progress bar."""
     parts = []
     with image_bar("validation images") as bar:
         task = bar.add_task("validation images", total=len(images))

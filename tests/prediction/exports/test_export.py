@@ -1,4 +1,4 @@
-"""What is exported, what is said of it, and which files are replaced. Nothing is converted here."""
+"""Inputs, metadata and replaced files of exports. Nothing is converted here."""
 
 import dataclasses
 import json

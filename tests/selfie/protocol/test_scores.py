@@ -122,7 +122,7 @@ def least_sure(probabilities, labels):
     sure = scores.sure(probabilities, labels)
     if sure is None:
         return None
-    # What it says of the answers above the limit is what is counted there.
+    # The rate in the text is the rate counted above the limit.
     reached = probabilities.max(2) >= sure.least
     right = (probabilities.argmax(2) == labels)[reached]
     assert sure.share == pytest.approx(reached.mean())
