@@ -113,20 +113,24 @@ def read_pool(folders: Sequence[str], people: str, same: Sequence[str]) -> Pool:
     return Pool(photos, grouping.groups(photos, burst_seconds=0, people=known))
 
 
+def cropper(crop: str) -> crops.Cropper:
+    """Returns a crop with the default fields of task 2. Photos without a face show their middle."""
+    return crops.Cropper(crop, DEFAULTS["crop_margin"], True, middle=DEFAULTS["crop_middle"])
+
+
 def features_of(pool: Pool, model: str, crop: str, settings: ProbeSettings, cache: Path) -> Any:
     """Coordinates (S, N, N) of all photos, from the cache if they are there."""
     built = classifier.build(model, num_classes=2)
     places = layer_features.layers_and_grids(built, settings.depths, settings.grids)
     parts = [f"{layer}x{grid}" for layer, grid in places]
-    file = cache / f"{model}-{crop}-{len(pool.groups)}.npz"
+    file = cache / f"{model}-{crop}-{DEFAULTS['crop_middle']}-{len(pool.groups)}.npz"
     kept = dict(np.load(file)) if file.exists() else {}
     missing = [place for place, part in zip(places, parts, strict=True) if part not in kept]
     if missing:
         backbone = pretrained.pretrained_backbones(
             "imagenet", imagenet_model=model, weights_dir=None, image_size=DEFAULTS["image_size"]
         )[0]
-        cropper = crops.Cropper(crop, DEFAULTS["crop_margin"], fallback=True)
-        shown = cropper.show(pool.photos.images, pool.photos.names, backbone.image_size)
+        shown = cropper(crop).show(pool.photos.images, pool.photos.names, backbone.image_size)
         say(f"{crop}: {sum(face is None for face in shown.faces)} photos without a face")
         for own in layer_features.extract_features(backbone, shown.images, missing):
             kept[f"{own.layer}x{own.grid}"] = own.rotated.points

@@ -28,6 +28,7 @@ from experiments.selfie_draws import (
     Pool,
     Score,
     add_pool,
+    cropper,
     draws,
     read_pool,
     record_rows,
@@ -53,8 +54,8 @@ class Shown:
     @classmethod
     def of(cls, pool: Pool, backbone: PretrainedBackbone, crop: str) -> "Shown":
         """Computes all that classifiers are made from."""
-        cropper = crops.Cropper(crop, 1.0, fallback=True)
-        images = cropper.show(pool.photos.images, pool.photos.names, backbone.image_size).images
+        photos, size = pool.photos, backbone.image_size
+        images = cropper(crop).show(photos.images, photos.names, size).images
         last = (backbone.model.backbone.layer_names[-1], 1)
         places = layer_features.layers_and_grids(backbone.model, AVERAGE.depths, AVERAGE.grids)
         made = layer_features.extract_features(backbone, images, [last, *places])

@@ -74,6 +74,10 @@ def variables_of() -> Any:
     return made_up_variables
 
 
+# The crop in the meta of a checkpoint of task 2.
+CROP = {"kind": "none", "margin": 1.2, "fallback": False, "middle": 1.0}
+
+
 def selfie_meta(
     model: str, places: list[Any], size: int, class_names: list[str], alpha: float = 1.0
 ) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def selfie_meta(
         "image_size": size,
         "resize": "bicubic",
         "mirror": True,
-        "crop": {"kind": "none", "margin": 1.2, "fallback": False},
+        "crop": CROP,
         "temperature": 1.6,
         "sure_from": 0.7,
         "unlike_from": None,

@@ -42,14 +42,20 @@ _PHOTOS = (
     Choice(
         "crop",
         "none",
-        "'none': the middle square, 'face': the largest face, 'expression': its mouth, aligned",
+        "'none': the middle, 'face': the largest face, 'expression': its mouth, aligned",
         choices=("none", "face", "expression"),
     ),
     Bool("compare_crops", True, "score other crops beside it, where what finds faces is installed"),
     Float("crop_margin", 0.9, "side of the crop as a multiple of the head's box", 0.5, 4.0),
-    Bool(
-        "crop_fallback", False, "show the middle square where no face is found, instead of stopping"
+    Float(
+        "crop_middle",
+        0.875,
+        "side of the middle square as a part of the photo's shorter side. ImageNet's images are"
+        " usually scored so",
+        0.25,
+        1.0,
     ),
+    Bool("crop_fallback", False, "show the middle where no face is found, instead of stopping"),
 )
 
 _SOURCE = (

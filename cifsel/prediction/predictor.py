@@ -241,7 +241,7 @@ def _of_selfie(trained: SelfieModel, replaced: Outputs | None) -> Predictor:
         detail=meta.image_size,
         temperature=meta.temperature,
         # `needs_face` refuses a photo without a face, in words that fit a photo.
-        cropper=Cropper(meta.crop.kind, meta.crop.margin, fallback=True),
+        cropper=Cropper(meta.crop.kind, meta.crop.margin, fallback=True, middle=meta.crop.middle),
         needs_face=meta.crop.kind != NONE and not meta.crop.fallback,
         logits=lambda shown: judge(shown)[0],
         evidence=functools.partial(evidence, variables, trained.kernel),

@@ -1,5 +1,6 @@
 """Reads the photos, groups those that belong together, and cuts them to what a model is shown."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -113,6 +114,11 @@ def prepare_photos(
     return photos, shown.images
 
 
+def cropper_of(config: ConfigDict) -> Cropper:
+    """Returns the crop of a config."""
+    return Cropper(config.crop, config.crop_margin, config.crop_fallback, middle=config.crop_middle)
+
+
 def other_crops(
     config: ConfigDict, decoded: labelled.Photos, images: Images, image_size: int
 ) -> Iterator[tuple[str, Images]]:
@@ -132,7 +138,7 @@ def other_crops(
     for kind in CROPS:
         if kind == config.crop:
             continue
-        cropper = Cropper(kind, config.crop_margin, fallback=True)
+        cropper = dataclasses.replace(cropper_of(config), kind=kind, fallback=True)
         try:
             shown = cropper.show(decoded.images[::step], decoded.names[::step], image_size)
             if kind == NONE or _face_count(shown) >= LEAST_FIRST * len(shown.faces):

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from cifsel import config as config_lib
 from cifsel import workdir
 from cifsel.config.validation import validate
-from cifsel.data.photos.crops import NONE, Cropper
+from cifsel.data.photos.crops import NONE
 from cifsel.data.photos.labelled import Photos
 from cifsel.prediction import seen
 from cifsel.runtime import remote
@@ -18,7 +18,13 @@ from cifsel.runtime.bars import working
 from cifsel.runtime.terminal import count, say
 from cifsel.selfie import serialization
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.photos import Images, other_crops, prepare_photos, read_photos
+from cifsel.selfie.photos import (
+    Images,
+    cropper_of,
+    other_crops,
+    prepare_photos,
+    read_photos,
+)
 from cifsel.selfie.protocol import folds
 from cifsel.selfie.protocol.candidate_probe import (
     ProbeSettings,
@@ -77,7 +83,7 @@ def _evaluate_and_train(
         image_size=config.image_size,
         compare=not init_from,
     )
-    cropper = Cropper(config.crop, config.crop_margin, config.crop_fallback)
+    cropper = cropper_of(config)
     photos, images = prepare_photos(
         decoded,
         cropper,

@@ -141,7 +141,7 @@ def save_checkpoint(
         image_size=backbone.image_size,
         resize=RESIZE,
         mirror=True,
-        crop=Crop(cropper.kind, cropper.margin, cropper.fallback),
+        crop=Crop(cropper.kind, cropper.margin, cropper.fallback, cropper.middle),
         sure_from=settings.sure.least if settings.sure else None,
         unlike_from=settings.unlike_from,
         init_from=backbone.origin,

@@ -7,13 +7,12 @@ from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
 from cifsel import workdir
-from cifsel.data.photos.crops import Cropper
 from cifsel.errors import UserError
 from cifsel.prediction import predictor, seen
 from cifsel.runtime.bars import show_table, working
 from cifsel.runtime.terminal import duration, say
 from cifsel.selfie.outcome import Outcome
-from cifsel.selfie.photos import Images, read_photos
+from cifsel.selfie.photos import Images, cropper_of, read_photos
 from cifsel.selfie.reading import outcome_from_json
 from cifsel.selfie.report import cautions, page, sentences
 from cifsel.workdir import summaries
@@ -115,5 +114,5 @@ def _images_again(config: ConfigDict, target: epath.Path, outcome: Outcome) -> I
             f"config.photos is {config.photos!r}, whose photos are not those of the run in"
             f" {target}{first}: give the same photos, or another --workdir"
         )
-    cropper = Cropper(config.crop, config.crop_margin, config.crop_fallback)
+    cropper = cropper_of(config)
     return cropper.show(decoded.images, decoded.names, final_model.size).images

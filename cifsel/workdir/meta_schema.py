@@ -16,6 +16,7 @@ from cifsel.errors import one_line, printable
 MODEL, ALPHA = TASK1.fields["model"], TASK1.fields["alpha"]
 IMAGE_SIZE, RESIZE = TASK1.fields["image_size"], TASK1.fields["resize"]
 CROP, CROP_MARGIN = SELFIE.fields["crop"], SELFIE.fields["crop_margin"]
+CROP_MIDDLE = SELFIE.fields["crop_middle"]
 IMAGE_SIDE = Int("image_side", 32, "pixels of an image before it is resized", 1, 1024)
 L2 = Float("l2", 1.0, "penalty", 0, 1e6)
 TEMPERATURE = Float("temperature", 1.0, "by which logits are divided", 1e-3, 1e3)

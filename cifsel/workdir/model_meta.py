@@ -92,12 +92,14 @@ class Crop:
     Attributes:
       kind: one of `data.photos.CROPS`.
       margin: side of the square around a face, in sides of the face.
-      fallback: use the middle square where no face is found. Otherwise refuse the photo.
+      fallback: use the middle where no face is found. Otherwise refuse the photo.
+      middle: side of the middle square, as a share of the photo's shorter side.
     """
 
     kind: str
     margin: float
     fallback: bool
+    middle: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +190,7 @@ class SelfieMeta:
                 schema.value(crop, "kind", schema.CROP),
                 schema.value(crop, "margin", schema.CROP_MARGIN),
                 schema.value(crop, "fallback", schema.SWITCH),
+                schema.value(crop, "middle", schema.CROP_MIDDLE),
             ),
             sure_from=schema.value_or_none(content, "sure_from", schema.SHARE),
             unlike_from=schema.value_or_none(content, "unlike_from", schema.DISTANCE),

@@ -144,6 +144,8 @@ def test_choices_are_those_that_the_code_offers():
 def test_crop_margin_has_the_range_of_crops():
     margin = SELFIE.fields["crop_margin"]
     assert (margin.least, margin.most) == (crops.MIN_MARGIN, crops.MAX_MARGIN)
+    middle = SELFIE.fields["crop_middle"]
+    assert (middle.least, middle.most) == (crops.MIN_MIDDLE, 1)
 
 
 def test_augment_has_the_fields_of_the_policy():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from tiny_model import selfie_meta
+from tiny_model import CROP, selfie_meta
 
 from cifsel import build
 from cifsel import config as config_lib
@@ -187,7 +187,7 @@ def test_restoring_compiles_nothing(selfie, caplog):
 def test_photo_without_a_face(make, tmp_path):
     pytest.importorskip("cv2", reason="looks for faces")
     grey = np.full((80, 80, 3), 128, np.uint8)
-    crop = {"kind": "face", "margin": 1.2}
+    crop = {"kind": "face", "margin": 1.2, "middle": 1.0}
     made = predictor.load(str(make(tmp_path / "strict", crop=crop | {"fallback": False})))
     with pytest.raises(predictor.NoFaceError, match=r"^b\.jpg: no face found"):
         made.show([grey], ["b.jpg"])
@@ -256,7 +256,8 @@ def test_damaged_checkpoints(make, tmp_path, part):
         ),
         ({"places": [["block9z", 2]]}, "block9z"),
         ({"width": WIDTH + 1}, "(25, 3), not (24, 3)"),
-        ({"crop": {"kind": "hand", "margin": 1.2, "fallback": False}}, "hand"),
+        ({"crop": CROP | {"kind": "hand"}}, "hand"),
+        ({"crop": CROP | {"middle": 1.5}}, "middle is 1.5; expected float, 0.25 to 1"),
     ],
 )
 def test_checkpoints_that_are_not_understood(make, tmp_path, changes, expected):

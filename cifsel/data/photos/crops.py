@@ -19,6 +19,9 @@ NONE, FACE, EXPRESSION = CROPS = ("none", "face", "expression")
 # A crop of less than the detected face, or of much more, is a mistake.
 MIN_MARGIN, MAX_MARGIN = 0.5, 4.0
 
+# Share of the middle square's side. A smaller crop shows next to nothing of a photo.
+MIN_MIDDLE = 0.25
+
 # The detector sees the photo with its shorter side at _SIDE pixels. _BORDER more pixels continue
 # the edges. Without them a face that fills the photo is often missed: 20 of the 24 faces below,
 # with an eighth of the photo cut off on each side, but 1 with them. The square is also smaller
@@ -83,12 +86,14 @@ class Cropper:
       margin: side of the crop, as a multiple of the detected face's. The photo's sides limit it.
       fallback: take the middle of photos in which no face is found, and do not stop at them.
       whole: show all of a photo, with grey beside it, where its middle would be shown.
+      middle: side of the middle that is shown, as a share of the photo's shorter side.
     """
 
     kind: str
     margin: float = 1.2
     fallback: bool = False
     whole: bool = False
+    middle: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in CROPS:
@@ -97,6 +102,11 @@ class Cropper:
             raise UserError(
                 f"crop_margin is {self.margin}: give {MIN_MARGIN:g} to {MAX_MARGIN:g} times the "
                 "side of the face"
+            )
+        if not MIN_MIDDLE <= self.middle <= 1:
+            raise UserError(
+                f"crop_middle is {self.middle}: give {MIN_MIDDLE:g} to 1 times the shorter side of"
+                " the photo"
             )
 
     def show(
@@ -133,10 +143,9 @@ class Cropper:
                 " --config.crop_fallback=True to use the middle of the photo instead"
             )
         squares = np.empty((len(images), size, size, 3), np.uint8)
-        without_face = padded if self.whole else centre
         for square, image, face, points in zip(squares, images, faces, marked, strict=True):
             if face is None:
-                square[:] = without_face(image, size)
+                square[:] = padded(image, size) if self.whole else centre(image, size, self.middle)
             elif points is None:
                 square[:] = self._around(image, face, size)
             else:
@@ -155,10 +164,18 @@ class Cropper:
         return _square(image, int(corner[1]), int(corner[0]), side, size)
 
 
-def centre(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """Returns the largest square in the middle of an image, resized to `size` pixels a side."""
+def centre(
+    image: UInt8[np.ndarray, "h w 3"], size: int, share: float = 1.0
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Returns the square in the middle of an image, resized to `size` pixels a side.
+
+    Args:
+      image: an image of any size.
+      size: side of the result in pixels.
+      share: side of the square, as a share of the image's shorter side.
+    """
     height, width = image.shape[:2]
-    side = min(height, width)
+    side = max(1, round(share * min(height, width)))
     return _square(image, (width - side) // 2, (height - side) // 2, side, size)
 
 

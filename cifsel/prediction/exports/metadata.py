@@ -32,7 +32,8 @@ class Metadata:
       crop: the part of a photo that it must be shown: 'kind' is 'none' for the middle square, or
         'face', or 'expression' for its lower part. 'margin' is the side of the square around a
         face, in sides of the face. 'fallback' allows the middle square for a photo without a face.
-        'whole' asks for the whole photo, with grey beside it.
+        'whole' asks for the whole photo, with grey beside it. 'middle' is the side of the middle
+        square, as a share of the photo's shorter side.
       checkpoint_sha256: hash of the hashes of the checkpoint's files.
       licence: of the weights.
       weights: 'float32', 'float16' or 'int8'.
@@ -82,6 +83,7 @@ def of(source: Source, form: str) -> Metadata:
             "margin": made.cropper.margin,
             "fallback": not made.needs_face,
             "whole": made.cropper.whole,
+            "middle": made.cropper.middle,
         },
         checkpoint_sha256=source.trained.digest,
         licence=LICENCE,

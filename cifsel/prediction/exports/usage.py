@@ -1,5 +1,7 @@
 """The page beside an export, which says how it is used in ten lines of Python."""
 
+from typing import Any
+
 from cifsel.data.photos import crops
 from cifsel.errors import printable
 from cifsel.prediction.exports import keras_layout
@@ -18,7 +20,7 @@ _PHOTO = """\
 import json, numpy as np
 from PIL import Image, ImageOps
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-(width, height), side = photo.size, min(photo.size)
+(width, height), side = photo.size, round({middle!r} * min(photo.size))
 left, top, how = (width - side) // 2, (height - side) // 2, Image.Resampling
 square = photo.crop((left, top, left + side, top + side))
 square = square.resize(({size}, {size}), how.LANCZOS if side > {size} else how.BICUBIC)
@@ -29,7 +31,8 @@ import json, numpy as np
 from PIL import Image, ImageOps
 from cifsel.data.photos.crops import Cropper
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-cropper = Cropper("{kind}", margin={margin:g}, fallback={fallback}, whole={whole})
+crop = dict(margin={margin:g}, fallback={fallback}, whole={whole}, middle={middle!r})
+cropper = Cropper("{kind}", **crop)
 (square,) = cropper.show([np.asarray(photo)], ["photo.jpg"], {size}).images
 """
 _MODEL = {
@@ -112,6 +115,12 @@ def code(file: str, metadata: Metadata) -> str:
     return _WEIGHTS.format(file=file, application=application, options=options)
 
 
+def _without_face(crop: dict[str, Any]) -> str:
+    if not crop["fallback"]:
+        return "refuse the photo"
+    return f"a square in the middle, {crop['middle']:g} times the photo's shorter side"
+
+
 def _is_cropped(metadata: Metadata) -> bool:
     return metadata.crop["kind"] != crops.NONE or metadata.crop["whole"]
 
@@ -139,18 +148,16 @@ def _input(metadata: Metadata) -> str:
         "- Output: `probabilities`, float32 of shape (batch, classes)",
     ]
     if crop["kind"] == "face":
-        else_ = "the middle square" if crop["fallback"] else "refuse the photo"
         lines.append(
             f"- It was trained on faces. Cut a square around the largest face, {crop['margin']:g}"
-            f" times the side of the face. Without a face: {else_}"
+            f" times the side of the face. Without a face: {_without_face(crop)}"
         )
     elif crop["kind"] == "expression":
-        else_ = "the middle square" if crop["fallback"] else "refuse the photo"
         lines.append(
             "- It was trained on the lower part of faces, moved to one place, in grey levels of"
             " mean 128 and standard deviation 56, as `lower_face` of"
             " cifsel/data/photos/expression.py makes it."
-            f" Without a face: {else_}"
+            f" Without a face: {_without_face(crop)}"
         )
     elif crop["whole"]:
         lines.append("- It was trained on whole photos, with grey beside them to make a square")

@@ -61,7 +61,7 @@ def photo_table(photos: PhotoSet) -> Table:
 
 def _crop(photos: PhotoSet) -> str:
     if photos.crop == NONE:
-        return "the largest square in the middle of each photo"
+        return "a square in the middle of each photo, of the size that config.crop_middle gives"
     missed = [name for name, face in zip(photos.names, photos.faces, strict=True) if face is None]
     shown = (
         "the lower part of the face, moved to the same place, grey, with contrast made even"

@@ -69,6 +69,18 @@ def test_none_is_the_middle_of_each(monkeypatch):
     np.testing.assert_array_equal(shown.images[1], crops.centre(grid(50, 30), 24))
 
 
+def test_the_middle_can_be_smaller():
+    shown = crops.Cropper("none", middle=0.5).show([grid(50, 30)], ["a"], 24)
+    np.testing.assert_array_equal(shown.images[0], crops.centre(grid(50, 30)[17:32, 7:22], 24))
+
+
+def test_a_face_that_is_not_found_leaves_that_middle(monkeypatch):
+    monkeypatch.setattr(crops, "_detector", lambda: lambda grey, least: [])
+    shown = crops.Cropper("face", fallback=True, middle=0.5).show([grid(30, 50)], ["a"], 24)
+    assert shown.faces == (None,)
+    np.testing.assert_array_equal(shown.images[0], crops.centre(grid(30, 50)[7:22, 17:32], 24))
+
+
 def test_nothing_to_show():
     assert crops.Cropper("none").show([], [], 24).images.shape == (0, 24, 24, 3)
 
@@ -80,6 +92,8 @@ def test_nothing_to_show():
         ({"kind": "face", "margin": 0.0}, "crop_margin is 0.0: give 0.5 to 4"),
         ({"kind": "face", "margin": float("nan")}, "crop_margin is nan"),
         ({"kind": "none", "margin": 100.0}, "crop_margin is 100.0"),
+        ({"kind": "none", "middle": 0.0}, "crop_middle is 0.0: give 0.25 to 1 times"),
+        ({"kind": "none", "middle": 1.1}, "crop_middle is 1.1"),
     ],
 )
 def test_odd_settings(given, expected):
