@@ -1,4 +1,4 @@
-"""Trains both models on a folder of images, by probe and fine-tuning, with several seeds.
+"""Trains models on a folder of images, by probe and fine-tuning, with several seeds.
 
     python -m experiments.own_images --data=FOLDER --workdir=/tmp/ants --seeds=3
     python -m experiments.own_images --dataset=tfds:NAME --recipes=probe --workdir=/tmp/set
@@ -17,10 +17,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifsel import config as config_lib
-from cifsel import sweep, workdir
+from cifsel import sweep, task1, workdir
 from cifsel.config import Parser, path
 from cifsel.runtime import command
-from configs import folder
+from cifsel.workdir import summaries
+from configs import folder as folder_config
 from experiments import RESULTS
 
 RECORDS = RESULTS / "own_images"
@@ -28,25 +29,31 @@ RECIPES = ("probe", "finetune")
 _MODELS = ("mobilenet", "efficientnetv2-b0")
 
 
-def configs(recipe: str, fields: Mapping[str, Any]) -> list[ConfigDict]:
-    """Configurations of both models, with changed fields."""
+def configs(recipe: str, models: Sequence[str], fields: Mapping[str, Any]) -> list[ConfigDict]:
+    """Configurations of the models, with changed fields."""
     return [
-        config_lib.changed(folder.get_config(recipe), {**fields, "model": model, "name": model})
-        for model in _MODELS
+        config_lib.changed(
+            folder_config.get_config(recipe), {**fields, "model": model, "name": model}
+        )
+        for model in models
     ]
 
 
 def run(
-    fields: Mapping[str, Any], target: Path, recipes: Sequence[str], seeds: int, record: str
+    by_recipe: Mapping[str, Sequence[ConfigDict]], target: Path, seeds: int, record: str
 ) -> None:
-    """Trains and compares all runs, and copies their metrics."""
-    for recipe in recipes:
+    """Trains all runs, compares the models if there are two, and copies the metrics."""
+    for recipe, given in by_recipe.items():
         for seed in range(seeds):
-            given = configs(recipe, fields)
             for config in given:
                 config.seed = config.split_seed = seed
             below = target / recipe / f"seed{seed}"
-            sweep.run(given, str(below))
+            if len(given) > 1:
+                sweep.run(given, str(below))
+            else:
+                folder = str(below / f"{given[0].name}-seed{seed}")
+                with summaries.open_writer(folder) as writer:
+                    task1.train_and_evaluate(given[0], folder, writer)
             for config in given:
                 metrics = below / f"{config.name}-seed{seed}" / workdir.METRICS
                 if record:
@@ -63,8 +70,11 @@ def main() -> None:
     add("--dataset", default="folder", metavar="NAME", help="'tfds:NAME' or 'cifar100:all'")
     add("--data_dir", type=path, metavar="DIR", help="folder of tfds data")
     add("--image_size", type=int, metavar="PIXELS", help="side in pixels, default: 224")
-    words = f"with commas between them, default: {','.join(RECIPES)}"
-    add("--recipes", default=",".join(RECIPES), metavar="NAMES", help=words)
+    words = "side in gradient steps, default: image_size"
+    add("--train_size", type=int, metavar="PIXELS", help=words)
+    for name, choices in (("models", _MODELS), ("recipes", RECIPES)):
+        words = f"with commas between them, default: {','.join(choices)}"
+        add(f"--{name}", default=",".join(choices), metavar="NAMES", help=words)
     add("--workdir", required=True, type=path, metavar="DIR", help="folder for all runs")
     add("--seeds", type=int, default=3, metavar="N", help="seeds of each model, default: 3")
     add("--skip_unreadable", action="store_true", help="leave out files that are no images")
@@ -74,13 +84,15 @@ def main() -> None:
         parser.error(f"--seeds is {flags.seeds}, expected 1 or more")
     if flags.dataset == "folder" and not flags.data:
         parser.error("--data is missing, expected a folder of images")
-    recipes = flags.recipes.split(",")
-    if unknown := set(recipes) - set(RECIPES):
-        parser.error(f"--recipes has {', '.join(unknown)}, expected {' or '.join(RECIPES)}")
-    names = ("data", "dataset", "data_dir", "image_size", "skip_unreadable")
+    models, recipes = flags.models.split(","), flags.recipes.split(",")
+    for name, given, choices in (("models", models, _MODELS), ("recipes", recipes, RECIPES)):
+        if unknown := set(given) - set(choices):
+            parser.error(f"--{name} has {', '.join(unknown)}, expected {' or '.join(choices)}")
+    names = ("data", "dataset", "data_dir", "image_size", "train_size", "skip_unreadable")
     fields = {name: value for name in names if (value := getattr(flags, name)) is not None}
+    by_recipe = {recipe: configs(recipe, models, fields) for recipe in recipes}
     command.start()
-    command.guarded(lambda: run(fields, Path(flags.workdir), recipes, flags.seeds, flags.record))
+    command.guarded(lambda: run(by_recipe, Path(flags.workdir), flags.seeds, flags.record))
 
 
 if __name__ == "__main__":

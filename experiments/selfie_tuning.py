@@ -5,8 +5,7 @@
 
 The draws are those of `experiments.selfie_draws`, with 24 photos each. From each backbone there are
 two classifiers: the average over layers that task 2 makes by default, and the linear probe of the
-last layer. Both are tested on the photos of people that the draw does not have. LOG.md says why the
-fine-tuned last layers, which the record has too, were dropped.
+last layer. Both are tested on the photos of people that the draw does not have.
 """
 
 import dataclasses

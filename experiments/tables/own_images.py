@@ -15,10 +15,13 @@ from experiments.tables.task1_runs import MODELS, RECIPES, mean
 # Names in records -> words.
 _SETS = {
     "ants-bees": "ants and bees",
+    "ants-bees-256px": "ants and bees",
     "cifar100-all": "all of CIFAR-100",
     "drawn10": "drawn images as a set of tfds",
     "emoji": "emoji",
 }
+# (set, model, recipe), and the metrics of a run
+_Named = tuple[tuple[str, str, str], dict[str, Any]]
 _NAME = re.compile(rf"(.+)-({'|'.join(MODELS)})-({'|'.join(RECIPES)})-seed\d+")
 
 
@@ -30,9 +33,10 @@ def page() -> str:
 Ants and bees are the 397 photos of PyTorch's tutorial on transfer learning. Its `val` folder is the
 test set, scored once by each run. Each seed divides `train` anew into training and validation
 images. Intervals are 95 % Wilson intervals of the mean accuracy over the test images. Seconds are
-of whole runs. Other jobs ran beside many of them, which makes them long.
+of whole runs. Other jobs ran beside many of them, which makes them long. B0's runs at 256 px came
+last: with a probe, cross-validation within `train` has fewer errors there than at 224 px (LOG.md).
 
-    {_records()[0]["command"]}
+{_commands()}
 
 {summary()}
 
@@ -53,6 +57,12 @@ empty cache folder. [own_data.json](own_data.json) is the record.
 """
 
 
+def _commands() -> str:
+    """The commands of all records, each once, as a block of code."""
+    each = dict.fromkeys(metrics["command"] for metrics in _records())
+    return "\n".join(f"    {command}" for command in each)
+
+
 def summary() -> str:
     """One row per set, model and recipe: means over the seeds."""
     rows = []
@@ -65,7 +75,7 @@ def summary() -> str:
         rows.append(
             (
                 *_words(key),
-                f"{same[0]['config']['image_size']} px",
+                _size(same[0]["config"]),
                 percent(accuracy),
                 interval(*wilson(accuracy * images, images)),
                 f"{' '.join(map(str, right))} of {images}",
@@ -130,17 +140,31 @@ def _records() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in _paths()]
 
 
-def _named() -> list[tuple[tuple[str, str, str], dict[str, Any]]]:
-    """(set, model, recipe) and metrics of each record."""
-    named = []
+def _named() -> list[_Named]:
+    """Key and metrics of each record, those of one set, model and recipe in a row."""
+    named: list[_Named] = []
     for path, metrics in zip(_paths(), _records(), strict=True):
         match = _NAME.fullmatch(path.stem)
         if match is None:
             raise ValueError(f"{path}: expected SET-MODEL-RECIPE-seedN.json")
         named.append(((match[1], match[2], match[3]), metrics))
-    return named
+    titles = list(_SETS.values())
+
+    def order(pair: _Named) -> tuple[int, str, str, int]:
+        (name, model, recipe), metrics = pair
+        return titles.index(_SETS[name]), model, recipe, metrics["config"]["image_size"]
+
+    return sorted(named, key=order)
+
+
+def _size(config: dict[str, Any]) -> str:
+    """Pixels per side, of gradient steps too where they differ."""
+    size = f"{config['image_size']} px"
+    if config["method"] == "probe" or config["train_size"] in (0, config["image_size"]):
+        return size
+    return f"{size}, steps at {config['train_size']} px"
 
 
 def _words(key: tuple[str, str, str]) -> tuple[str, str, str]:
     name, model, recipe = key
-    return _SETS.get(name, name), MODELS[model], RECIPES[recipe]
+    return _SETS[name], MODELS[model], RECIPES[recipe]

@@ -40,7 +40,8 @@ is the mean of the highest probability.
 
 Draws of 24 photos, as above. The network of task 1 is B0, fine-tuned to CIFAR-100's animals and
 people. *Average* is the default of task 2, *probe* a linear probe of the last layer alone. The last
-column has the mean of the differences to the average, draw by draw.{_tuning(tuning)}
+column has the mean of the differences to the average, draw by draw. Fine-tuning the last layers was
+tried too, and lost (see [LOG.md](../LOG.md)).
 
     {tuning["command"]}
 
@@ -99,15 +100,6 @@ def details() -> str:
     return table((*head, "AUC", "log loss"), lines)
 
 
-def _tuning(record: dict[str, Any]) -> str:
-    """Explains the rows of fine-tuning. '' if the record has none, as fine-tuning was removed."""
-    layers = max(row.get("tuned_layers", 0) for row in record["rows"])
-    if not layers:
-        return ""
-    rows = f"*Fine-tuned* are the last {layers} layers, from that probe on."
-    return f"\n{rows} It lost and was removed: see\n[LOG.md](../LOG.md)."
-
-
 def tuned() -> str:
     """One row per backbone, crop and method."""
     rows = read("selfie_tuning")["rows"]
@@ -119,7 +111,7 @@ def tuned() -> str:
     lines = []
     for row in rows:
         accuracies = _of(row, "accuracy")
-        pairs = zip(accuracies, averages[row["weights"], row["crop"]], strict=False)
+        pairs = zip(accuracies, averages[row["weights"], row["crop"]], strict=True)
         differences = [own - average for own, average in pairs]
         lines.append(
             (
