@@ -159,6 +159,16 @@ def rescaled(points: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return centred / np.sqrt(square)[:, None, None]
 
 
+def among_all(chosen: np.ndarray, *parts: folds_lib.Folds) -> folds_lib.Folds:
+    """Turns folds of the chosen photos (N,) into folds of all N. No others are learned from."""
+    count, inner_folds = sum(len(folds.test) for folds in parts), parts[0].inner.shape[1]
+    test = np.ones((count, len(chosen)), bool)
+    test[:, chosen] = np.concatenate([folds.test for folds in parts])
+    inner = np.zeros((count, inner_folds, len(chosen)), bool)
+    inner[:, :, chosen] = np.concatenate([folds.inner for folds in parts])
+    return folds_lib.Folds(test, inner, 1)
+
+
 def result_of(
     points: np.ndarray,
     pool: Pool,
@@ -172,14 +182,10 @@ def result_of(
     scaled, classes = rescaled(points, chosen), int(labels.max()) + 1
     held_out = folds_lib.leave_one_out(labels[own], pool.groups[own], folds=5, seed=0)
     everything = folds_lib.nothing_held_out(labels[own], pool.groups[own], folds=5, seed=0)
-    test = np.ones((len(held_out.test) + 1, len(labels)), bool)
-    test[:, own] = np.concatenate([held_out.test, everything.test])
-    inner = np.zeros((len(test), 5, len(labels)), bool)
-    inner[:, :, own] = np.concatenate([held_out.inner, everything.inner])
     predictions = nested_cv.nested_cross_validation(
         scaled,
         labels,
-        folds_lib.Folds(test, inner, 1),
+        among_all(chosen, held_out, everything),
         settings.l2,
         classes,
         average=settings.average,

@@ -27,6 +27,7 @@ from experiments.selfie_draws import (
     Pool,
     Score,
     add_pool,
+    among_all,
     cropper,
     draws,
     read_pool,
@@ -76,9 +77,7 @@ def _probe(points: np.ndarray, pool: Pool, chosen: np.ndarray, *, average: bool)
     own = np.flatnonzero(chosen)
     labels = pool.photos.labels
     everything = folds_lib.nothing_held_out(labels[own], pool.groups[own], folds=5, seed=0)
-    test, inner = np.ones((1, len(labels)), bool), np.zeros((1, 5, len(labels)), bool)
-    test[:, own], inner[:, :, own] = everything.test, everything.inner
-    folds = folds_lib.Folds(test, inner, 1)
+    folds = among_all(chosen, everything)
     made = nested_cv.nested_cross_validation(points, labels, folds, AVERAGE.l2, 2, average=average)
     return made.probabilities[0]
 
