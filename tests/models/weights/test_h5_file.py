@@ -1,4 +1,4 @@
-"""Keras .h5 files: every layout that Keras writes is read; test_hostile_weights.py has the rest."""
+"""Keras .h5 files: every layout that Keras writes is read; hostile/ has the rest."""
 
 from collections.abc import Callable
 from pathlib import Path
