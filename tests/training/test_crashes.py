@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_loop import CLASSES, assert_same_run, disturbed, train
+from loop_runs import CLASSES, assert_same_run, disturbed, train
 
 from cifsel.errors import UserError
 from cifsel.runtime.signals import Interrupted

@@ -1,191 +1,20 @@
-"""The training loop: resuming, stopping, and what it keeps."""
+"""The training loop: order of images, early stopping, numbers that are not finite, traces."""
 
 import dataclasses
-import signal
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from counting_scan import CountingScan, counting_state, predict_with_accuracies
 from etils import epath
+from loop_runs import CLASSES, COUNT, EPOCHS, train, without_times
 
 from cifsel.errors import UserError
-from cifsel.runtime.signals import Interrupted
-from cifsel.runtime.terminal import count
-from cifsel.training import loop, profiling
+from cifsel.training import loop
 from cifsel.training.progress import Start
-from cifsel.training.state import init_state
 from cifsel.workdir.checkpoints import Checkpoints
-from cifsel.workdir.summaries import Summaries
-
-COUNT, BATCH, CLASSES, EPOCHS = 10, 4, 5, 3  # 3 steps an epoch, the last one with 2 images
-PLAN = loop.Plan(
-    epochs=EPOCHS,
-    batch_size=BATCH,
-    eval_batch_size=4,
-    patience=0,
-    steps_per_call=1,
-    checkpoint_minutes=60.0,
-    profile_steps=0,
-    seed=7,
-)
-META = {"class_names": ["a", "b"]}
-
-
-def make_split(count, seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    return images, rng.integers(0, CLASSES, count).astype(np.int32)
-
-
-def train(folder, scan, predict, state, *, profile_steps=0, start=None, **plan):
-    """Runs the loop in a folder, in which it may have run before."""
-    with Checkpoints(epath.Path(folder)) as checkpoints:
-        trainer = loop.Trainer(
-            loop.Functions(scan, predict, lambda step: 0.1, lambda *_: "the output of head"),
-            loop.Examples(*make_split(COUNT, 1)),
-            loop.Examples(*make_split(6, 2)),
-            dataclasses.replace(PLAN, **plan),
-            loop.Output(
-                checkpoints, META, Summaries(), profiling.Trace(epath.Path(folder), profile_steps)
-            ),
-        )
-        return trainer.run(state, start)
-
-
-# --- with a real model ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def undisturbed(real, tmp_path_factory):
-    scan, predict, initial = real
-    return train(tmp_path_factory.mktemp("undisturbed"), scan, predict, initial())
-
-
-def without_times(history):
-    return [dataclasses.replace(epoch, images_per_second=0.0, waiting=0.0) for epoch in history]
-
-
-def assert_same_run(found, expected):
-    for a, b in zip(*map(jax.tree.leaves, (found[0], expected[0])), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert without_times(found[1].history) == without_times(expected[1].history)
-    assert without_times([found[1].best]) == without_times([expected[1].best])
-
-
-def disturbed(scan, at, what):
-    """`scan` that does `what` in its call number `at`, beginning with 1."""
-    calls = 0
-
-    def call(*args):
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            what()
-        return scan(*args)
-
-    return call
-
-
-@pytest.fixture(autouse=True)
-def in_the_foreground():
-    """Tests that run in the background of a shell inherit that Ctrl-C is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def press_ctrl_c():
-    # To this thread: one sent to the process may reach another thread, some time later.
-    signal.raise_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize("at", [2, 3, 4], ids=["amid-epoch", "end-of-epoch", "begin-of-epoch"])
-@pytest.mark.slow
-def test_ctrl_c_saves_and_the_same_run_goes_on(real, undisturbed, tmp_path, at, capsys):
-    scan, predict, initial = real
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted):
-        train(tmp_path, disturbed(scan, at, press_ctrl_c), predict, initial())
-    assert signal.getsignal(signal.SIGINT) is before
-    with Checkpoints(epath.Path(tmp_path)) as checkpoints:
-        assert checkpoints.latest == at
-        assert checkpoints.meta()["class_names"] == META["class_names"]
-    capsys.readouterr()
-    assert_same_run(train(tmp_path, scan, predict, initial()), undisturbed)
-    assert (
-        f"resuming after {count(at // 3, 'epoch')} and {count(at % 3, 'step')}"
-        in capsys.readouterr().out
-    )
-
-
-@pytest.mark.slow
-def test_crash_costs_no_more_than_the_time_between_checkpoints(real, undisturbed, tmp_path):
-    scan, predict, initial = real
-
-    def crash():
-        raise RuntimeError("power cut")
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        train(tmp_path, disturbed(scan, 6, crash), predict, initial(), checkpoint_minutes=0.0)
-    with Checkpoints(epath.Path(tmp_path)) as checkpoints:
-        assert checkpoints.latest == 5
-    found = train(tmp_path, scan, predict, initial(), checkpoint_minutes=0.0)
-    assert_same_run(found, undisturbed)
-
-    def never(*_):
-        raise AssertionError("there is nothing left to train")
-
-    assert_same_run(train(tmp_path, never, predict, initial()), undisturbed)
-
-
-# --- with a model that is a number ---------------------------------------------------------------
-
-
-def counting_state():
-    """A state whose only parameter counts the steps."""
-    return init_state({"params": {"w": jnp.zeros(1)}, "batch_stats": {}}, optax.sgd(0.1), 0.0)
-
-
-class CountingScan:
-    """Does nothing but count, and remembers which images it was given."""
-
-    def __init__(self, loss=1.0):
-        self.seen, self.loss = [], loss
-
-    def __call__(self, state, batches, key):
-        mask = np.asarray(batches["mask"])
-        all_images, all_labels = make_split(COUNT, 1)
-        position = {image.tobytes(): i for i, image in enumerate(all_images)}
-        given = [position[image.tobytes()] for image in np.asarray(batches["inputs"])[mask == 1]]
-        np.testing.assert_array_equal(np.asarray(batches["labels"])[mask == 1], all_labels[given])
-        self.seen += given
-        images = jnp.sum(mask)
-        sums = dataclasses.replace(
-            state.sums,
-            loss=state.sums.loss + self.loss * images,
-            images=state.sums.images + images,
-            steps=state.sums.steps + len(mask),
-        )
-        params = {"w": state.params["w"] + len(mask)}
-        return dataclasses.replace(state, step=state.step + len(mask), params=params, sums=sums)
-
-
-def predict_with_accuracies(accuracies):
-    """Logits that are right for so many of the six validation images after each epoch."""
-    labels = make_split(6, 2)[1]
-
-    def predict(variables, images):
-        epoch = round(float(variables["params"]["w"][0]) / 3)
-        right = {image.tobytes(): i for i, image in enumerate(make_split(6, 2)[0])}
-        rows = [right[np.asarray(image).tobytes()] for image in images]
-        correct = np.array([row < accuracies[epoch - 1] for row in rows])
-        answer = np.where(correct, labels[rows], (labels[rows] + 1) % CLASSES)
-        return jnp.eye(CLASSES)[answer]
-
-    return predict
 
 
 def test_every_image_counts_once_an_epoch_in_an_order_of_its_own(tmp_path):
@@ -274,45 +103,11 @@ def test_a_validation_loss_that_is_no_number(tmp_path):
         train(tmp_path, CountingScan(), predict, counting_state())
 
 
-def test_second_ctrl_c_stops_at_once(tmp_path):
-    def twice():
-        press_ctrl_c()
-        press_ctrl_c()
-
-    scan = disturbed(CountingScan(), 2, twice)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, scan, predict_with_accuracies([1] * 3), counting_state())
-    with Checkpoints(epath.Path(tmp_path)) as checkpoints:
-        assert checkpoints.latest is None
-
-
 @pytest.mark.parametrize("long", [True, False])
 def test_long_run_says_so(tmp_path, capsys, monkeypatch, long):
     monkeypatch.setattr(loop, "LONG_RUN", 0.0 if long else 1e9)
     train(tmp_path, CountingScan(), predict_with_accuracies([1] * 3), counting_state())
     assert capsys.readouterr().out.count("Going on; Ctrl-C saves and stops") == long
-
-
-def test_sigterm_saves_as_well(real, undisturbed, tmp_path):
-    scan, predict, initial = real
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted) as stopped:
-        train(
-            tmp_path,
-            disturbed(scan, 2, lambda: signal.raise_signal(signal.SIGTERM)),
-            predict,
-            initial(),
-        )
-    assert stopped.value.number == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert_same_run(train(tmp_path, scan, predict, initial()), undisturbed)
-
-
-def test_ctrl_c_means_nothing_in_the_background(tmp_path):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    scan = disturbed(CountingScan(), 2, press_ctrl_c)
-    _, progress = train(tmp_path, scan, predict_with_accuracies([1] * 3), counting_state())
-    assert len(progress.history) == EPOCHS
 
 
 # --- traces --------------------------------------------------------------------------------------
