@@ -34,6 +34,10 @@ pytest_plugins = [
     "tiny_model",
     "tiny_commands",
 ]
+# Helpers with asserts, which say what they compared, as those of tests do.
+pytest.register_assert_rewrite(
+    "cifar_files", "h5_refusal", "keras_files", "loop_runs", "published_weights", "scene"
+)
 
 JAX_SETTINGS = {
     # Programs that one test has compiled are there for all others, however small they are.
@@ -50,9 +54,9 @@ LONGEST = (
     "runtime/test_sharding.py",
     "models/test_parity.py",
     "preflight/test_preflight.py",
-    "test_train.py",
+    "task1/test_quickstart.py",
     "comparison/test_compare.py",
-    "selfie/test_selfie.py",
+    "selfie/runs/test_finished_selfie.py",
     "experiments/test_crash_matrix.py",
     "selfie/report/test_selfie_report.py",
     "test_api.py",
