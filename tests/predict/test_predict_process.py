@@ -12,6 +12,7 @@ import pytest
 from bright_model import lines_of, put
 from etils import epath
 from paths import REPO
+from tiny_model import CROP
 
 from cifsel import predict
 from cifsel.errors import ExitCode
@@ -37,7 +38,7 @@ def checkpoint(variables_of, tmp_path_factory):
         "image_size": 32,
         "resize": "bicubic",
         "mirror": False,
-        "crop": {"kind": "none", "margin": 1.2, "fallback": False},
+        "crop": CROP,
         "temperature": 1.0,
         "sure_from": None,
         "unlike_from": None,

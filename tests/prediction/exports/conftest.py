@@ -104,7 +104,7 @@ def tiny_selfie(build_tiny, variables_of):
         image_size=32,
         resize="bicubic",
         mirror=True,
-        crop=Crop("face", 1.5, fallback=False),
+        crop=Crop("face", 1.5, fallback=False, middle=1.0),
         sure_from=0.7,
         unlike_from=None,
         init_from="imagenet",

@@ -27,7 +27,13 @@ def test_metadata(tiny_selfie, tiny_task1):
         "sure_from": 0.7,
         "set_from": {},
         "input_size": 32,
-        "crop": {"kind": "face", "margin": 1.5, "fallback": False, "whole": False},
+        "crop": {
+            "kind": "face",
+            "margin": 1.5,
+            "fallback": False,
+            "whole": False,
+            "middle": 1.0,
+        },
         "checkpoint_sha256": "0" * 64,
         "weights": "float32",
     }
@@ -37,21 +43,33 @@ def test_metadata(tiny_selfie, tiny_task1):
 
 
 def test_the_page_says_what_an_expression_crop_is(tiny_selfie):
-    crop = {"kind": "expression", "margin": 0.9, "fallback": True, "whole": False}
+    crop = {
+        "kind": "expression",
+        "margin": 0.9,
+        "fallback": True,
+        "whole": False,
+        "middle": 0.875,
+    }
     described = dataclasses.replace(metadata.of(tiny_selfie, "onnx"), crop=crop)
     page = " ".join(usage.page("it.onnx", described).split())
     assert "the lower part of faces, moved to one place, in grey levels of mean 128" in page
-    assert "Without a face: the middle square" in page
+    assert "Without a face: a square in the middle, 0.875 times the photo's shorter side" in page
 
 
-@pytest.mark.parametrize(("kind", "whole"), [("expression", False), ("none", True)])
-def test_the_lines_show_a_photo_as_predict_does(tiny_selfie, tmp_path, monkeypatch, kind, whole):
+@pytest.mark.parametrize(
+    ("shown", "own"),
+    [
+        ({"kind": "expression", "whole": False, "middle": 0.9}, " 'cifsel[expression]'"),
+        ({"kind": "none", "whole": True, "middle": 1.0}, " cifsel"),
+        ({"kind": "none", "whole": False, "middle": 0.6}, ""),
+    ],
+)
+def test_the_lines_show_a_photo_as_predict_does(tiny_selfie, tmp_path, monkeypatch, shown, own):
     """The middle of the photo, without a word, would give other answers."""
     pytest.importorskip("mtcnn", reason="finds the points of a face")
-    crop = {"kind": kind, "margin": 0.9, "fallback": True, "whole": whole}
+    crop = {"margin": 0.9, "fallback": True} | shown
     described = dataclasses.replace(metadata.of(tiny_selfie, "onnx"), crop=crop)
-    own = "cifsel" if whole else "'cifsel[expression]'"
-    assert f"`pip install onnxruntime pillow {own}`" in usage.page("it.onnx", described)
+    assert f"`pip install onnxruntime pillow{own}`" in usage.page("it.onnx", described)
     code = usage.code("it.onnx", described)
     assert len(code.splitlines()) <= 10
     pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
@@ -59,10 +77,9 @@ def test_the_lines_show_a_photo_as_predict_does(tiny_selfie, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     lines = {}
     exec(code.partition("import onnxruntime")[0], lines)
-    shown = crops.Cropper(kind, 0.9, fallback=True, whole=whole).show(
-        [np.asarray(Image.open("photo.jpg"))], ["photo.jpg"], described.input_size
-    )
-    np.testing.assert_array_equal(lines["square"], shown.images[0])
+    photo = np.asarray(Image.open("photo.jpg"))
+    expected = crops.Cropper(**crop).show([photo], ["photo.jpg"], described.input_size)
+    np.testing.assert_array_equal(lines["square"], expected.images[0])
 
 
 def test_sets_of_classes_can_be_made_from_an_export(tiny_selfie, monkeypatch):
