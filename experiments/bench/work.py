@@ -110,6 +110,28 @@ def ours(model: str, size: int, batch: int, dtype: str, classes: int = CLASSES) 
     }
 
 
+def written_in_keras(layers: list[Any], compute: Callable[[Any, Any], Any]) -> Any:
+    """A model of Keras whose layers get the training mode that is written here.
+
+    A graph of layers gives all of them the mode of the whole model (Keras 3).
+
+    Args:
+      layers: those that have variables.
+      compute: a function of the inputs and the training mode.
+    """
+    import keras
+
+    class Written(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = layers
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return compute(x, training)
+
+    return Written()
+
+
 def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Work:
     """keras.applications on one of its backends, with the training loop of Keras."""
     os.environ["KERAS_BACKEND"] = backend
@@ -126,19 +148,6 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
         "input_shape": (size, size, 3),
     }
 
-    class Written(keras.Model):
-        """A model whose layers get the training mode that is written here.
-
-        A graph of layers gives all of them the mode of the whole model (Keras 3).
-        """
-
-        def __init__(self, layers: list[Any], compute: Callable[[Any, Any], Any]) -> None:
-            super().__init__()
-            self.parts, self.compute = layers, compute
-
-        def call(self, x: Any, training: bool | None = None) -> Any:
-            return self.compute(x, training)
-
     def made(*, frozen_bn: bool) -> Any:
         if model == "mobilenet":
             backbone = keras.applications.MobileNet(**options)
@@ -151,7 +160,7 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
             # training=False: batch norm uses running statistics. Scale and bias are trained.
             return head(backbone(scaled, training=False if frozen_bn else training))
 
-        net = Written([backbone, head], logits)
+        net = written_in_keras([backbone, head], logits)
         net.compile(
             keras.optimizers.AdamW(RATE, weight_decay=1e-4),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -163,7 +172,7 @@ def keras(model: str, size: int, batch: int, dtype: str, *, backend: str) -> Wor
     flip = keras.layers.RandomFlip("horizontal")
     move = keras.layers.RandomTranslation(shift, shift, "reflect")
     enlarge = keras.layers.Resizing(size, size, "bicubic")
-    pipeline = Written(
+    pipeline = written_in_keras(
         [flip, move, enlarge],
         lambda raw, _: enlarge(move(flip(raw, training=True), training=True)),
     )
