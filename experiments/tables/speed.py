@@ -10,7 +10,14 @@ from experiments.bench import bulk, commands, entries, scaling, time_to_result
 from experiments.tables.markdown import table
 from experiments.tables.records import machine_lines, read
 
-KERAS, TIMM = "keras-tensorflow", "torch-timm"
+KERAS = "keras-tensorflow"
+_PEERS = {
+    KERAS: "Keras",
+    "torch-timm": "timm",
+    "torch-compile": "compiled timm",
+    "onnxruntime": "onnxruntime",
+    "openvino": "OpenVINO",
+}
 
 
 def bench_table(record: dict[str, Any], *, pipeline: bool) -> str:
@@ -40,15 +47,14 @@ def ratio_range(measured: Iterable[entries.Entry], kind: str, peer: str) -> str:
     return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else ""
 
 
-def ratios() -> str:
-    """How many times as fast as its peers, over both models at all sizes."""
-    measured = entries.of(read("bench"))
+def ratios(name: str) -> str:
+    """How many times as fast as its peers, over both models at all sizes of a record."""
+    measured = entries.of(read(name))
     kinds = dict.fromkeys(entry.kind for entry in measured if entry.kind != "pipeline")
-    rows = [
-        (kind, ratio_range(measured, kind, KERAS), ratio_range(measured, kind, TIMM))
-        for kind in kinds
-    ]
-    return table(("work", "times as fast as Keras", "times as fast as timm"), rows)
+    known = {entry.peer for entry in measured}
+    peers = [peer for peer in _PEERS if peer in known]
+    rows = [(kind, *(ratio_range(measured, kind, peer) for peer in peers)) for kind in kinds]
+    return table(("work", *(f"times as fast as {_PEERS[peer]}" for peer in peers)), rows)
 
 
 def times() -> str:
@@ -154,7 +160,7 @@ step counts as three forward passes. [bench.json](bench.json) has every time.
 
 ![Ratios to Keras, and the time to the notebook's result](speed.png)
 
-{ratios()}
+{ratios("bench")}
 
 {bench_table(bench, pipeline=False)}
 
@@ -180,10 +186,14 @@ cache folder:
 ## On a processor without AVX-512
 
 {command_of(avx2)},
-{versions_of(avx2)}. It is of older code and of one process for each peer. A matrix product runs at
-{avx2["machine"]["matmul_gflops"]:.0f} GFLOP/s. [bench-avx2.json](bench-avx2.json) has every time.
+{versions_of(avx2)}. The peers take turns as above, in two processes each. torch-compile is PyTorch
+with timm, compiled by Inductor. onnxruntime and openvino run the graphs that cifsel exports. A
+matrix product runs at {avx2["machine"]["matmul_gflops"]:.0f} GFLOP/s.
+[bench-avx2.json](bench-avx2.json) has every time.
 
 {machine_lines("bench-avx2")}
+
+{ratios("bench-avx2")}
 
 {bench_table(avx2, pipeline=False)}
 
