@@ -11,14 +11,36 @@ pytest.importorskip("keras", reason="the reference is computed by Keras")
 from experiments import finetune_in_keras
 
 pytestmark = pytest.mark.slow
+CLASSES = 50
 
 
 def small():
     config = mobilenet.get_config("finetune")
     config.dataset, config.train_examples, config.test_examples = "drawn", 100, 50
-    config.image_size, config.train_size, config.batch_size = 32, 0, 32
-    config.epochs, config.mirror = 2, True
+    config.val_per_class, config.image_size, config.batch_size = 2, 32, 32
+    config.epochs = 2
     return config
+
+
+def network_of(config):
+    """MobileNet with made-up kernels. With Keras's first values, features are next to zero."""
+    network = finetune_in_keras.Network(config, CLASSES, None)
+    rng = np.random.default_rng(0)
+    for value in network.model.parts[0].trainable_variables:
+        if value.name == "kernel":
+            fan_in = np.prod(value.shape[:3] if value.shape[3] > 1 else value.shape[:2])
+            value.assign(rng.normal(0, np.sqrt(2 / fan_in), value.shape))
+    network.compile(steps_per_epoch=3)
+    network.model.run_eagerly = True  # Compiling takes longer than a few steps.
+    return network
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_penalty():
+    """The strongest penalty alone, whose solution is found soonest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetune_in_keras, "_PENALTIES", finetune_in_keras._PENALTIES[-1:])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +61,7 @@ def test_a_run_has_what_the_record_needs(run):
 def test_batch_norm_is_fixed_or_trained_as_the_recipe_says(frozen_bn):
     config = small()
     config.frozen_bn = frozen_bn
-    network = finetune_in_keras.Network(config, 50, None)
-    network.compile(steps_per_epoch=3)
+    network = network_of(config)
     norm = next(
         layer
         for layer in network.model.parts[0].layers
@@ -48,21 +69,14 @@ def test_batch_norm_is_fixed_or_trained_as_the_recipe_says(frozen_bn):
     )
     before = norm.moving_mean.numpy().copy(), norm.gamma.numpy().copy()
     images = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype(np.float32)
-    network.step(0, images, np.eye(50, dtype=np.float32)[:8])
+    network.step(0, images, np.eye(CLASSES, dtype=np.float32)[:8])
     assert np.array_equal(norm.moving_mean.numpy(), before[0]) == frozen_bn
     assert not np.array_equal(norm.gamma.numpy(), before[1])
 
 
 def test_the_head_starts_from_logistic_regression():
     config = small()
-    data = build.dataset(config)
-    network = finetune_in_keras.Network(config, len(data.class_names), None)
-    rng = np.random.default_rng(0)
-    # With Keras's first values, features are next to zero.
-    for value in network.model.parts[0].trainable_variables:
-        if value.name == "kernel":
-            fan_in = np.prod(value.shape[:3] if value.shape[3] > 1 else value.shape[:2])
-            value.assign(rng.normal(0, np.sqrt(2 / fan_in), value.shape))
+    data, network = build.dataset(config), network_of(config)
     accuracy = finetune_in_keras.solve_head(network, data.train, data.val)
     logits = network.outputs(network.model, data.val.images[:])
     assert accuracy == pytest.approx((logits.argmax(1) == data.val.labels).mean(), abs=0.01)
@@ -71,8 +85,7 @@ def test_the_head_starts_from_logistic_regression():
 
 
 def test_kernels_alone_decay():
-    network = finetune_in_keras.Network(small(), 50, None)
-    network.compile(steps_per_epoch=3)
+    network = network_of(small())
     optimizer = network.model.optimizer
     optimizer.build(network.model.trainable_variables)
     decays = {v.path for v in network.model.trainable_variables if optimizer._use_weight_decay(v)}
