@@ -139,6 +139,7 @@ def bulk_section() -> str:
 def page() -> str:
     """results/speed.md."""
     bench, keras_jax, avx2 = read("bench"), read("bench-keras-jax"), read("bench-avx2")
+    one_image = read("bench-one-image")
     runs, costs = read("time_to_result"), read("scaling")
     timings = [commands.Timing(**timing) for timing in bench["commands"]]
     return f"""# Speed
@@ -196,6 +197,16 @@ matrix product runs at {avx2["machine"]["matmul_gflops"]:.0f} GFLOP/s.
 {ratios("bench-avx2")}
 
 {bench_table(avx2, pipeline=False)}
+
+## One image at a time
+
+{command_of(one_image)}, {versions_of(one_image)}.
+Batches of one image. onnxruntime and openvino run the graphs that cifsel exports.
+[bench-one-image.json](bench-one-image.json) has every time.
+
+{machine_lines("bench-one-image")}
+
+{bench_table(one_image, pipeline=False)}
 
 ## Time to the notebook's result
 
