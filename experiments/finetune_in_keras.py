@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     import keras
 
 CONFIGS = {"efficientnetv2-b0": effnet, "mobilenet": mobilenet}
-_PENALTIES = (1e-3, 1e-2, 1e-1)  # those that a probe of cifsel tries first
+# Penalties and most iterations of logistic regression, as a probe of cifsel has them.
+_PENALTIES, _ITERATIONS = (1e-3, 1e-2, 1e-1), 500
 
 
 class Network:
@@ -136,7 +137,7 @@ def solve_head(network: Network, train: Split, val: Split) -> float:
     mean, spread = x.mean(0), x.std() + 1e-6
     best: tuple[float, Any] | None = None
     for penalty in _PENALTIES:
-        fitted = LogisticRegression(C=1 / (penalty * len(x)), max_iter=500)
+        fitted = LogisticRegression(C=1 / (penalty * len(x)), max_iter=_ITERATIONS)
         fitted.fit((x - mean) / spread, train.labels)
         accuracy = float(fitted.score((held_out - mean) / spread, val.labels))
         if best is None or accuracy > best[0]:

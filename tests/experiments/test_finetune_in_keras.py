@@ -31,16 +31,19 @@ def network_of(config):
             fan_in = np.prod(value.shape[:3] if value.shape[3] > 1 else value.shape[:2])
             value.assign(rng.normal(0, np.sqrt(2 / fan_in), value.shape))
     network.compile(steps_per_epoch=3)
-    network.model.run_eagerly = True  # Compiling takes longer than a few steps.
     return network
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_penalty():
-    """The strongest penalty alone, whose solution is found soonest."""
+def quick():
+    """One penalty and few iterations. TensorFlow compiles no functions."""
+    functions = pytest.importorskip("tensorflow").config
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetune_in_keras, "_PENALTIES", finetune_in_keras._PENALTIES[-1:])
+        patch.setattr(finetune_in_keras, "_ITERATIONS", 200)
+        functions.run_functions_eagerly(True)
         yield
+        functions.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
