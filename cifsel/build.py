@@ -270,13 +270,16 @@ def fine_tuning(
     )
 
 
+def schedule_steps(config: ConfigDict, steps_per_epoch: int) -> dict[str, int]:
+    """Returns the numbers of steps that `optim.schedule` takes."""
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    return {"warmup_steps": warmup, "total_steps": config.epochs * steps_per_epoch}
+
+
 def _optimizer(
     config: ConfigDict, model: Classifier, params: Tree, steps_per_epoch: int
 ) -> Optimizer:
-    steps = {
-        "warmup_steps": round(config.warmup_epochs * steps_per_epoch),
-        "total_steps": config.epochs * steps_per_epoch,
-    }
+    steps = schedule_steps(config, steps_per_epoch)
     of_layers = {
         name: config[name] for name in ("backbone_rate", "layer_decay", "trainable_layers")
     }

@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 
 from cifsel import build
 from cifsel.config import Parser, local_path
-from cifsel.data import augment, transforms
+from cifsel.data import augment
 from cifsel.data.splits import Split
 from cifsel.evaluation.scoring import wilson
 from cifsel.models.weights import download
@@ -63,7 +63,13 @@ class Network:
             "mobilenet": keras.applications.MobileNet,
         }[config.model]
         self._config = config
-        size = config.image_size
+        self._views = jax.jit(build.view(config).of)
+        objective = build.objective(config)
+        size, policy, resize = objective.image_size, objective.policy, objective.resize
+        # (key, uint8 (B, h, w, 3)) -> training images
+        self.augmented = jax.jit(
+            lambda key, images: augment.augment_images(key, images, policy, size, resize)
+        )
         backbone = make(
             include_top=False, weights=weights, pooling="avg", input_shape=(None, None, 3)
         )
@@ -85,22 +91,16 @@ class Network:
         import keras
 
         config = self._config
-        rate = optim.schedule(
-            config.schedule,
-            config.learning_rate,
-            warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-            total_steps=config.epochs * steps_per_epoch,
-        )
-        self._rate = jax.jit(rate)
+        steps = build.schedule_steps(config, steps_per_epoch)
+        self._rate = jax.jit(optim.schedule(config.schedule, config.learning_rate, **steps))
         adamw = keras.optimizers.AdamW(
             config.learning_rate,
             weight_decay=config.weight_decay,
             epsilon=1e-8,
             global_clipnorm=config.clip_norm or None,
         )
-        kernels = ("kernel",)
         adamw.exclude_from_weight_decay(
-            [v for v in self.model.trainable_variables if not v.name.endswith(kernels)]
+            [v for v in self.model.trainable_variables if not v.name.endswith("kernel")]
         )
         loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=config.label_smoothing
@@ -119,12 +119,9 @@ class Network:
           model: `model` or `features`.
           images: uint8 (N, h, w, 3).
         """
-        config, parts = self._config, []
-        resize = jax.jit(lambda x: transforms.resize(x, config.image_size, config.resize))
-        size = config.eval_batch_size
+        parts, size = [], self._config.eval_batch_size
         for start in range(0, len(images), size):
-            shown = np.asarray(resize(images[start : start + size]))
-            views = [shown, shown[:, :, ::-1]] if config.mirror else [shown]
+            views = map(np.asarray, self._views(images[start : start + size]))
             parts.append(np.mean([model.predict_on_batch(view) for view in views], axis=0))
         return np.concatenate(parts)
 
@@ -167,8 +164,7 @@ def train_and_score(config: ConfigDict, weights: str | None) -> dict[str, Any]:
     kept = network.model.get_weights()
     seconds["probe"] = time.perf_counter() - began
     say(f"probe: validation accuracy {best:.1%}")
-    count = -(-len(data.train) // config.batch_size)
-    network.compile(count)
+    network.compile(len(data.train) // config.batch_size)
     for epoch in range(config.epochs):
         began = time.perf_counter()
         loss = _epoch(network, config, data.train, epoch, classes)
@@ -197,20 +193,14 @@ def train_and_score(config: ConfigDict, weights: str | None) -> dict[str, Any]:
 
 
 def _epoch(network: Network, config: ConfigDict, train: Split, epoch: int, classes: int) -> float:
-    """Sees every training image once. Returns the mean loss."""
-    size = config.train_size or config.image_size
-    policy = augment.Policy(**config.augment)
-    augmented = jax.jit(
-        lambda key, images: augment.augment_images(key, images, policy, size, config.resize)
-    )
+    """Takes the steps of an epoch, of whole batches alone. Returns the mean loss."""
     order = np.random.default_rng([config.seed, epoch]).permutation(len(train))
     losses, targets = [], np.eye(classes, dtype=np.float32)
-    # The last images of an epoch are too few for a batch, which would be compiled anew.
     count = len(order) // config.batch_size
     for number, rows in enumerate(np.split(order[: count * config.batch_size], count)):
-        key = jax.random.fold_in(jax.random.key(config.seed), epoch * count + number)
-        images = np.asarray(augmented(key, train.images[rows]))
         step = epoch * count + number
+        key = jax.random.fold_in(jax.random.key(config.seed), step)
+        images = np.asarray(network.augmented(key, train.images[rows]))
         losses.append(network.step(step, images, targets[train.labels[rows]]))
     return float(np.mean(losses))
 

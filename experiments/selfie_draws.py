@@ -26,6 +26,7 @@ from cifsel.data.photos import crops, grouping, labelled
 from cifsel.models import classifier
 from cifsel.runtime import command
 from cifsel.runtime.terminal import say
+from cifsel.selfie.photos import cropper_of
 from cifsel.selfie.protocol import folds as folds_lib
 from cifsel.selfie.protocol import layer_features, nested_cv, pretrained, scores
 from cifsel.selfie.protocol.candidate_probe import ProbeSettings
@@ -115,7 +116,7 @@ def read_pool(folders: Sequence[str], people: str, same: Sequence[str]) -> Pool:
 
 def cropper(crop: str) -> crops.Cropper:
     """Returns a crop with the default fields of task 2. Photos without a face show their middle."""
-    return crops.Cropper(crop, DEFAULTS["crop_margin"], True, middle=DEFAULTS["crop_middle"])
+    return dataclasses.replace(cropper_of(SELFIE.defaults()), kind=crop, fallback=True)
 
 
 def features_of(pool: Pool, model: str, crop: str, settings: ProbeSettings, cache: Path) -> Any:
