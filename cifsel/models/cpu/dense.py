@@ -36,6 +36,7 @@ def matmul(x: Float[Array, "n c"], kernel: Float[Array, "c d"]) -> Float[Array, 
     return jnp.dot(x, kernel)
 
 
+@windows.traced_once()
 def _matmul_backward(
     saved: tuple[Array, Array], grads: Float[Array, "n d"]
 ) -> tuple[Float[Array, "n c"], Float[Array, "c d"]]:
@@ -70,6 +71,7 @@ def _xla_conv(
     return xla_conv(x, kernel, stride, padding)
 
 
+@windows.traced_once(0, 1)
 def _conv_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], grads: Float[Array, "b H W d"]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "k k c d"]]:

@@ -21,6 +21,7 @@ _TERMS = 16
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@windows.traced_once(2, 3)
 def depthwise_conv(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"], stride: int, padding: Padding
 ) -> Float[Array, "b H W c"]:
@@ -35,6 +36,7 @@ def depthwise_conv(
     return total
 
 
+@windows.traced_once(0, 1)
 def _depthwise_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], grads: Float[Array, "b H W c"]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "k k 1 c"]]:
