@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cifsel.workdir.provenance import Devices
-from experiments.bench import bulk, commands, entries, scaling, time_to_result
+from experiments.bench import bulk, commands, entries, growth, scaling, time_to_result
 from experiments.tables.markdown import table
 from experiments.tables.records import machine_lines, read
 
@@ -100,6 +100,29 @@ def exponents(record: dict[str, Any]) -> str:
             cells.append(f"{power:z.2f}")
         rows.append(cells)
     return table(["varied", *scaling.MODELS.values()], rows)
+
+
+def growth_section() -> str:
+    """Seconds of searches and of task 2's protocol by number, and the power of their growth."""
+    record = read("growth")
+    rows = []
+    for work, label in growth.LABELS.items():
+        seconds = growth.seconds_of(record["results"], work)
+        cells = ", ".join(f"{count:,}: {value:.2g} s" for count, value in seconds.items())
+        rows.append((label, cells, f"{growth.power(seconds):.2f}"))
+    return f"""## More images to compare, and more photos
+
+`python -m experiments.bench.growth`, {record["date"]}, {record["processor"]},
+{record["cores"]} cores, one process. Copies are the same image, rescaled or compressed anew. Twins
+are two pictures of 32 pixels from one photograph: one test image is compared to five others. Task 2
+has made-up features and the settings of configs/selfie.py. Seconds include compiling. The power is
+fitted to the last three values. [growth.json](growth.json) is the record.
+
+{machine_lines("growth")}
+
+![Seconds of searches and of task 2 by number](growth.png)
+
+{table(("work", "number: seconds", "power"), rows)}"""
 
 
 def with_range(amounts: list[float], digits: str) -> str:
@@ -242,4 +265,6 @@ means that twice as much takes twice as long:
 {exponents(costs)}
 
 {scaling_table(costs)}
+
+{growth_section()}
 """
