@@ -16,11 +16,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# cifsel turns oneDNN off where it reads data. Keras on TensorFlow is slower without it.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -236,6 +231,11 @@ def main() -> None:
     add("--train_examples", type=int, default=0, metavar="N", help="for a trial, default: all")
     add("--json", type=local_path, metavar="FILE", help="the record, default: none")
     flags = parser.parse_args()
+    # Here, and not on import: other code of the process would compute otherwise.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # cifsel turns oneDNN off where it reads data. Keras on TensorFlow is slower without it.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     command.start()
     fields = {"train_examples": flags.train_examples}
     command.guarded(lambda: run(flags.model, flags.json, fields))
