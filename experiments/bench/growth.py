@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from cifsel.comparison import duplicates
 from cifsel.config import SELFIE, Parser, local_path
-from cifsel.data import cifar, copies
+from cifsel.data import copies
 from cifsel.reports import layout, style
 from cifsel.runtime import command
 from cifsel.selfie import run as selfie_run
@@ -33,11 +33,12 @@ from cifsel.selfie.protocol.logistic import RotatedFeatures
 from cifsel.selfie.protocol.nested_cv import nested_cross_validation
 from cifsel.selfie.protocol.permutation import permutation_test
 from cifsel.workdir import provenance
+from experiments.bench.own_data import cifar_images
 from experiments.bench.scaling import exponent
 
 IMAGES = (3_000, 6_000, 12_000, 24_000, 48_000)
 PHOTOS = (25, 50, 100, 200, 500, 1_000)
-# What is timed -> how it is called in pictures and tables.
+# The name of a kind of work -> its name in pictures and tables.
 LABELS = {
     "copies": "search for copies",
     "twins": "search for twins",
@@ -51,9 +52,8 @@ _LAST = 3  # values to which a power is fitted
 
 @functools.cache
 def _cifar() -> np.ndarray:
-    """The images of all classes, in a fixed random order."""
-    dataset = cifar.load_cifar(None, all_classes=True, val_per_class=1, seed=0)
-    images = np.concatenate([p.images for p in (dataset.train, dataset.val, dataset.test)])
+    """The images of CIFAR-100 in a fixed random order."""
+    images = cifar_images()
     return images[np.random.default_rng(0).permutation(len(images))]
 
 
@@ -69,15 +69,20 @@ def search_twins(count: int) -> Callable[[], Any]:
     return lambda: duplicates.find_duplicates(images[: count // 6], images[count // 6 :])
 
 
+@functools.cache
+def _made_up_points(kinds: int, count: int) -> np.ndarray:
+    """Coordinates (kinds, count, count) of photos whose classes, 0 and 1 in turns, overlap."""
+    shifts = np.arange(count)[:, None] % 2 * 0.1
+    vectors = np.random.default_rng(0).normal(shifts, 1.0, (kinds, count, _FEATURES))
+    return np.stack([RotatedFeatures.of(kind).points for kind in vectors])
+
+
 def protocol(count: int, part: str) -> Callable[[], Any]:
     """A part of task 2 on so many photos of two classes, each a group of its own."""
     config = SELFIE.defaults()
     settings = selfie_run.probe_settings(config)
-    rng = np.random.default_rng(0)
     labels, groups = np.arange(count) % 2, np.arange(count)
-    # The classes are further apart than chance would put them, and overlap.
-    vectors = rng.normal(labels[:, None] * 0.1, 1.0, (len(settings.depths), count, _FEATURES))
-    points = np.stack([RotatedFeatures.of(kind).points for kind in vectors])
+    points = _made_up_points(len(settings.depths), count)
     repeated = folds.repeated(
         labels, groups, folds=config.folds, repeats=config.repeats, seed=config.seed
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cifsel.models.cpu import windows
+from cifsel.models.cpu.tracing import traced_once
 from cifsel.models.cpu.windows import Padding
 
 # Channels up to which a dense convolution is one matrix product: those of an image.
@@ -36,7 +37,7 @@ def matmul(x: Float[Array, "n c"], kernel: Float[Array, "c d"]) -> Float[Array, 
     return jnp.dot(x, kernel)
 
 
-@windows.traced_once()
+@traced_once()
 def _matmul_backward(
     saved: tuple[Array, Array], grads: Float[Array, "n d"]
 ) -> tuple[Float[Array, "n c"], Float[Array, "c d"]]:
@@ -71,7 +72,7 @@ def _xla_conv(
     return xla_conv(x, kernel, stride, padding)
 
 
-@windows.traced_once(0, 1)
+@traced_once(0, 1)
 def _conv_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], grads: Float[Array, "b H W d"]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "k k c d"]]:

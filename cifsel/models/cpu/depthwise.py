@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cifsel.models.cpu import windows
+from cifsel.models.cpu.tracing import traced_once
 from cifsel.models.cpu.windows import Padding
 
 # Products that one partial sum of a kernel's gradient adds up. More need more registers than a CPU
@@ -21,7 +22,7 @@ _TERMS = 16
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-@windows.traced_once(2, 3)
+@traced_once(2, 3)
 def depthwise_conv(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"], stride: int, padding: Padding
 ) -> Float[Array, "b H W c"]:
@@ -36,7 +37,7 @@ def depthwise_conv(
     return total
 
 
-@windows.traced_once(0, 1)
+@traced_once(0, 1)
 def _depthwise_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], grads: Float[Array, "b H W c"]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "k k 1 c"]]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32
 
-from cifsel.models.cpu import windows
+from cifsel.models.cpu.tracing import traced_once
 
 
 def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -25,7 +25,7 @@ def slope(x: Float32[Array, "*shape"]) -> Float32[Array, "*shape"]:
 
 
 @jax.custom_vjp
-@windows.traced_once()
+@traced_once()
 def biased_silu(x: Float[Array, "b h w c"], bias: Float[Array, " c"]) -> Float[Array, "b h w c"]:
     """Computes silu(x + bias), with gradients in the form for CPUs."""
     return silu(x + bias[None, None, None])
@@ -35,7 +35,7 @@ def _forward(x: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
     return biased_silu(x, bias), (x, bias)
 
 
-@windows.traced_once()
+@traced_once()
 def _backward(saved: tuple[Array, Array], grads: Array) -> tuple[Array, Array]:
     x, bias = saved
     # Without the barrier, XLA sees that the sigmoid is the forward pass's, and keeps that one.

@@ -1,6 +1,5 @@
 """Windows of feature maps. The convolutions for CPUs and their gradients are made of them."""
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,19 +9,6 @@ from jaxtyping import Array, Float
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
-
-
-def traced_once(*static: int) -> Callable[[Callable[..., Any]], Any]:
-    """Has a function traced once for arguments of the same shapes, wherever it is called.
-
-    A backbone calls the same operations on the same shapes again and again, and JAX transposes each
-    several times. The operations become part of the program that calls the function, which is the
-    same as without this.
-
-    Args:
-      static: positions of the arguments that are no arrays.
-    """
-    return functools.partial(jax.jit, static_argnums=static, inline=True)
 
 
 def keeping_inputs(operation: Callable[..., Array]) -> Callable[..., Any]:
