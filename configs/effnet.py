@@ -2,6 +2,7 @@
 
 python -m cifsel.main --config=configs/effnet.py               # fine-tune
 python -m cifsel.main --config=configs/effnet.py:probe         # linear probe
+python -m cifsel.main --config=configs/effnet.py:longer        # fine-tune for about an hour
 python -m cifsel.main --config=configs/effnet.py:notebook      # the reference notebook's recipe
 
 experiments/README.md has the test accuracy and the time of each. cifsel/config/task1.py lists all
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from cifsel.config import TASK1, notebook, refuse
 
-RECIPES = ("finetune", "probe", "notebook")
+RECIPES = ("finetune", "probe", "longer", "notebook")
 
 
 def get_config(recipe: str = "finetune") -> ConfigDict:
@@ -29,6 +30,15 @@ def get_config(recipe: str = "finetune") -> ConfigDict:
         c.epochs = 6
         c.learning_rate = 4e-4
         c.augment.one_random = 0.5
+    elif recipe == "longer":
+        c.image_size = 192
+        c.train_size = 160
+        c.epochs = 10
+        c.learning_rate = 6e-4
+        c.drop_path = 0.1
+        c.augment.one_random = 0.7
+        c.augment.erase = 0.25
+        c.augment.mixup = 0.2
     elif recipe == "probe":
         c.method = "probe"
     elif recipe == "notebook":

@@ -24,8 +24,13 @@ from experiments import RESULTS
 
 FOLDER = RESULTS / "task1"
 MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
-RECIPES = {"notebook": "notebook's recipe", "probe": "linear probe", "finetune": "fine-tuned"}
-MARKERS = {"notebook": "s", "probe": "^", "finetune": "o"}
+RECIPES = {
+    "notebook": "notebook's recipe",
+    "probe": "linear probe",
+    "finetune": "fine-tuned",
+    "longer": "fine-tuned longer",
+}
+MARKERS = {"notebook": "s", "probe": "^", "finetune": "o", "longer": "D"}
 _CLOSE = 1.5  # ratio of two times
 # Accuracies that the reference notebook reported, of one seed, without intervals.
 REPORTED = {"efficientnetv2-b0": 0.610, "mobilenet": 0.550}
@@ -145,7 +150,7 @@ def minutes(run: dict[str, Any], bench: dict[str, Any]) -> tuple[float, bool]:
         for row in bench["results"]
         if (row["model"], row["kind"], row["peer"]) == (run["model"], kind, "cifsel")
     }
-    if not rates or run["recipe"] != "finetune" or not known:
+    if not rates or run["recipe"] not in ("finetune", "longer") or not known:
         return spent, False
     # Of a size that the bench does not have: as many pixels a second as of the next one.
     near = min(known, key=lambda other: abs(other - size))

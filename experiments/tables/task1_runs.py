@@ -12,7 +12,12 @@ from experiments import RESULTS
 MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
 
 
-RECIPES = {"finetune": "fine-tuned", "probe": "linear probe", "notebook": "notebook's recipe"}
+RECIPES = {
+    "finetune": "fine-tuned",
+    "longer": "fine-tuned longer",
+    "probe": "linear probe",
+    "notebook": "notebook's recipe",
+}
 
 
 Key = tuple[str, str, int]  # model, recipe, pixels
