@@ -43,7 +43,7 @@ SELFIE = "--config=configs/selfie.py"
 DRAWN = (EFFNET, "--config.dataset=drawn", "--config.train_examples=50")
 # name: arguments and words that the message must have. WORK stands for a temporary folder.
 CASES = {
-    "recipe": ((f"{EFFNET}:nope",), ("'nope'", "finetune, probe, notebook")),
+    "recipe": ((f"{EFFNET}:nope",), ("'nope'", "finetune, probe, longer, notebook")),
     "no recipes": ((f"{QUICKSTART}:nope",), ("'nope'", "scratch")),
     "no config file": (("--config=configs/nope.py",), ("configs/nope.py", "No such file")),
     "field": ((EFFNET, "--config.batch_sise=3"), ("'batch_sise'", "did you mean batch_size?")),

@@ -127,7 +127,7 @@ def test_export_is_dispatched_like_the_others(monkeypatch, capsys):
         (["--config=effnet"], "preflight; --config is of cifsel train (cifsel --help)\n"),
         (
             ["train", "--config="],
-            "--config is empty; cifsel has effnet (finetune, probe, notebook)",
+            "--config is empty; cifsel has effnet (finetune, probe, longer, notebook)",
         ),
         (["train"], "--config is missing: give --config=effnet.py, or another of effnet ("),
         (["train", "--config=effnet:prob"], "effnet has no recipe 'prob' (did you mean probe?)"),

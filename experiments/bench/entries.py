@@ -68,29 +68,9 @@ class Entry:
     start_seconds: float
 
 
-def from_json(record: dict[str, Any]) -> Entry:
-    """An entry of a record. The oldest record is of one process and has no median by process."""
-    return Entry(**{"seconds_by_process": [statistics.median(record["seconds"])], **record})
-
-
-# Until then, Keras 3 gave every layer the training mode of the whole model. Steps with fixed batch
-# norm trained it, and its pipeline changed nothing.
-_KERAS_RIGHT_FROM = "2026-11-30"
-_KERAS_WRONG = ("train, fixed BN", "pipeline")
-WITHDRAWN = (
-    "Keras's rates of steps with fixed batch norm and of augmentation are withdrawn. In these"
-    " records Keras trained batch norm and augmented nothing."
-)
-
-
 def of(record: dict[str, Any]) -> list[Entry]:
-    """The entries of a record, without those that are withdrawn."""
-    is_right = record["date"] >= _KERAS_RIGHT_FROM
-    return [
-        from_json(entry)
-        for entry in record["results"]
-        if is_right or not (entry["peer"].startswith("keras") and entry["kind"] in _KERAS_WRONG)
-    ]
+    """The entries of a record."""
+    return [Entry(**entry) for entry in record["results"]]
 
 
 def times_as_fast(ours: Entry, other: Entry) -> tuple[float, float, float]:

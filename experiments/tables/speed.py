@@ -1,7 +1,6 @@
 """Tables of speed: beside peers, time to the notebook's result, and cost of more of everything."""
 
 import statistics
-import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -169,16 +168,16 @@ def page() -> str:
 
 ## Beside Keras and PyTorch
 
-{command_of(bench)}, {versions_of(bench)}. Keras runs on TensorFlow with oneDNN.
-timm runs on PyTorch. Batches have 32 images in float32. All peers do the same work: a forward pass,
-or a training step of AdamW on all parameters.
+{command_of(bench)},
+{versions_of(bench)}. Keras runs on TensorFlow with oneDNN, timm on PyTorch. torch-compile is PyTorch
+with timm, compiled by Inductor. onnxruntime and openvino run the graphs that cifsel exports. Batches
+have 32 images in float32. All peers do the same work: a forward pass, or a training step of AdamW on
+all parameters.
 
 The peers take turns call by call, in three processes each. Speeds are medians and half the distance
 between the quartiles. Ratios are of the medians, with their range over the processes. The share is
 of the rate of a large matrix product, {bench["machine"]["matmul_gflops"]:.0f} GFLOP/s. A training
 step counts as three forward passes. [bench.json](bench.json) has every time.
-
-{textwrap.fill(entries.WITHDRAWN, 100)}
 
 {machine_lines("bench")}
 
@@ -210,9 +209,8 @@ cache folder:
 ## On a processor without AVX-512
 
 {command_of(avx2)},
-{versions_of(avx2)}. The peers take turns as above, in two processes each. torch-compile is PyTorch
-with timm, compiled by Inductor. onnxruntime and openvino run the graphs that cifsel exports. A
-matrix product runs at {avx2["machine"]["matmul_gflops"]:.0f} GFLOP/s.
+{versions_of(avx2)}. The peers take turns as above, in two processes each. A matrix product runs at
+{avx2["machine"]["matmul_gflops"]:.0f} GFLOP/s.
 [bench-avx2.json](bench-avx2.json) has every time.
 
 {machine_lines("bench-avx2")}

@@ -168,7 +168,7 @@ LINES = {
     "file": (["--config=configs/efnet.py"], "(did you mean configs/effnet.py?)"),
     "no name": (
         ["--config="],
-        "--config is empty; cifsel has effnet (finetune, probe, notebook), ",
+        "--config is empty; cifsel has effnet (finetune, probe, longer, notebook), ",
     ),
     "recipe of a name": (["--config", "effnet:prob"], "effnet has no recipe 'prob' (did you mean"),
     "field of a name": (["--config=effnet", "--config.epocs=3"], "(did you mean epochs?)"),

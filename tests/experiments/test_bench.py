@@ -137,19 +137,6 @@ def test_the_ratio_is_that_of_the_medians_with_its_range_over_processes():
     assert entries.ratio(ours, theirs) == "1.50 (0.50 to 3.00)"
 
 
-def test_what_keras_did_not_do_is_withdrawn():
-    kept = [dataclasses.asdict(entry(peer, [1.0])) for peer in ("cifsel", "keras-tensorflow")]
-    kept.append(kept[1] | {"kind": "train, trained BN"})
-    for date, count in (("2026-11-29", 2), ("2026-11-30", 3)):
-        assert len(entries.of({"date": date, "results": kept})) == count
-
-
-def test_an_entry_of_the_oldest_record_is_of_one_process():
-    record = dataclasses.asdict(entry("cifsel", [1.0]))
-    del record["seconds_by_process"]
-    assert entries.from_json(record | {"seconds": [1.0, 5.0, 2.0]}).seconds_by_process == [2.0]
-
-
 def test_predict_in_bulk_does_the_same_work_as_its_parts(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(bulk, "SIZES", {"small": (64, 48)})
     passes = []

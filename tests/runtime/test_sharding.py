@@ -196,7 +196,7 @@ def test_sigterm_before_training_ends_all(tiny_commands, tmp_path):
     both = Layout(tiny_commands, tmp_path, 2, 2)
     both.wait_for("workdir")
     both.all[1].send_signal(signal.SIGTERM)
-    assert both.wait(60) == [75, -signal.SIGTERM]
+    assert both.wait(60) == [75, -signal.SIGTERM], both.said()
     assert "process 1 is gone" in both.all[0].said()
 
 
