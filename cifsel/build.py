@@ -21,7 +21,7 @@ from cifsel.evaluation.features import View
 from cifsel.models.classifier import Classifier, build, initial, initial_head
 from cifsel.models.cpu import compiler
 from cifsel.models.weights.backbone import WeightsFile, WeightsSpec, find_file, load_backbone
-from cifsel.runtime import command, compiling, sharding
+from cifsel.runtime import command, compiling, executables, sharding
 from cifsel.runtime.terminal import say
 from cifsel.training import optim
 from cifsel.training.objective import Objective
@@ -195,7 +195,7 @@ def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
         options = compiler.options_to_run_once()
         return Pretrained(model, jax.jit(init, compiler_options=options)(key), None)
     path = find_file(spec)
-    shapes = jax.eval_shape(init, key)
+    shapes = executables.kept_shapes(init, f"{model!r} {view(config)!r}")
     variables, weights = load_backbone(path, spec.model, shapes)
     # Only the head is initialised. Initial values of a backbone take long to compile.
     head = jax.jit(functools.partial(initial_head, model, shapes))(key)

@@ -150,6 +150,11 @@ def _put(x: Any) -> jax.Array:
     return jax.make_array_from_callback(array.shape, replicated(), lambda part: array[part])
 
 
+def copied(tree: Tree) -> Tree:
+    """Copies arrays, so that the originals can be donated. `jnp.array` compiles for each shape."""
+    return jax.block_until_ready(jax.device_put(tree, may_alias=False))
+
+
 def divide(array: np.ndarray, axis: int) -> jax.Array:
     """An array of the host, the same in all processes, in equal parts along an axis.
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cifsel.data import batches
@@ -72,7 +71,7 @@ class Trainer:
         """
         state = sharding.everywhere(state)
         # A copy, as the first step donates the state's buffers.
-        self._best = jax.tree.map(jnp.array, state.variables())
+        self._best = sharding.copied(state.variables())
         self._progress = Progress(start=start)
         if self._output.checkpoints.latest is not None:
             state = self._resume(state)
@@ -171,7 +170,7 @@ class Trainer:
             )
         is_best = self._progress.add(epoch)
         if is_best:
-            self._best = jax.tree.map(jnp.array, variables)
+            self._best = sharding.copied(variables)
         say(
             f"epoch {number:>3}/{self._plan.epochs}"
             f"  train loss {epoch.train_loss:.3f} accuracy {epoch.train_accuracy:.1%}"

@@ -169,10 +169,10 @@ def page() -> str:
 ## Beside Keras and PyTorch
 
 {command_of(bench)},
-{versions_of(bench)}. Keras runs on TensorFlow with oneDNN, timm on PyTorch. torch-compile is PyTorch
-with timm, compiled by Inductor. onnxruntime and openvino run the graphs that cifsel exports. Batches
-have 32 images in float32. All peers do the same work: a forward pass, or a training step of AdamW on
-all parameters.
+{versions_of(bench)}. Keras runs on TensorFlow with oneDNN, timm on PyTorch. torch-compile is
+PyTorch with timm, compiled by Inductor. onnxruntime and openvino run the graphs that cifsel
+exports. Batches have 32 images in float32. All peers do the same work: a forward pass, or a
+training step of AdamW on all parameters.
 
 The peers take turns call by call, in three processes each. Speeds are medians and half the distance
 between the quartiles. Ratios are of the medians, with their range over the processes. The share is

@@ -1,6 +1,5 @@
 """The benchmark does the work that it names, and its table divides the right numbers."""
 
-import dataclasses
 import json
 import time
 from pathlib import Path
