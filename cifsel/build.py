@@ -195,7 +195,7 @@ def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
         options = compiler.options_to_run_once()
         return Pretrained(model, jax.jit(init, compiler_options=options)(key), None)
     path = find_file(spec)
-    shapes = executables.kept_shapes(init, f"{model!r} {view(config)!r}")
+    shapes = executables.kept_shapes(init, f"{model!r} {config.image_size}")
     variables, weights = load_backbone(path, spec.model, shapes)
     # Only the head is initialised. Initial values of a backbone take long to compile.
     head = jax.jit(functools.partial(initial_head, model, shapes))(key)

@@ -1,7 +1,7 @@
 """Checks a config against its schema, before anything is read or written."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -31,12 +31,8 @@ def validate(config: ConfigDict) -> None:
     for field in schema.fields.values():
         if not field.accepts(value := by_name[field.name]):
             raise wrong_value(field, value)
-    if config.task == "selfie":
-        _check_selfie(config, "")
-    else:
-        _check_task1(config)
-    if config.task == "quickstart":
-        _check_quickstart(config)
+    for check in _CHECKS[config.task]:
+        check(config)
 
 
 def schema_of(config: ConfigDict) -> Schema:
@@ -110,25 +106,6 @@ def _check_names(by_name: Mapping[str, Any], schema: Schema, task: str) -> None:
 # --- fields that depend on each other ------------------------------------------------------------
 
 
-def _check_task1(config: ConfigDict) -> None:
-    _check_dataset(config)
-    if config.train_size and (config.pool == "flatten" or config.trainable_layers == 0):
-        raise bad_value(
-            "train_size", config.train_size, "0 unless the backbone trains and pool=average"
-        )
-    if config.method == "probe" or config.init_head == "probe":
-        for name, needed in (("hidden", 0), ("pool", "average")):
-            if config[name] != needed:
-                raise bad_value(
-                    name, config[name], f"{needed}, as the probe is a single linear layer"
-                )
-    if config.trainable_layers > 0 and not config.frozen_bn:
-        raise bad_value(
-            "frozen_bn", False, "True unless all layers train: frozen means statistics too"
-        )
-    _check_processes(config)
-
-
 def _check_dataset(config: ConfigDict) -> None:
     if config.dataset not in DATASETS and not re.fullmatch(r"tfds:[\w/.:+-]+", config.dataset):
         raise bad_value(
@@ -144,6 +121,23 @@ def _check_dataset(config: ConfigDict) -> None:
         raise bad_value("dataset", config.dataset, "'folder', as config.data is given")
     if config.val_share + config.test_share >= 1:
         raise bad_value("test_share", config.test_share, "less than 1 together with val_share")
+
+
+def _check_recipe(config: ConfigDict) -> None:
+    if config.train_size and (config.pool == "flatten" or config.trainable_layers == 0):
+        raise bad_value(
+            "train_size", config.train_size, "0 unless the backbone trains and pool=average"
+        )
+    if config.method == "probe" or config.init_head == "probe":
+        for name, needed in (("hidden", 0), ("pool", "average")):
+            if config[name] != needed:
+                raise bad_value(
+                    name, config[name], f"{needed}, as the probe is a single linear layer"
+                )
+    if config.trainable_layers > 0 and not config.frozen_bn:
+        raise bad_value(
+            "frozen_bn", False, "True unless all layers train: frozen means statistics too"
+        )
 
 
 def _check_processes(config: ConfigDict) -> None:
@@ -164,7 +158,7 @@ def _check_quickstart(config: ConfigDict) -> None:
     _check_selfie(config.selfie, "selfie.")
 
 
-def _check_selfie(config: ConfigDict, prefix: str) -> None:
+def _check_selfie(config: ConfigDict, prefix: str = "") -> None:
     needed = {
         "photos": "a folder with a sub-folder for each class, or zips",
         "init_from": "the folder of a task-1 run, a model file, or 'imagenet'",
@@ -176,3 +170,11 @@ def _check_selfie(config: ConfigDict, prefix: str) -> None:
         raise bad_value(
             f"{prefix}people_pattern", config.people_pattern, "not set, beside people_csv"
         )
+
+
+_TASK1_CHECKS = (_check_dataset, _check_recipe, _check_processes)
+_CHECKS: dict[str, tuple[Callable[[ConfigDict], None], ...]] = {
+    "task1": _TASK1_CHECKS,
+    "selfie": (_check_selfie,),
+    "quickstart": (*_TASK1_CHECKS, _check_quickstart),
+}
