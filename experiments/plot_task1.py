@@ -103,9 +103,9 @@ def draw_time(runs: Sequence[dict[str, Any]], bench: dict[str, Any], keras: Any)
     )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xticks([1, 2, 5, 10, 20, 40], minor=False)
+    axes.set_xticks([1, 2, 5, 10, 20, 40, 80], minor=False)
     axes.minorticks_off()
-    axes.set_xlim(1.5, 60)
+    axes.set_xlim(1.5, 160)
     axes.set_xlabel(
         "minutes on 2 CPU cores. Open: reckoned from a run on a slower machine or of older code"
     )

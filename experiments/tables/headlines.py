@@ -9,6 +9,7 @@ from experiments.tables.records import machines, read
 
 _B0 = "efficientnetv2-b0"
 _NAMES = {
+    ("efficientnetv2-b0", "longer", 192): "B0, fine-tuned longer at 192 px",
     ("efficientnetv2-b0", "finetune", 128): "B0, fine-tuned at 128 px",
     ("mobilenet", "finetune", 128): "MobileNet, fine-tuned at 128 px",
     ("efficientnetv2-b0", "probe", 128): "B0, linear probe at 128 px",
