@@ -151,8 +151,11 @@ def _put(x: Any) -> jax.Array:
 
 
 def copied(tree: Tree) -> Tree:
-    """Copies arrays, so that the originals can be donated. `jnp.array` compiles for each shape."""
-    return jax.block_until_ready(jax.device_put(tree, may_alias=False))
+    """Copies arrays, so that the originals can be donated."""
+    if jax.process_count() == 1:
+        # `jnp.array` would compile a program for each shape.
+        return jax.block_until_ready(jax.device_put(tree, may_alias=False))
+    return jax.tree.map(jnp.array, tree)
 
 
 def divide(array: np.ndarray, axis: int) -> jax.Array:
