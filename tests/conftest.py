@@ -24,6 +24,9 @@ XLA_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_spli
 if XLA_FLAGS not in os.environ.get("XLA_FLAGS", ""):  # The workers of `-n` have them already.
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
 
+# As cifsel has it, whichever test imports TensorFlow first.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 # Fixtures that tests of several packages use. Those of one package are in its conftest.py.
 pytest_plugins = [
     "bounded_reader",

@@ -145,7 +145,7 @@ COMPILES = """
 import jax, jax.numpy as jnp
 jax.config.update("jax_enable_compilation_cache", False)
 def f(x):
-    for i in range(400):
+    for i in range(1000):
         x = jnp.sin(x @ x) + jnp.cumsum(x[::-1], 0) * i
     return x
 x = jnp.ones((16, 16))
