@@ -10,6 +10,7 @@ from etils import epath
 from PIL import Image
 
 from cifsel.workdir import checksums
+from cifsel.workdir.checkpoints import FOLDER, KEPT
 
 # The folder of a checkpoint that orbax has not finished. It gets its final name when it is whole.
 _UNFINISHED = ".orbax-checkpoint-tmp"
@@ -65,9 +66,16 @@ def check_whole(workdir: Path) -> None:
                 raise ValueError("</html> is missing")
         except Exception as error:
             raise Wrong(f"{path} is not whole: {error}") from error
-    for checkpoint in workdir.rglob("checkpoints/*"):
-        if checkpoint.name.isdigit() and (wrong := checksums.damage(epath.Path(checkpoint))):
-            raise Wrong(f"{checkpoint} is not whole: {wrong}")
+    for folder in workdir.rglob(FOLDER):
+        steps = sorted((path for path in folder.iterdir() if path.name.isdigit()), key=_step)
+        # Older ones are deleted, file by file, once these are whole. The process may die meanwhile.
+        for checkpoint in steps[-KEPT:]:
+            if wrong := checksums.damage(epath.Path(checkpoint)):
+                raise Wrong(f"{checkpoint} is not whole: {wrong}")
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name)
 
 
 def results(workdir: Path) -> dict[str, Any]:

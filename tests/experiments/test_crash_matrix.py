@@ -7,7 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from etils import epath
 
+from cifsel.workdir import checksums
 from experiments.robustness import crash_matrix, run_results
 
 RUN = (
@@ -76,6 +78,19 @@ def test_half_a_file_is_noticed(run, name):
     content = (run / name).read_bytes()
     (run / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(run_results.Wrong, match=f"{name} is not whole"):
+        run_results.check_whole(run)
+
+
+def test_the_newest_checkpoints_are_whole_and_an_older_one_may_be_half_deleted(run):
+    for step in (9, 10, 11):
+        file = run / "checkpoints" / str(step) / "model" / "array"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(8))
+        checksums.write(epath.Path(file.parent.parent))
+    (run / "checkpoints/9/checksums.json").unlink()
+    run_results.check_whole(run)
+    (run / "checkpoints/10/checksums.json").unlink()
+    with pytest.raises(run_results.Wrong, match="10 is not whole"):
         run_results.check_whole(run)
 
 
