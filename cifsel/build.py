@@ -6,7 +6,6 @@ these objects, `preflight` compiles them for a TPU, and `prediction` restores th
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -150,7 +149,7 @@ def dataset(config: ConfigDict) -> splits.Dataset:
 
 def classifier(
     config: ConfigDict, num_classes: int, platform: str | None = None
-) -> tuple[Classifier, Callable[..., Tree]]:
+) -> tuple[Classifier, functools.partial[Tree]]:
     """Makes the classifier of a config, and the function of a key that makes initial variables.
 
     Args:
@@ -195,7 +194,7 @@ def pretrained(config: ConfigDict, num_classes: int) -> Pretrained:
         options = compiler.options_to_run_once()
         return Pretrained(model, jax.jit(init, compiler_options=options)(key), None)
     path = find_file(spec)
-    shapes = executables.kept_shapes(init, f"{model!r} {config.image_size}")
+    shapes = executables.kept_shapes(init)
     variables, weights = load_backbone(path, spec.model, shapes)
     # Only the head is initialised. Initial values of a backbone take long to compile.
     head = jax.jit(functools.partial(initial_head, model, shapes))(key)

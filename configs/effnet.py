@@ -31,6 +31,7 @@ def get_config(recipe: str = "finetune") -> ConfigDict:
         c.learning_rate = 4e-4
         c.augment.one_random = 0.5
     elif recipe == "longer":
+        # Set from short trials, and not compared with others of its length (experiments/LOG.md).
         c.image_size = 192
         c.train_size = 160
         c.epochs = 10

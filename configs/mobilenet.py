@@ -29,6 +29,7 @@ def get_config(recipe: str = "finetune") -> ConfigDict:
         c.epochs = 6
         c.frozen_bn = False
     elif recipe == "longer":
+        # Set from short trials. It has not been run as a whole yet (experiments/LOG.md).
         c.image_size = 160
         c.epochs = 12
         c.frozen_bn = False

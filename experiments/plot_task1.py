@@ -21,15 +21,10 @@ from cifsel.config import arguments
 from cifsel.reports import looks, style
 from cifsel.runtime import command
 from experiments import RESULTS
+from experiments.tables.task1_runs import MODELS, RECIPES
 
 FOLDER = RESULTS / "task1"
-MODELS = {"efficientnetv2-b0": "EfficientNetV2-B0", "mobilenet": "MobileNet V1"}
-RECIPES = {
-    "notebook": "notebook's recipe",
-    "probe": "linear probe",
-    "finetune": "fine-tuned",
-    "longer": "fine-tuned longer",
-}
+# Recipes in the order of accuracy.png.
 MARKERS = {"notebook": "s", "probe": "^", "finetune": "o", "longer": "D"}
 _CLOSE = 1.5  # ratio of two times
 # Accuracies that the reference notebook reported, of one seed, without intervals.
@@ -174,7 +169,7 @@ def main() -> None:
 def draw_records() -> None:
     """Draws all records of task 1."""
     runs = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
-    order = list(MODELS), list(RECIPES)
+    order = list(MODELS), list(MARKERS)
     runs.sort(
         key=lambda run: (
             order[0].index(run["model"]),

@@ -1,6 +1,7 @@
 """The classifier of a run of task 2, restored from its checkpoint."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from cifsel.evaluation.distances import Typical
 from cifsel.models import classifier
 from cifsel.models.classifier import Classifier
 from cifsel.prediction.trained_model import Stored
-from cifsel.runtime import compiling
+from cifsel.runtime import compiling, executables
 from cifsel.workdir.model_meta import SelfieMeta
 
 Tree = Any
@@ -60,7 +61,7 @@ def restore_selfie(meta: SelfieMeta, stored: Stored) -> SelfieModel:
         raise ValueError(f"{name} has no layer {', '.join(sorted(unknown))}")
     view = features.View(size, meta.resize, meta.mirror)
     # Shapes alone: nothing is computed or compiled only to be replaced.
-    whole = jax.eval_shape(lambda: classifier.initial(model, size, jax.random.key(0)))
+    whole = executables.kept_shapes(functools.partial(classifier.initial, model, size))
     backbone = {kind: {"backbone": whole[kind]["backbone"]} for kind in ("params", "batch_stats")}
     channels = features.cell_channels(model, backbone, size, meta.places)
     cells = sum(grid**2 * own for (_, grid), own in zip(meta.places, channels, strict=True))

@@ -94,7 +94,7 @@ def restore_classifier(
         config = ConfigDict(meta.config)
         model, init = build.classifier(config, len(meta.class_names))
         view = build.view(config)
-        template = executables.kept_shapes(init, f"{model!r} {view!r}")
+        template = executables.kept_shapes(init)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise model_meta.not_understood(folder, error) from error
     return TrainedModel(

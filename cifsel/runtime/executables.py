@@ -89,17 +89,17 @@ class Kept:
         return program
 
 
-def kept_shapes(initial: Callable[..., Tree], about: str) -> Tree:
+def kept_shapes(initial: functools.partial[Tree]) -> Tree:
     """The shapes of what a function of a random key returns, as by `jax.eval_shape`.
 
     Args:
-      initial: makes nested dicts of arrays.
-      about: as `Kept` takes it.
+      initial: makes nested dicts of arrays. Its function and the arguments that it has already say
+        which.
     """
     folder = _folder()
     if folder is None:
         return jax.eval_shape(initial, jax.random.key(0))
-    made_from = f"{about} {_surroundings()}"
+    made_from = f"{initial.func.__qualname__} {initial.args!r} {_surroundings()}"
     file = folder / f"{hashlib.sha256(made_from.encode()).hexdigest()}.shapes.json"
     with contextlib.suppress(Exception):  # A file that cannot be used is made anew.
         return _from_json(json.loads(file.read_text()))

@@ -42,7 +42,7 @@ def finished(workdir: Path) -> dict[Path, str]:
 
 
 def check_whole(workdir: Path) -> None:
-    """Checks that every file with its final name is whole.
+    """Checks that every file with its final name is whole, and the checkpoints to go on from.
 
     Raises:
       Wrong: a file or checkpoint is damaged.

@@ -90,7 +90,7 @@ def test_the_newest_checkpoints_are_whole_and_an_older_one_may_be_half_deleted(r
     (run / "checkpoints/9/checksums.json").unlink()
     run_results.check_whole(run)
     (run / "checkpoints/10/checksums.json").unlink()
-    with pytest.raises(run_results.Wrong, match="10 is not whole"):
+    with pytest.raises(run_results.Wrong, match=r"10 is not whole: checksums\.json is missing"):
         run_results.check_whole(run)
 
 

@@ -1,5 +1,7 @@
 """Programs that are kept: a second process neither traces nor compiles, and gets the same."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,12 +131,12 @@ def test_code_of_jax_s_own_cache_is_not_written(folder, tmp_path, monkeypatch):
 def test_shapes_are_kept(folder):
     calls = []
 
-    def initial(key):
+    def initial(name, key):
         calls.append(key)
         return {"params": {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3, jnp.bfloat16)}}
 
-    first = executables.kept_shapes(initial, "net")
-    again = executables.kept_shapes(initial, "net")
+    first = executables.kept_shapes(functools.partial(initial, "net"))
+    again = executables.kept_shapes(functools.partial(initial, "net"))
     assert len(calls) == 1
     assert first == again
     assert again["params"]["bias"] == jax.ShapeDtypeStruct((3,), jnp.bfloat16)
